@@ -1,0 +1,58 @@
+//! What is reported about one address.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    address::Address,
+    lists::ListHits,
+    smtp::Transcript,
+    verdict::{Evidence, Verdict},
+};
+
+/// Everything a report can say about one address.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The address as typed.
+    pub typed: Box<str>,
+    /// The address, when it is one.
+    pub address: Option<Address>,
+    /// What the lists know.
+    pub hits: ListHits,
+    /// What was observed.
+    pub evidence: Evidence,
+    /// What follows.
+    pub verdict: Verdict,
+    /// When asking again can help.
+    pub retry_at: Option<SystemTime>,
+    /// Where the evidence comes from.
+    pub source: Source,
+    /// When the evidence was observed.
+    pub checked_at: SystemTime,
+    /// How long it took.
+    pub elapsed: Duration,
+    /// The dialogues, when they were asked for.
+    pub transcripts: Vec<Arc<Transcript>>,
+}
+
+/// Where evidence comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// Asked in this run.
+    Live,
+    /// Kept from an earlier run.
+    Store,
+}
+
+impl Source {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Store => "store",
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The SMTP dialogue with a mail host, down to RCPT TO and never further: the command type has no DATA.
+//!
+//! Owns the bounded wire reader, the commands, the typed session and the transcript. Must not decide what a reply means.
+
+mod reply;
+mod transcript;
+
+pub use reply::{EnhancedStatusCode, Reply, ReplyCode};
+pub use transcript::{Entry, Speaker, Transcript};
+
+/// Where in the dialogue a reply was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Before any byte was read.
+    Connect,
+    /// The 220 greeting.
+    Greeting,
+    /// EHLO or HELO.
+    Ehlo,
+    /// STARTTLS and the handshake after it.
+    StartTls,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// RSET.
+    Rset,
+    /// QUIT.
+    Quit,
+    /// After DATA: never reached by presend, but bounces of past mailings come from there.
+    Data,
+}
+
+impl Stage {
+    /// The stable name, as in results.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Ehlo => "ehlo",
+            Self::StartTls => "start_tls",
+            Self::Mail => "mail",
+            Self::Rcpt => "rcpt",
+            Self::Rset => "rset",
+            Self::Quit => "quit",
+            Self::Data => "data",
+        }
+    }
+}

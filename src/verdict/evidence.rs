@@ -1,0 +1,176 @@
+//! What was observed about one address, before anyone judges it.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::{
+    address::SyntaxError,
+    dns::MailRoute,
+    replies::Meaning,
+    smtp::{Reply, Stage},
+};
+
+/// "Not asked", "could not ask" and "the answer" are three things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observed<T, F> {
+    /// Nobody asked, and why.
+    NotTried(NotTried),
+    /// We asked and could not find out.
+    Failed(F),
+    /// The answer.
+    Known(T),
+}
+
+impl<T, F> Observed<T, F> {
+    /// The answer, if there is one.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::NotTried(_) | Self::Failed(_) => None,
+        }
+    }
+}
+
+/// Why a question was never asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum NotTried {
+    /// The step before already decided, or nobody needed the answer.
+    NotNeeded,
+    /// `--level` stops before this step.
+    Level,
+    /// No HELO name or reverse-path is configured.
+    NoIdentity,
+    /// The provider's published policy forbids probing.
+    ProviderPolicy,
+    /// An entry of the operator's allow list made the question unnecessary.
+    AllowListed,
+    /// The run was interrupted first.
+    Interrupted,
+    /// The mail-host group's budget is spent or its breaker is open; later asking may succeed.
+    Budget,
+    /// The resolver rewrites negative answers; nothing it says is used.
+    ResolverRewrites,
+    /// The whole run found port 25 closed.
+    PortBlocked,
+}
+
+/// The operator's own list decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ListDecision {
+    /// `--allow-list`.
+    Allow,
+    /// `--block-list`.
+    Block,
+}
+
+/// The mail host that answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostFacts {
+    /// Provider id of `lists/providers.toml`.
+    pub provider: Option<&'static str>,
+    /// MX host name.
+    pub name: Arc<str>,
+    /// The address that was dialled.
+    pub ip: Option<IpAddr>,
+    /// MX preference.
+    pub preference: u16,
+    /// The domain has no MX and the host is the domain itself.
+    pub implicit: bool,
+    /// The session was encrypted; `None` before that was known.
+    pub tls: Option<bool>,
+    /// A host of the best preference did not answer, and this one is a backup.
+    pub backup: bool,
+    /// What the host says at RCPT is known not to be the truth (it accepts and bounces later).
+    pub untruthful: bool,
+}
+
+/// A reply that ended the probe, with its meaning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Where in the dialogue.
+    pub stage: Stage,
+    /// What was said.
+    pub reply: Reply,
+    /// What it means.
+    pub meaning: Meaning,
+}
+
+/// No usable reply: the connection or the protocol failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ProbeFailure {
+    /// No host could be reached: refused or unreachable.
+    Unreachable,
+    /// A reply did not come in time.
+    Timeout,
+    /// Bytes came, but too slowly to finish before the deadline.
+    Tarpit,
+    /// The connection broke.
+    ConnectionLost,
+    /// The host does not speak SMTP.
+    NotSmtp,
+    /// The greeting carries our own name.
+    Loop,
+    /// A reply broke the protocol (unknown code, mixed codes, too large).
+    Protocol,
+    /// Replies and commands no longer match.
+    Desynchronised,
+    /// Bytes were injected around STARTTLS.
+    TlsInjection,
+    /// The address needs SMTPUTF8 and the host does not offer it.
+    NeedsSmtpUtf8,
+    /// Our own fault.
+    Internal,
+}
+
+/// What the control recipient was answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ControlAnswer {
+    /// Accepted like the address asked about.
+    Accepted,
+    /// Refused as an unknown mailbox.
+    Refused,
+    /// Anything else.
+    Undetermined,
+}
+
+/// Does the domain's host refuse unknown recipients?
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum UnknownRecipients {
+    /// Yes: a control recipient or a sibling was refused as unknown.
+    Refused,
+    /// No: a control recipient was accepted.
+    Accepted,
+    /// The host's answers contradict each other (sentinel flip, two control shapes disagree).
+    Contradictory,
+}
+
+/// Why the answers of a whole session prove nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SessionDoubt {
+    /// Every recipient, the control included, got the same refusal.
+    BlanketRefusal,
+    /// A harvest or rate reply came earlier in the session.
+    Throttled,
+    /// Hosts of equal preference disagree.
+    Inconsistent,
+}
+
+/// Everything observed about one address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// The address could not be parsed.
+    pub syntax: Option<SyntaxError>,
+    /// The operator's lists decided.
+    pub list: Option<ListDecision>,
+    /// Where the mail goes.
+    pub route: Observed<Arc<MailRoute>, NotTried>,
+    /// The mail host that was asked.
+    pub host: Option<Arc<HostFacts>>,
+    /// What it answered.
+    pub answer: Observed<Arc<Answer>, ProbeFailure>,
+    /// Whether the domain refuses unknown recipients; `Failed` holds the stage of the control's undetermined answer.
+    pub unknown_recipients: Observed<UnknownRecipients, Stage>,
+    /// Why the session's refusals prove nothing.
+    pub doubt: Option<SessionDoubt>,
+    /// How many times the address was asked about.
+    pub attempts: u32,
+}

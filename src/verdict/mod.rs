@@ -1,0 +1,85 @@
+//! Evidence to verdict: labels, reasons, actions and the bounce forecast. Pure: same evidence, same verdict.
+//!
+//! Owns DESIGN's precedence. Must not ask a clock, the network or a configuration beyond [`Policy`].
+
+mod evidence;
+mod forecast;
+mod judge;
+mod reason;
+
+pub use evidence::{
+    Answer, ControlAnswer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt,
+    UnknownRecipients,
+};
+pub use forecast::{Bounce, BounceKind};
+pub use judge::{Policy, judge};
+pub use reason::Reason;
+
+use serde::{Deserialize, Serialize};
+
+/// What will happen to mail for the address, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Label {
+    /// The host accepted this recipient and has shown that it refuses unknown ones.
+    Valid,
+    /// A syntax fault, no such domain, null MX, no mail host, or a mailbox-class refusal at RCPT.
+    Invalid,
+    /// The host accepts every local-part at this domain.
+    CatchAll,
+    /// Everything else, always with a reason.
+    Unknown,
+}
+
+impl Label {
+    /// Every label, in the order reports show them.
+    pub const ALL: [Self; 4] = [Self::Valid, Self::CatchAll, Self::Unknown, Self::Invalid];
+
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+            Self::CatchAll => "catch-all",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// What to do with the address in a mailing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// Mail it.
+    Send,
+    /// Keep it back; ask again later or decide by hand.
+    Hold,
+    /// Remove it.
+    Drop,
+}
+
+impl Action {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Send => "send",
+            Self::Hold => "hold",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+/// The answer about one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Which of the four.
+    pub label: Label,
+    /// Why.
+    pub reason: Reason,
+    /// What to do.
+    pub action: Action,
+    /// What a mailing would get back.
+    pub bounce: Bounce,
+}

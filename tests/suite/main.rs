@@ -1,0 +1,24 @@
+//! The one integration test binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::allow_attributes,
+    missing_docs,
+    reason = "a test that meets the unexpected must stop"
+)]
+
+mod address;
+mod cli;
+mod dns;
+mod house;
+mod input;
+mod lab;
+mod lists;
+mod output;
+mod pipeline;
+mod real_servers;
+mod replies;
+mod session;
