@@ -1,6 +1,8 @@
 //! Lists about domains and local-parts: bundled (`lists/*`) and the user's own. Facts and advice only: a list never says
 //! whether a mailbox exists.
 
+use std::path::PathBuf;
+
 use crate::address::Address;
 
 /// What the lists know about an address.
@@ -22,3 +24,27 @@ pub fn look_up(address: &Address) -> ListHits {
     let _ = address;
     ListHits::default()
 }
+
+/// The operator's allow and block lists.
+#[derive(Debug, Clone, Default)]
+pub struct UserLists {
+    allow: Vec<PathBuf>,
+    block: Vec<PathBuf>,
+}
+
+impl UserLists {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// A file cannot be read, or a line is not an entry.
+    pub fn load(allow: &[PathBuf], block: &[PathBuf]) -> Result<Self, UserListError> {
+        Ok(Self {
+            allow: allow.to_vec(),
+            block: block.to_vec(),
+        })
+    }
+}
+
+/// A list of the operator cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum UserListError {}

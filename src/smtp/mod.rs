@@ -2,9 +2,11 @@
 //!
 //! Owns the bounded wire reader, the commands, the typed session and the transcript. Must not decide what a reply means.
 
+mod identity;
 mod reply;
 mod transcript;
 
+pub use identity::{Identity, IdentityError, Timeouts};
 pub use reply::{EnhancedStatusCode, Reply, ReplyCode};
 pub use transcript::{Entry, Speaker, Transcript};
 
