@@ -1,1 +1,170 @@
-//! house
+//! The rules of the house that no compiler checks: licences and bans of dependencies, and the size of files.
+
+use std::{env, fs, path::Path, process::Command};
+
+use serde_json::Value;
+
+/// Licences that let presend stay MIT OR Apache-2.0 and its binary be shipped by anyone.
+const LICENCES: [&str; 12] = [
+    "0BSD",
+    "Apache-2.0",
+    "Apache-2.0 WITH LLVM-exception",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
+];
+
+/// Crates that must not come in by some feature, and why.
+const BANS: [(&str, &str); 4] = [
+    (
+        "aws-lc-rs",
+        "two crypto providers in one build make rustls panic; we use ring",
+    ),
+    ("aws-lc-sys", "needs cmake"),
+    ("openssl-sys", "needs a system library"),
+    ("native-tls", "needs a system library"),
+];
+
+/// Lines of a source file after which it should be split.
+const LINES: usize = 700;
+
+#[test]
+fn dependencies_have_allowed_licences_and_none_is_banned() {
+    for package in packages() {
+        let name = package["name"].as_str().expect("a name");
+        let licence = package["license"].as_str().unwrap_or("none given");
+        assert!(allowed(licence), "{name} has the licence {licence}");
+        if let Some((_, why)) = BANS.iter().find(|(banned, _)| *banned == name) {
+            panic!("{name} is banned: {why}");
+        }
+    }
+}
+
+#[test]
+fn licence_expressions_are_understood() {
+    let cases = [
+        ("MIT", true),
+        ("MIT/Apache-2.0", true),
+        ("GPL-3.0-only", false),
+        ("MIT OR GPL-3.0-only", true),
+        ("MIT AND GPL-3.0-only", false),
+        ("(MIT OR GPL-3.0-only) AND Unicode-3.0", true),
+        ("(MIT AND GPL-3.0-only) OR LGPL-2.1-or-later", false),
+        ("MIT OR Apache-2.0 AND GPL-2.0-only", true),
+        ("Apache-2.0 WITH LLVM-exception OR GPL-2.0-only", true),
+        ("none given", false),
+    ];
+    for (expression, expected) in cases {
+        assert_eq!(allowed(expression), expected, "{expression}");
+    }
+}
+
+#[test]
+fn source_files_stay_readable() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut seen = 0;
+    for folder in ["src", "tests", "benches", "fuzz/fuzz_targets"] {
+        seen += check_sizes(&root.join(folder));
+    }
+    assert!(seen > 20, "only {seen} source files were found");
+}
+
+/// The packages of the build for this machine. Those of other systems may not have been downloaded.
+fn packages() -> Vec<Value> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let version = Command::new("rustc").arg("-vV").output().expect("rustc runs");
+    let version = String::from_utf8(version.stdout).expect("text");
+    let host = version
+        .lines()
+        .find_map(|line| line.strip_prefix("host: "))
+        .expect("a host");
+    let output = Command::new(cargo)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--locked",
+            "--filter-platform",
+            host,
+        ])
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    metadata["packages"].as_array().expect("packages").clone()
+}
+
+/// An SPDX expression of which one alternative holds only allowed licences. `/` is the old way to write OR.
+fn allowed(expression: &str) -> bool {
+    let expression = expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ");
+    let tokens: Vec<&str> = expression.split_whitespace().collect();
+    let (value, rest) = any(&tokens);
+    value && rest.is_empty()
+}
+
+fn any<'a>(tokens: &'a [&'a str]) -> (bool, &'a [&'a str]) {
+    let (mut value, mut rest) = all(tokens);
+    while let Some(("OR", more)) = split(rest) {
+        let (other, after) = all(more);
+        (value, rest) = (value | other, after);
+    }
+    (value, rest)
+}
+
+fn all<'a>(tokens: &'a [&'a str]) -> (bool, &'a [&'a str]) {
+    let (mut value, mut rest) = one(tokens);
+    while let Some(("AND", more)) = split(rest) {
+        let (other, after) = one(more);
+        (value, rest) = (value & other, after);
+    }
+    (value, rest)
+}
+
+fn one<'a>(tokens: &'a [&'a str]) -> (bool, &'a [&'a str]) {
+    match split(tokens) {
+        Some(("(", inner)) => {
+            let (value, rest) = any(inner);
+            match split(rest) {
+                Some((")", rest)) => (value, rest),
+                _ => (false, rest),
+            }
+        }
+        Some((licence, ["WITH", exception, rest @ ..])) => {
+            (LICENCES.contains(&format!("{licence} WITH {exception}").as_str()), rest)
+        }
+        Some((licence, rest)) => (LICENCES.contains(&licence), rest),
+        None => (false, tokens),
+    }
+}
+
+fn split<'a>(tokens: &'a [&'a str]) -> Option<(&'a str, &'a [&'a str])> {
+    tokens.split_first().map(|(first, rest)| (*first, rest))
+}
+
+/// Fails on a file that is too long; returns how many there are.
+fn check_sizes(folder: &Path) -> usize {
+    let mut seen = 0;
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            seen += check_sizes(&path);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let lines = fs::read_to_string(&path).expect("text").lines().count();
+            assert!(
+                lines <= LINES,
+                "{} has {lines} lines: split it by concept",
+                path.display()
+            );
+            seen += 1;
+        }
+    }
+    seen
+}
