@@ -48,3 +48,51 @@ impl UserLists {
 /// A list of the operator cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum UserListError {}
+
+/// What `presend lists show` tells about a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListInfo {
+    /// Short name.
+    pub name: &'static str,
+    /// File in the source tree.
+    pub path: &'static str,
+    /// What an entry means.
+    pub about: &'static str,
+    /// Number of entries.
+    pub entries: usize,
+    /// Where they come from; the three lists run in parallel.
+    pub sources: Vec<&'static str>,
+    /// Their licences.
+    pub licences: Vec<&'static str>,
+    /// When they were retrieved, `YYYY-MM` or `YYYY-MM-DD`.
+    pub retrieved: Vec<&'static str>,
+}
+
+/// The bundled lists of this module with their provenance.
+#[must_use]
+pub fn catalogue() -> Vec<ListInfo> {
+    Vec::new()
+}
+
+/// Something wrong in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The list's file.
+    pub path: &'static str,
+    /// Line, from 1.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}: {}", self.path, self.line, self.message)
+    }
+}
+
+/// Checks the lists of this module; no problem is expected in a release.
+#[must_use]
+pub fn check() -> Vec<Problem> {
+    Vec::new()
+}
