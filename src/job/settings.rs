@@ -66,6 +66,8 @@ pub struct Settings {
     pub retry_ladder: Vec<Duration>,
     /// Wait for the retries; otherwise they are reported as `retry_at`.
     pub wait: bool,
+    /// The operator's own reply rules, tried before the bundled ones.
+    pub replies: Option<std::path::PathBuf>,
     /// Keep the dialogues.
     pub transcript: bool,
     /// Ask providers whose published policy forbids it: all of them.

@@ -79,7 +79,9 @@ impl Csv {
 
     fn cell(&self, text: &[u8], out: &mut Vec<u8>) {
         let guard = !self.raw && is_formula(text);
-        let quote = text.iter().any(|&b| self.special.get(usize::from(b)).copied().unwrap_or_default());
+        let quote = text
+            .iter()
+            .any(|&b| self.special.get(usize::from(b)).copied().unwrap_or_default());
         if !guard && !quote {
             out.extend_from_slice(text);
             return;
@@ -149,7 +151,11 @@ impl Csv {
             let cell = record.get(index).unwrap_or_default();
             if index + 1 == self.kept.len() && record.len() > self.kept.len() {
                 let rest: Vec<&str> = record.iter().skip(index).collect();
-                self.cell(rest.join(char::from(self.delimiter).encode_utf8(&mut [0; 4])).as_bytes(), out);
+                self.cell(
+                    rest.join(char::from(self.delimiter).encode_utf8(&mut [0; 4]))
+                        .as_bytes(),
+                    out,
+                );
             } else {
                 self.cell(cell.as_bytes(), out);
             }

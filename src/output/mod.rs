@@ -20,6 +20,7 @@ pub use clean::{clean, cut_to_width, width};
 pub use csv::COLUMNS;
 pub use facts::{MailHost, control, did_you_mean, mail_host, said};
 pub use schema::{SCHEMA, write_result};
+pub(crate) use table::style as label_style;
 pub use target::{Target, TargetError};
 pub use writer::{Chunk, Output, Render, Renderer};
 
@@ -110,8 +111,16 @@ impl FromStr for Only {
     type Err = UnknownOnly;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let action = ACTIONS.into_iter().find(|action| action.name() == text).map(Self::Action);
-        let label = || Label::ALL.into_iter().find(|label| label.name() == text).map(Self::Label);
+        let action = ACTIONS
+            .into_iter()
+            .find(|action| action.name() == text)
+            .map(Self::Action);
+        let label = || {
+            Label::ALL
+                .into_iter()
+                .find(|label| label.name() == text)
+                .map(Self::Label)
+        };
         action.or_else(label).ok_or(UnknownOnly)
     }
 }

@@ -28,7 +28,11 @@ const TYPED_LIMIT: usize = 1_000;
 pub fn write_result(outcome: &Outcome, row: Option<&Row>, transcript: bool, out: &mut Vec<u8>) -> io::Result<()> {
     let evidence = &outcome.evidence;
     let answer = evidence.answer.known();
-    let traits = outcome.address.as_ref().map(crate::address::Address::traits).unwrap_or_default();
+    let traits = outcome
+        .address
+        .as_ref()
+        .map(crate::address::Address::traits)
+        .unwrap_or_default();
     let record = Record {
         schema: SCHEMA,
         address: outcome.address.as_ref().map_or_else(

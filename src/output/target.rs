@@ -16,7 +16,9 @@ pub struct Target {
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("file", &self.file).finish_non_exhaustive()
+        f.debug_struct("Target")
+            .field("file", &self.file)
+            .finish_non_exhaustive()
     }
 }
 
