@@ -10,7 +10,7 @@ use idna::{
 
 use super::{
     Fault,
-    character::{category, is_bidi_control, is_emoji, is_joiner, is_mark, is_wide_at, script},
+    character::{category, is_bidi_control, is_emoji, is_joiner, is_mark, is_space, is_wide_at, script},
     domain::{NAME, Name, is_ace, labels},
     fault::Flaw,
 };
@@ -146,7 +146,7 @@ fn telling_fault(c: char) -> Option<Fault> {
         '\u{FFFD}' => Some(Fault::DamagedEncoding),
         _ if is_wide_at(c) => Some(Fault::FullWidthAt),
         _ if is_bidi_control(c) => Some(Fault::BidiControl),
-        _ if c.is_whitespace() => Some(Fault::WhiteSpace),
+        _ if is_space(c) => Some(Fault::WhiteSpace),
         _ => None,
     }
 }

@@ -4,7 +4,7 @@
 
 use super::{
     Fault,
-    character::{is_dot, is_wide_at},
+    character::{is_dot, is_space, is_wide_at},
     fault::Flaw,
 };
 
@@ -175,12 +175,12 @@ impl Marks {
                 ':' => _ = marks.colon.get_or_insert(offset),
                 _ => {}
             }
-            if c.is_whitespace() {
+            if is_space(c) {
                 marks.note_space(offset, before, chars.as_str());
             } else {
                 before = Some(c);
             }
-            let separates = c.is_whitespace() || matches!(c, ',' | ';' | '/' | '|');
+            let separates = is_space(c) || matches!(c, ',' | ';' | '/' | '|');
             if separates && marks.first_at.is_some() && marks.second_at.is_none() {
                 marks.separator.get_or_insert(offset);
             }
@@ -195,7 +195,7 @@ impl Marks {
     /// RFC 5322 3.4.1 and 4.4 let white space stand around `@`, dots and comments; elsewhere it parts two words.
     fn note_space(&mut self, offset: usize, before: Option<char>, rest: &str) {
         let tight = |c: char| c == '@' || c == '(' || c == ')' || is_dot(c);
-        let after = rest.chars().find(|c| !c.is_whitespace());
+        let after = rest.chars().find(|c| !is_space(*c));
         let folding = before.is_some_and(tight) || after.is_some_and(tight);
         let slot = if folding {
             &mut self.tight_space
@@ -241,7 +241,7 @@ fn without_comments(text: &str) -> String {
 }
 
 fn without_white_space(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace()).collect()
+    text.chars().filter(|c| !is_space(*c)).collect()
 }
 
 #[cfg(test)]
