@@ -15,10 +15,17 @@ use super::{
     fault::Flaw,
 };
 
+/// Octets a name may be typed in: 253 characters of four octets, and as much again for marks that NFC joins and for what UTS 46
+/// drops. Punycode and the search for a reason are not linear; behind this bound they need not be.
+const MOST: usize = 2_048;
+
 /// Turns a name with non-ASCII or `xn--` labels into A-labels.
 ///
 /// `domain_to_ascii` and the URL profile of `idna` would take `a..b`, 64-byte labels and `a_b`; `Hyphens::Check` would refuse `ab--c`.
 pub(super) fn parse(text: &str) -> Result<Name, Flaw> {
+    if text.len() > MOST {
+        return Err(Flaw::new(Fault::DomainTooLong, text.floor_char_boundary(NAME)));
+    }
     let Some(ascii) = to_ascii(text, DnsLength::Verify) else {
         return Err(diagnose(text));
     };
@@ -74,10 +81,8 @@ fn is_letter_or_digit(c: char) -> bool {
     };
     c.is_ascii()
         || is_joiner(c)
-        || matches!(
-            c,
-            '\u{B7}' | '\u{375}' | '\u{5F3}' | '\u{5F4}' | '\u{6FD}' | '\u{6FE}' | '\u{F0B}' | '\u{3007}' | '\u{30FB}'
-        )
+        || needs_context(c)
+        || matches!(c, '\u{6FD}' | '\u{6FE}' | '\u{F0B}' | '\u{3007}')
         || matches!(
             category(c),
             LowercaseLetter
@@ -110,16 +115,22 @@ fn context_holds(c: char, before: Option<char>, rest: &str, label: &str) -> bool
 
 /// Byte offset in a label as typed of what `check_label` refused in its mapped form; its start where mapping hides the place.
 fn place(typed: &str, fault: Fault) -> usize {
-    let guilty = |c: char| match fault {
-        Fault::DomainSymbol => !is_letter_or_digit(c) && !is_emoji(c),
-        _ => {
-            matches!(c, '\u{B7}' | '\u{375}' | '\u{5F3}' | '\u{5F4}' | '\u{30FB}' | '\u{660}'..='\u{669}' | '\u{6F0}'..='\u{6F9}')
-        }
+    let found = if fault == Fault::IdnaHyphens {
+        typed.char_indices().nth(2).map(|(offset, _)| offset)
+    } else if fault == Fault::DomainSymbol {
+        typed.find(|c| !is_letter_or_digit(c) && !is_emoji(c))
+    } else {
+        typed.find(needs_context)
     };
-    if fault == Fault::IdnaHyphens {
-        return typed.char_indices().nth(2).map_or(0, |(offset, _)| offset);
-    }
-    typed.find(guilty).unwrap_or(0)
+    found.unwrap_or(0)
+}
+
+/// CONTEXTO of RFC 5892.
+fn needs_context(c: char) -> bool {
+    matches!(
+        c,
+        '\u{B7}' | '\u{375}' | '\u{5F3}' | '\u{5F4}' | '\u{30FB}' | '\u{660}'..='\u{669}' | '\u{6F0}'..='\u{6F9}'
+    )
 }
 
 /// Why UTS 46 refused a name.

@@ -196,7 +196,7 @@ fn quote(content: &str) -> String {
 }
 
 /// NFC (RFC 6532 3.1), then `check` again: normalising can make new ASCII (U+037E turns into `;`).
-fn normalise<'a>(text: &'a str, check: impl Fn(&str) -> Result<(), Flaw>) -> Result<Cow<'a, str>, Flaw> {
+fn normalise(text: &str, check: impl Fn(&str) -> Result<(), Flaw>) -> Result<Cow<'_, str>, Flaw> {
     if text.is_ascii() {
         return Ok(Cow::Borrowed(text));
     }

@@ -36,8 +36,7 @@ fn is_plain_local(local: &[u8]) -> bool {
     for &b in local {
         match b {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'+' | b'\'' | b'=' => {}
-            b'-' if before != b'.' => {}
-            b'.' if before != b'.' => {}
+            b'-' | b'.' if before != b'.' => {}
             _ => return false,
         }
         before = b;

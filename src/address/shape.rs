@@ -151,21 +151,15 @@ impl Marks {
     fn find(text: &str) -> Self {
         let mut marks = Self::default();
         let mut chars = text.char_indices();
-        let mut before = None;
+        let (mut before, mut in_space) = (None, false);
         while let Some((offset, c)) = chars.next() {
             match c {
-                '"' => {
-                    if !skip(&mut chars, '"', None) {
-                        marks.note_unbalanced(Fault::UnbalancedQuote, offset);
-                    }
-                }
+                '"' => marks.note_balance(skip(&mut chars, '"', None), Fault::UnbalancedQuote, offset),
                 '(' => {
                     marks.comment.get_or_insert(offset);
-                    if !skip(&mut chars, ')', Some('(')) {
-                        marks.note_unbalanced(Fault::UnbalancedComment, offset);
-                    }
+                    marks.note_balance(skip(&mut chars, ')', Some('(')), Fault::UnbalancedComment, offset);
                 }
-                ')' => marks.note_unbalanced(Fault::UnbalancedComment, offset),
+                ')' => marks.note_balance(false, Fault::UnbalancedComment, offset),
                 // An unclosed literal runs to the end; `domain` names the fault.
                 '[' if before == Some('@') => _ = skip(&mut chars, ']', None),
                 '@' if marks.first_at.is_none() => marks.first_at = Some(offset),
@@ -175,11 +169,12 @@ impl Marks {
                 ':' => _ = marks.colon.get_or_insert(offset),
                 _ => {}
             }
-            if is_space(c) {
-                marks.note_space(offset, before, chars.as_str());
-            } else {
+            if !is_space(c) {
                 before = Some(c);
+            } else if !in_space {
+                marks.note_space(offset, before, chars.as_str());
             }
+            in_space = is_space(c);
             let separates = is_space(c) || matches!(c, ',' | ';' | '/' | '|');
             if separates && marks.first_at.is_some() && marks.second_at.is_none() {
                 marks.separator.get_or_insert(offset);
@@ -188,11 +183,13 @@ impl Marks {
         marks
     }
 
-    fn note_unbalanced(&mut self, fault: Fault, offset: usize) {
-        self.unbalanced.get_or_insert((fault, offset));
+    fn note_balance(&mut self, closed: bool, fault: Fault, offset: usize) {
+        if !closed {
+            self.unbalanced.get_or_insert((fault, offset));
+        }
     }
 
-    /// RFC 5322 3.4.1 and 4.4 let white space stand around `@`, dots and comments; elsewhere it parts two words.
+    /// A run of white space. RFC 5322 3.4.1 and 4.4 let white space stand around `@`, dots and comments; elsewhere it parts two words.
     fn note_space(&mut self, offset: usize, before: Option<char>, rest: &str) {
         let tight = |c: char| c == '@' || c == '(' || c == ')' || is_dot(c);
         let after = rest.chars().find(|c| !is_space(*c));
