@@ -163,8 +163,11 @@ fn telling_fault(c: char) -> Option<Fault> {
 }
 
 fn diagnose_label(label: &str) -> (Fault, usize) {
-    if to_ascii(label, DnsLength::Ignore).is_some() {
-        return (Fault::LabelTooLong, 0);
+    match to_ascii(label, DnsLength::Ignore) {
+        // UTS 46 drops soft hyphens and their like.
+        Some(nothing) if nothing.is_empty() => return (Fault::InvisibleCharacter, 0),
+        Some(_) => return (Fault::LabelTooLong, 0),
+        None => {}
     }
     if is_ace(label) {
         return (Fault::IdnaPunycode, 0);
@@ -209,6 +212,8 @@ mod tests {
             ("é\u{378}.com", Fault::IdnaDisallowed, 2),
             ("é\u{E000}.com", Fault::IdnaDisallowed, 2),
             ("é\u{202E}.com", Fault::BidiControl, 2),
+            ("a.\u{AD}.com", Fault::InvisibleCharacter, 2),
+            ("a.\u{AD}-b.com", Fault::DomainHyphen, 4),
             ("é\u{A0}.com", Fault::WhiteSpace, 2),
             ("é＠b.com", Fault::FullWidthAt, 2),
             ("普遍---测试.com", Fault::IdnaHyphens, 6),
