@@ -181,11 +181,20 @@ fn diagnose_label(label: &str) -> (Fault, usize) {
     if let Some(at) = label.find(is_joiner) {
         return (Fault::IdnaContext, at);
     }
-    let hyphen = |c: char| to_ascii(&format!("a{c}"), DnsLength::Ignore).is_some_and(|l| l.ends_with('-'));
-    match label.find(hyphen) {
+    match outer_hyphen(label) {
         Some(at) => (Fault::DomainHyphen, at),
         None => (Fault::IdnaBidi, 0),
     }
+}
+
+/// The hyphen that mapping brings to an end of a label (full-width, or beside something that UTS 46 drops).
+fn outer_hyphen(label: &str) -> Option<usize> {
+    let free = Uts46::new().to_ascii(label.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow, DnsLength::Ignore);
+    free.ok()?;
+    let hyphen = |c: char| to_ascii(&format!("a{c}a"), DnsLength::Ignore).is_some_and(|mapped| mapped == "a-a");
+    let first = label.find(hyphen)?;
+    let dropped = to_ascii(label.get(..first)?, DnsLength::Ignore).is_some_and(|mapped| mapped.is_empty());
+    if dropped { Some(first) } else { label.rfind(hyphen) }
 }
 
 /// Whether UTS 46 takes a character between letters of either direction.
@@ -214,6 +223,7 @@ mod tests {
             ("é\u{202E}.com", Fault::BidiControl, 2),
             ("a.\u{AD}.com", Fault::InvisibleCharacter, 2),
             ("a.\u{AD}-b.com", Fault::DomainHyphen, 4),
+            ("a.b-c－.com", Fault::DomainHyphen, 5),
             ("é\u{A0}.com", Fault::WhiteSpace, 2),
             ("é＠b.com", Fault::FullWidthAt, 2),
             ("普遍---测试.com", Fault::IdnaHyphens, 6),
