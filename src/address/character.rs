@@ -12,6 +12,11 @@ pub(super) fn is_ascii_atext(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c)
 }
 
+/// White space; NEL is a control character that only Unicode counts in.
+pub(super) fn is_space(c: char) -> bool {
+    c.is_whitespace() && c != '\u{85}'
+}
+
 /// The full stops that UTS 46 takes for a dot.
 pub(super) fn is_dot(c: char) -> bool {
     matches!(c, '.' | '\u{3002}' | '\u{FF0E}' | '\u{FF61}')

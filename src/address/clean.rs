@@ -1,5 +1,7 @@
 //! Takes off what surrounds an address in real lists. Owns the outside only; nothing inside is ever touched.
 
+use super::character::is_space;
+
 /// The text without its wrapping.
 pub(super) struct Cleaned<'a> {
     pub(super) text: &'a str,
@@ -45,7 +47,7 @@ fn trim(text: &str) -> &str {
 
 /// White space, and what word processors, mail clients and file encodings leave around pasted text.
 fn is_outer(c: char) -> bool {
-    c.is_whitespace()
+    is_space(c)
         || matches!(c, '\u{AD}' | '\u{61C}' | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
 }
 

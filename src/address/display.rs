@@ -20,7 +20,8 @@ pub(super) fn name(ascii: &str) -> String {
 }
 
 fn is_honest(label: &[char], tld: &[char]) -> bool {
-    !mixes_scripts(label) && !(tld.iter().all(char::is_ascii) && label.iter().all(|c| looks_latin(*c)))
+    let look_alike = tld.iter().all(char::is_ascii) && label.iter().all(|c| looks_latin(*c));
+    !look_alike && !mixes_scripts(label)
 }
 
 /// UTS 39 5.2, "highly restrictive": one script, or Latin with the scripts of Chinese, Japanese or Korean.

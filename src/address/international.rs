@@ -10,15 +10,22 @@ use idna::{
 
 use super::{
     Fault,
-    character::{category, is_bidi_control, is_emoji, is_joiner, is_mark, is_wide_at, script},
+    character::{category, is_bidi_control, is_emoji, is_joiner, is_mark, is_space, is_wide_at, script},
     domain::{NAME, Name, is_ace, labels},
     fault::Flaw,
 };
+
+/// Octets a name may be typed in: no name of 253 A-label characters has more in UTF-8. Longer ones would cost 0.4 s a megabyte,
+/// and `idna` refuses labels of more than 1,000 characters without a word on why.
+const MOST: usize = 1_000;
 
 /// Turns a name with non-ASCII or `xn--` labels into A-labels.
 ///
 /// `domain_to_ascii` and the URL profile of `idna` would take `a..b`, 64-byte labels and `a_b`; `Hyphens::Check` would refuse `ab--c`.
 pub(super) fn parse(text: &str) -> Result<Name, Flaw> {
+    if text.len() > MOST {
+        return Err(Flaw::new(Fault::DomainTooLong, text.floor_char_boundary(NAME)));
+    }
     let Some(ascii) = to_ascii(text, DnsLength::Verify) else {
         return Err(diagnose(text));
     };
@@ -74,10 +81,8 @@ fn is_letter_or_digit(c: char) -> bool {
     };
     c.is_ascii()
         || is_joiner(c)
-        || matches!(
-            c,
-            '\u{B7}' | '\u{375}' | '\u{5F3}' | '\u{5F4}' | '\u{6FD}' | '\u{6FE}' | '\u{F0B}' | '\u{3007}' | '\u{30FB}'
-        )
+        || needs_context(c)
+        || matches!(c, '\u{6FD}' | '\u{6FE}' | '\u{F0B}' | '\u{3007}')
         || matches!(
             category(c),
             LowercaseLetter
@@ -110,16 +115,22 @@ fn context_holds(c: char, before: Option<char>, rest: &str, label: &str) -> bool
 
 /// Byte offset in a label as typed of what `check_label` refused in its mapped form; its start where mapping hides the place.
 fn place(typed: &str, fault: Fault) -> usize {
-    let guilty = |c: char| match fault {
-        Fault::DomainSymbol => !is_letter_or_digit(c) && !is_emoji(c),
-        _ => {
-            matches!(c, '\u{B7}' | '\u{375}' | '\u{5F3}' | '\u{5F4}' | '\u{30FB}' | '\u{660}'..='\u{669}' | '\u{6F0}'..='\u{6F9}')
-        }
+    let found = if fault == Fault::IdnaHyphens {
+        typed.char_indices().nth(2).map(|(offset, _)| offset)
+    } else if fault == Fault::DomainSymbol {
+        typed.find(|c| !is_letter_or_digit(c) && !is_emoji(c))
+    } else {
+        typed.find(needs_context)
     };
-    if fault == Fault::IdnaHyphens {
-        return typed.char_indices().nth(2).map_or(0, |(offset, _)| offset);
-    }
-    typed.find(guilty).unwrap_or(0)
+    found.unwrap_or(0)
+}
+
+/// CONTEXTO of RFC 5892.
+fn needs_context(c: char) -> bool {
+    matches!(
+        c,
+        '\u{B7}' | '\u{375}' | '\u{5F3}' | '\u{5F4}' | '\u{30FB}' | '\u{660}'..='\u{669}' | '\u{6F0}'..='\u{6F9}'
+    )
 }
 
 /// Why UTS 46 refused a name.
@@ -146,14 +157,17 @@ fn telling_fault(c: char) -> Option<Fault> {
         '\u{FFFD}' => Some(Fault::DamagedEncoding),
         _ if is_wide_at(c) => Some(Fault::FullWidthAt),
         _ if is_bidi_control(c) => Some(Fault::BidiControl),
-        _ if c.is_whitespace() => Some(Fault::WhiteSpace),
+        _ if is_space(c) => Some(Fault::WhiteSpace),
         _ => None,
     }
 }
 
 fn diagnose_label(label: &str) -> (Fault, usize) {
-    if to_ascii(label, DnsLength::Ignore).is_some() {
-        return (Fault::LabelTooLong, 0);
+    match to_ascii(label, DnsLength::Ignore) {
+        // UTS 46 drops soft hyphens and their like.
+        Some(nothing) if nothing.is_empty() => return (Fault::InvisibleCharacter, 0),
+        Some(_) => return (Fault::LabelTooLong, 0),
+        None => {}
     }
     if is_ace(label) {
         return (Fault::IdnaPunycode, 0);
@@ -167,11 +181,20 @@ fn diagnose_label(label: &str) -> (Fault, usize) {
     if let Some(at) = label.find(is_joiner) {
         return (Fault::IdnaContext, at);
     }
-    let hyphen = |c: char| to_ascii(&format!("a{c}"), DnsLength::Ignore).is_some_and(|l| l.ends_with('-'));
-    match label.find(hyphen) {
+    match outer_hyphen(label) {
         Some(at) => (Fault::DomainHyphen, at),
         None => (Fault::IdnaBidi, 0),
     }
+}
+
+/// The hyphen that mapping brings to an end of a label (full-width, or beside something that UTS 46 drops).
+fn outer_hyphen(label: &str) -> Option<usize> {
+    let free = Uts46::new().to_ascii(label.as_bytes(), AsciiDenyList::STD3, Hyphens::Allow, DnsLength::Ignore);
+    free.ok()?;
+    let hyphen = |c: char| to_ascii(&format!("a{c}a"), DnsLength::Ignore).is_some_and(|mapped| mapped == "a-a");
+    let first = label.find(hyphen)?;
+    let dropped = to_ascii(label.get(..first)?, DnsLength::Ignore).is_some_and(|mapped| mapped.is_empty());
+    if dropped { Some(first) } else { label.rfind(hyphen) }
 }
 
 /// Whether UTS 46 takes a character between letters of either direction.
@@ -198,6 +221,9 @@ mod tests {
             ("é\u{378}.com", Fault::IdnaDisallowed, 2),
             ("é\u{E000}.com", Fault::IdnaDisallowed, 2),
             ("é\u{202E}.com", Fault::BidiControl, 2),
+            ("a.\u{AD}.com", Fault::InvisibleCharacter, 2),
+            ("a.\u{AD}-b.com", Fault::DomainHyphen, 4),
+            ("a.b-c－.com", Fault::DomainHyphen, 5),
             ("é\u{A0}.com", Fault::WhiteSpace, 2),
             ("é＠b.com", Fault::FullWidthAt, 2),
             ("普遍---测试.com", Fault::IdnaHyphens, 6),
@@ -209,6 +235,14 @@ mod tests {
             let flaw = parse(typed).expect_err(typed);
             assert_eq!((flaw.fault, flaw.offset), (fault, offset), "{typed:?}");
         }
+    }
+
+    #[test]
+    fn endless_names_are_too_long() {
+        let fault = |name: String| parse(&name).map_err(|flaw| (flaw.fault, flaw.offset)).err();
+        assert_eq!(fault("é".repeat(500)), Some((Fault::LabelTooLong, 0)));
+        assert_eq!(fault("é".repeat(501)), Some((Fault::DomainTooLong, 252)));
+        assert_eq!(fault("é.".repeat(100_000)), Some((Fault::DomainTooLong, 252)));
     }
 
     #[test]

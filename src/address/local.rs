@@ -196,7 +196,7 @@ fn quote(content: &str) -> String {
 }
 
 /// NFC (RFC 6532 3.1), then `check` again: normalising can make new ASCII (U+037E turns into `;`).
-fn normalise<'a>(text: &'a str, check: impl Fn(&str) -> Result<(), Flaw>) -> Result<Cow<'a, str>, Flaw> {
+fn normalise(text: &str, check: impl Fn(&str) -> Result<(), Flaw>) -> Result<Cow<'_, str>, Flaw> {
     if text.is_ascii() {
         return Ok(Cow::Borrowed(text));
     }
@@ -220,19 +220,23 @@ fn normalise<'a>(text: &'a str, check: impl Fn(&str) -> Result<(), Flaw>) -> Res
 /// `user%host` and `host!user`: a letter or digit on both sides makes it a route (RFC 5321 F.2, RFC 1123 5.2.16).
 fn hacks(typed: &str, content: &str) -> Result<(), Flaw> {
     for (mark, fault) in [('%', Fault::PercentHack), ('!', Fault::BangPath)] {
-        if routes(content, mark) {
-            return Err(Flaw::new(fault, typed.find(mark).unwrap_or(0)));
+        if let Some(at) = route(content, mark) {
+            return Err(Flaw::new(fault, route(typed, mark).unwrap_or(at)));
         }
     }
     Ok(())
 }
 
-fn routes(content: &str, mark: char) -> bool {
-    content.match_indices(mark).any(|(offset, _)| {
-        let before = content.get(..offset).and_then(|s| s.chars().next_back());
-        let after = content.get(offset + 1..).and_then(|s| s.chars().next());
+fn route(content: &str, mark: char) -> Option<usize> {
+    let between_words = |at: usize| {
+        let before = content.get(..at).and_then(|s| s.chars().next_back());
+        let after = content.get(at + 1..).and_then(|s| s.chars().next());
         before.is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric)
-    })
+    };
+    content
+        .match_indices(mark)
+        .map(|(at, _)| at)
+        .find(|at| between_words(*at))
 }
 
 #[cfg(test)]
@@ -304,6 +308,7 @@ mod tests {
             ("user%host", Fault::PercentHack, 4),
             ("\"user%host\"", Fault::PercentHack, 5),
             ("host!user", Fault::BangPath, 4),
+            ("%a!!b%c", Fault::PercentHack, 5),
             ("\u{301}a", Fault::LeadingCombiningMark, 0),
             ("a\u{200B}b", Fault::InvisibleCharacter, 1),
             ("a\u{200D}b", Fault::InvisibleCharacter, 1),

@@ -239,7 +239,11 @@ fn parse_cleaned(cleaned: &clean::Cleaned<'_>, rules: Rules) -> Result<Address, 
     })?;
     let name = domain::parse(domain_text, rules).map_err(|flaw| Flaw {
         offset: at + 1 + flaw.offset,
-        mend: flaw.mend.map(|domain| format!("{local_text}@{domain}")),
+        // Single quotes around the whole are legal in the local-part and a fault only at the other end.
+        mend: flaw.mend.map(|domain| match local_text.strip_prefix('\'') {
+            Some(bare) if domain_text.ends_with('\'') => format!("{bare}@{domain}"),
+            _ => format!("{local_text}@{domain}"),
+        }),
         ..flaw
     })?;
     let too_long = || Flaw::new(Fault::TooLong, text.floor_char_boundary(LONGEST));

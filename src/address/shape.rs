@@ -4,7 +4,7 @@
 
 use super::{
     Fault,
-    character::{is_dot, is_wide_at},
+    character::{is_dot, is_space, is_wide_at},
     fault::Flaw,
 };
 
@@ -151,21 +151,15 @@ impl Marks {
     fn find(text: &str) -> Self {
         let mut marks = Self::default();
         let mut chars = text.char_indices();
-        let mut before = None;
+        let (mut before, mut in_space) = (None, false);
         while let Some((offset, c)) = chars.next() {
             match c {
-                '"' => {
-                    if !skip(&mut chars, '"', None) {
-                        marks.note_unbalanced(Fault::UnbalancedQuote, offset);
-                    }
-                }
+                '"' => marks.note_balance(skip(&mut chars, '"', None), Fault::UnbalancedQuote, offset),
                 '(' => {
                     marks.comment.get_or_insert(offset);
-                    if !skip(&mut chars, ')', Some('(')) {
-                        marks.note_unbalanced(Fault::UnbalancedComment, offset);
-                    }
+                    marks.note_balance(skip(&mut chars, ')', Some('(')), Fault::UnbalancedComment, offset);
                 }
-                ')' => marks.note_unbalanced(Fault::UnbalancedComment, offset),
+                ')' => marks.note_balance(false, Fault::UnbalancedComment, offset),
                 // An unclosed literal runs to the end; `domain` names the fault.
                 '[' if before == Some('@') => _ = skip(&mut chars, ']', None),
                 '@' if marks.first_at.is_none() => marks.first_at = Some(offset),
@@ -175,12 +169,13 @@ impl Marks {
                 ':' => _ = marks.colon.get_or_insert(offset),
                 _ => {}
             }
-            if c.is_whitespace() {
-                marks.note_space(offset, before, chars.as_str());
-            } else {
+            if !is_space(c) {
                 before = Some(c);
+            } else if !in_space {
+                marks.note_space(offset, before, chars.as_str());
             }
-            let separates = c.is_whitespace() || matches!(c, ',' | ';' | '/' | '|');
+            in_space = is_space(c);
+            let separates = is_space(c) || matches!(c, ',' | ';' | '/' | '|');
             if separates && marks.first_at.is_some() && marks.second_at.is_none() {
                 marks.separator.get_or_insert(offset);
             }
@@ -188,14 +183,16 @@ impl Marks {
         marks
     }
 
-    fn note_unbalanced(&mut self, fault: Fault, offset: usize) {
-        self.unbalanced.get_or_insert((fault, offset));
+    fn note_balance(&mut self, closed: bool, fault: Fault, offset: usize) {
+        if !closed {
+            self.unbalanced.get_or_insert((fault, offset));
+        }
     }
 
-    /// RFC 5322 3.4.1 and 4.4 let white space stand around `@`, dots and comments; elsewhere it parts two words.
+    /// A run of white space. RFC 5322 3.4.1 and 4.4 let white space stand around `@`, dots and comments; elsewhere it parts two words.
     fn note_space(&mut self, offset: usize, before: Option<char>, rest: &str) {
         let tight = |c: char| c == '@' || c == '(' || c == ')' || is_dot(c);
-        let after = rest.chars().find(|c| !c.is_whitespace());
+        let after = rest.chars().find(|c| !is_space(*c));
         let folding = before.is_some_and(tight) || after.is_some_and(tight);
         let slot = if folding {
             &mut self.tight_space
@@ -241,7 +238,7 @@ fn without_comments(text: &str) -> String {
 }
 
 fn without_white_space(text: &str) -> String {
-    text.chars().filter(|c| !c.is_whitespace()).collect()
+    text.chars().filter(|c| !is_space(*c)).collect()
 }
 
 #[cfg(test)]
