@@ -20,7 +20,7 @@ use hickory_resolver::{
         xfer::{DnsHandle, FirstAnswer},
     },
     proto::{
-        op::{DnsRequestOptions, Message, Query, ResponseCode},
+        op::{DnsRequestOptions, DnsResponse, Message, Query, ResponseCode},
         rr::{Name, RData, RecordType, rdata::opt::EdnsOption},
     },
     system_conf::read_system_conf,
@@ -34,8 +34,6 @@ use crate::net::{BoxFuture, open_file_limit};
 const MX_LIMIT: usize = 100;
 /// Addresses kept per host.
 const ADDRESS_LIMIT: usize = 32;
-/// Questions that may be on their way over TCP after hickory has called its connection full (it takes 32 at once).
-const STREAM_QUESTIONS: usize = 16;
 /// Answers kept by hickory below the router's own table, for names asked again after a short-lived failure.
 const CACHED_ANSWERS: u64 = 1024;
 
@@ -47,7 +45,6 @@ pub struct HickoryResolver {
     witness: SocketAddr,
     options: ResolverOptions,
     in_flight: Semaphore,
-    streams: Semaphore,
 }
 
 /// How patiently and how widely to ask.
@@ -139,7 +136,6 @@ impl HickoryResolver {
             witness: witness.ok_or_else(none)?,
             options,
             in_flight: Semaphore::new(options.in_flight.max(1)),
-            streams: Semaphore::new(STREAM_QUESTIONS),
         })
     }
 
@@ -160,25 +156,16 @@ impl HickoryResolver {
                 Ok(lookup) => return Ok(Reply::Records(lookup)),
                 Err(error) => error,
             };
-            match error {
-                NetError::Dns(DnsError::NoRecordsFound(nothing)) => return self.read_nothing(&nothing, kind).await,
-                NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => {
-                    return Err(self.why_servfail(name, kind).await);
-                }
-                NetError::Busy | NetError::NoConnections => return self.ask_in_turn(name, kind).await,
-                ref silence if is_silence(silence) && left > 0 => {}
-                other => return Err(failure(&other)),
+            if let NetError::Dns(DnsError::NoRecordsFound(nothing)) = &error {
+                return self.read_nothing(nothing, kind).await;
             }
-        }
-    }
-
-    /// Hickory gives up when its TCP connection is full; a short queue fits.
-    async fn ask_in_turn(&self, name: &Name, kind: RecordType) -> Result<Reply, DnsFailure> {
-        let _permit = self.streams.acquire().await;
-        match self.hickory.lookup(name.clone(), kind).await {
-            Ok(lookup) => Ok(Reply::Records(lookup)),
-            Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => self.read_nothing(&nothing, kind).await,
-            Err(error) => Err(failure(&error)),
+            let failure = failure(&error);
+            if failure == DnsFailure::ServFail {
+                return Err(self.why_servfail(name, kind).await);
+            }
+            if left == 0 || !is_silence(&error) {
+                return Err(failure);
+            }
         }
     }
 
@@ -200,10 +187,10 @@ impl HickoryResolver {
             }
         }
         let ttl = seconds(nothing.negative_ttl.unwrap_or(0));
-        match nothing.response_code {
-            ResponseCode::NXDomain => Ok(Reply::NoSuchName { ttl }),
-            ResponseCode::NoError => Ok(Reply::Nothing { ttl }),
-            _ => Err(DnsFailure::Malformed),
+        if nothing.response_code == ResponseCode::NXDomain {
+            Ok(Reply::NoSuchName { ttl })
+        } else {
+            Ok(Reply::Nothing { ttl })
         }
     }
 
@@ -212,15 +199,11 @@ impl HickoryResolver {
         let Ok(message) = self.testify(name, kind).await else {
             return DnsFailure::ServFail;
         };
-        let options = message.edns.iter().flat_map(|edns| &edns.options().options);
-        let mut codes = options.filter_map(|(_, option)| match option {
-            EdnsOption::Unknown(EXTENDED_ERROR, data) => data.first_chunk().copied().map(u16::from_be_bytes),
-            _ => None,
+        let mut options = message.edns.iter().flat_map(|edns| &edns.options().options);
+        let bogus = options.any(|(_, option)| {
+            matches!(option, EdnsOption::Unknown(EXTENDED_ERROR, data) if matches!(data.as_slice(), [0, 6..=12, ..]))
         });
-        match codes.any(|code| (6..=12).contains(&code)) {
-            true => DnsFailure::Bogus,
-            false => DnsFailure::ServFail,
-        }
+        if bogus { DnsFailure::Bogus } else { DnsFailure::ServFail }
     }
 
     /// The whole message of one answer, from below hickory's resolver.
@@ -230,12 +213,10 @@ impl HickoryResolver {
             .exchange();
         let query = Query::query(name.clone(), kind);
         let answer = stream.lookup(query, DnsRequestOptions::default()).first_answer().await;
-        answer
-            .map(|answer| answer.into_message())
-            .map_err(|error| failure(&error))
+        answer.map(DnsResponse::into_message).map_err(|error| failure(&error))
     }
 
-    async fn mx(&self, domain: &str) -> Result<MxAnswer, DnsFailure> {
+    async fn find_mx(&self, domain: &str) -> Result<MxAnswer, DnsFailure> {
         let lookup = match self.ask(domain, RecordType::MX).await? {
             Reply::Records(lookup) => lookup,
             Reply::Nothing { ttl } => return Ok(MxAnswer::None { ttl }),
@@ -258,7 +239,7 @@ impl HickoryResolver {
         Ok(MxAnswer::Records { records, ttl })
     }
 
-    async fn addresses(&self, host: &str) -> Result<AddressAnswer, DnsFailure> {
+    async fn find_addresses(&self, host: &str) -> Result<AddressAnswer, DnsFailure> {
         if self.options.ipv6 {
             let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
             return both(v4, v6);
@@ -274,11 +255,11 @@ impl HickoryResolver {
 
 impl Resolve for HickoryResolver {
     fn mx<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<MxAnswer, DnsFailure>> {
-        Box::pin(self.mx(domain))
+        Box::pin(self.find_mx(domain))
     }
 
     fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<AddressAnswer, DnsFailure>> {
-        Box::pin(self.addresses(host))
+        Box::pin(self.find_addresses(host))
     }
 }
 
@@ -289,13 +270,10 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
     for reply in [&v4, &v6] {
         let Ok(Reply::Records(lookup)) = reply else { continue };
         for record in lookup.answers() {
-            let address = match &record.data {
-                RData::A(a) => IpAddr::from(a.0),
-                RData::AAAA(aaaa) => IpAddr::from(aaaa.0),
-                _ => continue,
-            };
-            ttl = ttl.min(record.ttl);
-            addresses.push(address);
+            if let Some(address) = record.data.ip_addr() {
+                ttl = ttl.min(record.ttl);
+                addresses.push(address);
+            }
         }
     }
     if !addresses.is_empty() {
@@ -310,7 +288,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
     }
 }
 
-/// Lower-case, without the final dot; bytes that are no host name stay escaped (`\\032`).
+/// Lower-case, without the final dot; bytes that are no host name stay escaped (`\032`).
 fn host_text(name: &Name) -> Box<str> {
     let mut text = name.to_ascii();
     text.make_ascii_lowercase();
@@ -329,18 +307,27 @@ fn is_answered_locally(name: &Name) -> bool {
         .any(|local| last.eq_ignore_ascii_case(local))
 }
 
-/// Nothing came back, so asking again may help.
+/// No answer was read, so asking again may help.
 fn is_silence(error: &NetError) -> bool {
-    matches!(error, NetError::Timeout | NetError::Io(_))
+    matches!(
+        error,
+        NetError::Timeout | NetError::Io(_) | NetError::Busy | NetError::NoConnections
+    )
 }
 
 fn failure(error: &NetError) -> DnsFailure {
-    match error {
-        NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused | ResponseCode::NotAuth)) => DnsFailure::Refused,
-        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => DnsFailure::ServFail,
-        NetError::Dns(DnsError::DnssecBogus) => DnsFailure::Bogus,
-        NetError::Timeout | NetError::Busy | NetError::NoConnections => DnsFailure::Timeout,
-        _ => DnsFailure::Malformed,
+    use ResponseCode as Code;
+    if matches!(error, NetError::Dns(DnsError::ResponseCode(Code::ServFail))) {
+        DnsFailure::ServFail
+    } else if matches!(
+        error,
+        NetError::Dns(DnsError::ResponseCode(Code::Refused | Code::NotAuth))
+    ) {
+        DnsFailure::Refused
+    } else if matches!(error, NetError::Timeout | NetError::Busy | NetError::NoConnections) {
+        DnsFailure::Timeout
+    } else {
+        DnsFailure::Malformed
     }
 }
 

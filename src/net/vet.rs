@@ -115,11 +115,10 @@ fn special_v6(ip: Ipv6Addr) -> Option<SpecialUse> {
     Some(match ip.segments() {
         [0, 0, 0, 0, 0, 0, 0, 0] => Use::Unspecified,
         [0, 0, 0, 0, 0, 0, 0, 1] => Use::Loopback,
-        // IPv4-compatible, deprecated by RFC 4291: nothing there is reachable whatever it embeds.
-        [0, 0, 0, 0, 0, 0, ..] => special_v4(embedded(last)).unwrap_or(Use::NotGlobal),
-        // NAT64: the well-known prefix reaches what it embeds (RFC 6052), the local one (RFC 8215) is this network's affair.
+        // IPv4-compatible (deprecated by RFC 4291) and local NAT64 (RFC 8215) are never global, whatever they embed.
+        [0, 0, 0, 0, 0, 0, ..] | [0x64, 0xff9b, 1, ..] => special_v4(embedded(last)).unwrap_or(Use::NotGlobal),
+        // The well-known NAT64 prefix reaches what it embeds (RFC 6052).
         [0x64, 0xff9b, 0, 0, 0, 0, ..] => return special_v4(embedded(last)),
-        [0x64, 0xff9b, 1, ..] => special_v4(embedded(last)).unwrap_or(Use::NotGlobal),
         [0xfc00..=0xfdff, ..] => Use::Private,
         [0xfe80..=0xfeff, ..] => Use::LinkLocal,
         [0xff00..=0xffff, ..] => Use::Multicast,
@@ -128,12 +127,18 @@ fn special_v6(ip: Ipv6Addr) -> Option<SpecialUse> {
         // Teredo (RFC 4380) embeds its server plainly and its client inverted.
         [0x2001, 0, ..] => return special_v4(embedded(last >> 64)).or_else(|| special_v4(embedded(!last))),
         [0x2001, 0..=0x1ff, ..] => Use::Protocol,
-        [0x2002, ..] => return special_v4(embedded(last >> 80)),
-        // ISATAP (RFC 5214) interface identifiers may sit under any prefix.
-        [0x2000..=0x3fff, _, _, _, 0 | 0x200, 0x5efe, ..] => return special_v4(embedded(last)),
-        [0x2000..=0x3fff, ..] => return None,
+        [0x2002, ..] => return special_v4(embedded(last >> 80)).or_else(|| isatap(ip)),
+        [0x2000..=0x3fff, ..] => return isatap(ip),
         _ => Use::NotGlobal,
     })
+}
+
+/// ISATAP interface identifiers embed IPv4 under any prefix (RFC 5214).
+fn isatap(ip: Ipv6Addr) -> Option<SpecialUse> {
+    match ip.segments() {
+        [_, _, _, _, 0 | 0x200, 0x5efe, ..] => special_v4(embedded(ip.into())),
+        _ => None,
+    }
 }
 
 /// The IPv4 address in the low 32 bits.
@@ -260,6 +265,8 @@ mod tests {
             ("2002:7f00:1::1", Some(Use::Loopback)),
             ("2002:a00:1::1", Some(Use::Private)),
             ("2002:808:808::1", None),
+            ("2002:a00:1::5efe:8.8.8.8", Some(Use::Private)),
+            ("2002:808:808::5efe:10.0.0.1", Some(Use::Private)),
             // Teredo: server 65.54.227.120, client 192.0.2.45 (the example of RFC 4380), then a private server, then both global.
             ("2001:0:4136:e378:8000:63bf:3fff:fdd2", Some(Use::Documentation)),
             ("2001:0:a00:1:8000:63bf:f7f7:f7f7", Some(Use::Private)),
