@@ -34,7 +34,7 @@ pub(super) struct Session<'h> {
     client_text: String,
     connection: u64,
     /// Number of this session among the client's.
-    session: u32,
+    nth: u32,
     tls: bool,
     /// The name after EHLO or HELO, and whether it was EHLO.
     greeted: Option<(Box<[u8]>, bool)>,
@@ -65,7 +65,7 @@ impl<'h> Session<'h> {
             client,
             client_text: client.to_string(),
             connection,
-            session: host.session_of(client),
+            nth: host.session_of(client),
             tls: false,
             greeted: None,
             transaction: None,
@@ -200,9 +200,9 @@ impl<'h> Session<'h> {
     }
 
     fn scripted(&mut self, on: On) -> Option<&'h Act> {
-        let nth = self.occurrences.get_mut(on as usize)?;
-        *nth += 1;
-        self.host.act(on, *nth, self.session)
+        let occurrence = self.occurrences.get_mut(on as usize)?;
+        *occurrence += 1;
+        self.host.act(on, *occurrence, self.nth)
     }
 
     fn play(&mut self, act: &Act) -> Next {

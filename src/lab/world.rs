@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct World {
-    /// First address of the hosts, in 127.0.0.0/8; a random one when absent, so that parallel worlds do not clash.
+    /// First address of the hosts, in 127.0.0.0/8; the next host has the next /24. Random when absent, so that parallel worlds
+    /// do not clash.
     pub base: Option<Ipv4Addr>,
     /// The one port of all hosts; 0 takes a free one.
     pub smtp_port: u16,
