@@ -1,7 +1,7 @@
 //! The world format: which domains exist, which hosts listen and how they behave. Data only; `docs/lab.md` explains every key.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     net::{IpAddr, Ipv4Addr},
     path::Path,
@@ -71,6 +71,27 @@ impl World {
             Ok(text) => Self::parse(&text, &origin),
             Err(source) => Err(WorldError::Unreadable { origin, source }),
         }
+    }
+
+    /// Brings the names of a world that was made in code into the form that a file's have, and refuses equal ones.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        let (mut hosts, mut domains) = (HashSet::new(), HashSet::new());
+        for host in &mut self.hosts {
+            host.name = canonical(&host.name).map_err(|error| format!("name of a host: {error}"))?;
+            for domain in &mut host.serves {
+                *domain = canonical(domain).map_err(|error| format!("serves of {}: {error}", host.name))?;
+            }
+            if !hosts.insert(&*host.name) {
+                return Err(format!("two hosts have the name {}", host.name));
+            }
+        }
+        for domain in &mut self.domains {
+            domain.name = canonical(&domain.name).map_err(|error| format!("name of a domain: {error}"))?;
+            if !domains.insert(&*domain.name) {
+                return Err(format!("two domains have the name {}", domain.name));
+            }
+        }
+        Ok(())
     }
 }
 

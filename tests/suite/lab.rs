@@ -80,6 +80,14 @@ async fn worlds_that_cannot_be_are_refused() {
             "two hosts have the name a.test",
         ),
         (
+            r#"domain = [{ name = "a.test" }, { name = "A.test" }]"#,
+            "two domains have the name a.test",
+        ),
+        (
+            "host = [{ ip = \"127.9.9.9\" }]",
+            "name of a host: `` is no domain name",
+        ),
+        (
             r#"host = [{ name = "a.test", ip = "10.0.0.1" }]"#,
             "10.0.0.1, which is not loopback",
         ),
@@ -134,7 +142,7 @@ fn demo_addresses() -> impl Iterator<Item = &'static str> {
 
 #[tokio::test]
 async fn the_demo_world_has_a_place_for_every_address_of_its_list() {
-    let world = presend::lab::demo_world().unwrap();
+    let world = presend::lab::demo_world();
     let absent = ["gmail.con", "alte-firma.example"];
     let special = ["kaputter-dns.example", "geschlossen.example", "karussell.example"];
     let hosts: Vec<_> = world.hosts.iter().map(|host| host.name.clone()).collect();
