@@ -1,13 +1,7 @@
 //! The wire of one connection: reads batches of lines, sends batches of replies, and does all the waiting (round trips,
 //! tarpits, silence) and TLS. What is said is the business of `session`.
 
-use std::{
-    collections::VecDeque,
-    io,
-    net::IpAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -31,16 +25,9 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, host: Arc<Behaviour>, shared: Arc<Shared>) {
-    let (connection, open) = host.meter.opened();
-    let all = shared.open.fetch_add(1, Relaxed) + 1;
-    shared.peak.fetch_max(all, Relaxed);
-    let _closed = Closed {
-        host: &host,
-        shared: &shared,
-    };
     let _ = stream.set_nodelay(true);
-    let mut session = Session::new(&host, &shared, client, connection);
-    let end = talk(&mut stream, &mut session, open).await;
+    let mut session = Session::new(&host, &shared, client);
+    let end = talk(&mut stream, &mut session).await;
     session.report();
     match end {
         Ok(Next::Reset) => {
@@ -55,23 +42,10 @@ pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, host: Arc<Behav
     }
 }
 
-/// Counts the end of a connection, also when its task is aborted.
-struct Closed<'c> {
-    host: &'c Behaviour,
-    shared: &'c Shared,
-}
-
-impl Drop for Closed<'_> {
-    fn drop(&mut self) {
-        self.host.meter.closed();
-        self.shared.open.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Greeting, clear dialogue, TLS dialogue. `Continue` at the end means that the client left.
-async fn talk(stream: &mut TcpStream, session: &mut Session<'_>, open: u64) -> io::Result<Next> {
+async fn talk(stream: &mut TcpStream, session: &mut Session<'_>) -> io::Result<Next> {
     let keys = &session.host.keys;
-    let mut next = greet(stream, session, open, keys.greeting_delay_ms + keys.latency_ms).await?;
+    let mut next = greet(stream, session, keys.greeting_delay_ms + keys.latency_ms).await?;
     if next == Next::Continue {
         next = converse(stream, session).await?;
     }
@@ -104,7 +78,7 @@ async fn talk(stream: &mut TcpStream, session: &mut Session<'_>, open: u64) -> i
     }
 }
 
-async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, open: u64, wait_ms: u64) -> io::Result<Next> {
+async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, wait_ms: u64) -> io::Result<Next> {
     let due = Instant::now() + Duration::from_millis(wait_ms);
     let mut byte = [0];
     let early = tokio::select! {
@@ -118,7 +92,7 @@ async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, open: u64, wai
         }
         () = sleep_until(due) => false,
     };
-    let next = session.greet(open, early);
+    let next = session.greet(early);
     let wait = session.wait_before(0);
     session.report();
     send_slowly(stream, session, 0, wait).await?;

@@ -211,16 +211,22 @@ pub struct Host {
     pub preference: u16,
 
     /// Mailboxes: `"jane"` at every served domain, `"jane@acme.test"` at one.
+    #[serde(deserialize_with = "one_or_many")]
     pub mailboxes: Vec<String>,
     /// Mailboxes over quota (452 4.2.2).
+    #[serde(deserialize_with = "one_or_many")]
     pub full: Vec<String>,
     /// Mailboxes that are disabled (550 5.2.1).
+    #[serde(deserialize_with = "one_or_many")]
     pub disabled: Vec<String>,
     /// Mailboxes that get too much mail (450 4.2.1).
+    #[serde(deserialize_with = "one_or_many")]
     pub throttled: Vec<String>,
     /// Mailboxes that moved (551 5.1.6).
+    #[serde(deserialize_with = "one_or_many")]
     pub moved: Vec<String>,
     /// Mailboxes that are forwarded (251).
+    #[serde(deserialize_with = "one_or_many")]
     pub forwarded: Vec<String>,
     /// Replies to single mailboxes; of several, one per question and the last for ever.
     pub reply: BTreeMap<String, Replies>,
@@ -248,6 +254,7 @@ pub struct Host {
     /// Enhanced status codes in our own replies, and ENHANCEDSTATUSCODES.
     pub enhanced: bool,
     /// Further EHLO lines, such as `"LIMITS RCPTMAX=10"`.
+    #[serde(deserialize_with = "one_or_many")]
     pub extensions: Vec<String>,
     /// STARTTLS.
     pub starttls: StartTls,
@@ -268,6 +275,7 @@ pub struct Host {
     /// First questions about client, sender and recipient are put off until so long after the first.
     pub greylist_ms: Option<u64>,
     /// Only these recipients are greylisted; empty is all.
+    #[serde(deserialize_with = "one_or_many")]
     pub greylist_only: Vec<String>,
     /// Reply while greylisted.
     pub greylist_reply: String,

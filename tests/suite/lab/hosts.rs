@@ -234,3 +234,18 @@ async fn a_whole_client_can_talk_but_not_deliver() {
     );
     assert_eq!(counts(&lab, "mx.test").violations.forbidden, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_connection_after_the_other_is_one_at_a_time() {
+    let lab = start(r#"host = [{ name = "mx.test", serves = "mx.test", mailboxes = "jane" }]"#).await;
+    for _ in 0..200 {
+        let mut client = Client::ready(&lab, "mx.test").await;
+        assert_eq!(client.say("QUIT").await, "221 2.0.0 Bye");
+    }
+    let seen = lab.counters();
+    assert_eq!((seen.concurrent_peak, seen.hosts["mx.test"].concurrent_peak), (1, 1));
+    assert_eq!(
+        (seen.hosts["mx.test"].connections, seen.hosts["mx.test"].without_quit),
+        (200, 0)
+    );
+}
