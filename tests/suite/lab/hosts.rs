@@ -162,7 +162,7 @@ async fn bursts_are_answered_in_order_and_counted_where_they_are_not_allowed() {
             { name = "off.test", serves = "off.test", catch_all = true, pipelining = "off" },
             { name = "strict.test", pipelining = "off", enforce_sync = true },
             { name = "broken.test", serves = "broken.test", catch_all = true, pipelining = "broken" },
-            { name = "pause.test", greeting_delay_ms = 100, enforce_sync = true },
+            { name = "pause.test", greeting_delay_ms = 300, enforce_sync = true },
         ]
         "#,
     )
