@@ -17,7 +17,7 @@ use hickory_server::{
         ProtoError,
         op::{Edns, Header, HeaderCounts, Metadata, ResponseCode},
         rr::{
-            Name, RData, Record, RecordType,
+            Name, RData, Record, RecordData, RecordType,
             rdata::{CNAME, MX, PTR, SOA, TXT},
         },
     },
@@ -190,9 +190,9 @@ impl Zone {
             if found.len() > before {
                 return Answer::Records(found);
             }
-            let alias = entry.records.iter().find_map(|record| match &record.data {
-                RData::CNAME(target) => Some((record.ttl, target.0.clone())),
-                _ => None,
+            let alias = entry.records.iter().find_map(|record| {
+                let target = CNAME::try_borrow(&record.data)?;
+                Some((record.ttl, target.0.clone()))
             });
             let Some((ttl, target)) = alias else {
                 break;

@@ -42,12 +42,10 @@ use self::{
 /// Attempts to find a port that is free everywhere.
 const PORT_ATTEMPTS: u32 = 20;
 
-/// The world of `presend demo`.
-///
-/// # Errors
-/// Never, as a test makes sure.
-pub fn demo_world() -> Result<World, WorldError> {
-    World::parse(include_str!("demo.toml"), "demo.toml")
+/// The world of `presend demo`; a test makes sure that it parses.
+#[must_use]
+pub fn demo_world() -> World {
+    World::parse(include_str!("demo.toml"), "demo.toml").unwrap_or_default()
 }
 
 /// The list of `presend demo`: CSV with a header.
@@ -103,7 +101,8 @@ impl Lab {
     ///
     /// # Errors
     /// The world contradicts itself, or an address or port cannot be had.
-    pub async fn start(world: World) -> Result<Self, LabError> {
+    pub async fn start(mut world: World) -> Result<Self, LabError> {
+        world.settle().map_err(LabError::World)?;
         let addresses = allot(&world)?;
         let zone = Arc::new(Zone::new(&world, &addresses).map_err(LabError::World)?);
         let listening: Vec<_> = world
@@ -202,11 +201,7 @@ impl Lab {
 /// Gives every host its address.
 fn allot(world: &World) -> Result<Vec<IpAddr>, LabError> {
     let mut taken = std::collections::HashSet::new();
-    let mut names = std::collections::HashSet::new();
     for host in &world.hosts {
-        if !names.insert(&*host.name) {
-            return Err(LabError::World(format!("two hosts have the name {}", host.name)));
-        }
         match host.ip {
             Some(ip) if !ip.is_loopback() => {
                 return Err(LabError::World(format!(
@@ -218,30 +213,35 @@ fn allot(world: &World) -> Result<Vec<IpAddr>, LabError> {
             Some(_) | None => {}
         }
     }
-    // 127.0.x.y and 127.1.x.y hold well-known services (127.0.0.1, 127.0.0.53, 127.0.1.1) on many machines.
-    let random = || Ipv4Addr::new(127, rand::rng().random_range(2..=250), rand::rng().random(), 0);
-    let base = world.base.unwrap_or_else(random);
-    let mut next = base.to_bits();
+    let mut places = places(world.base)?;
     let mut addresses = Vec::with_capacity(world.hosts.len());
     for host in &world.hosts {
-        let address = match host.ip {
-            Some(ip) => ip,
-            None => loop {
-                next += 1;
-                let address = Ipv4Addr::from_bits(next);
-                if !address.is_loopback() {
-                    return Err(LabError::World(format!(
-                        "the addresses from {base} on end before the hosts do"
-                    )));
-                }
-                if !matches!(next & 0xff, 0 | 0xff) && taken.insert(address.into()) {
-                    break address.into();
-                }
-            },
+        let place = host.ip.or_else(|| places.find(|place| !taken.contains(place)));
+        let exhausted = || {
+            LabError::World(format!(
+                "host {} gets no address: too many hosts for this `base`",
+                host.name
+            ))
         };
-        addresses.push(address);
+        addresses.push(place.ok_or_else(exhausted)?);
     }
     Ok(addresses)
+}
+
+/// Addresses for hosts, each in a /24 of its own as long as there are any: like hosts of different companies, they must not
+/// share a budget that is kept by network.
+fn places(base: Option<Ipv4Addr>) -> Result<impl Iterator<Item = IpAddr>, LabError> {
+    // 127.0.x.y and 127.1.x.y hold well-known services (127.0.0.1, 127.0.0.53, 127.0.1.1) on many machines.
+    let mut random = rand::rng();
+    let base =
+        base.unwrap_or_else(|| Ipv4Addr::new(127, random.random_range(2..=254), 0, random.random_range(1..=200)));
+    if !base.is_loopback() {
+        return Err(LabError::World(format!("base {base} is not in 127.0.0.0/8")));
+    }
+    let [first, second, third, last] = base.octets();
+    let networks =
+        move |last| (0..=255u8).map(move |step| Ipv4Addr::new(first, second, third.wrapping_add(step), last));
+    Ok((last.max(1)..=254).flat_map(networks).map(IpAddr::from))
 }
 
 /// Listens at every place on one port; a free port is taken from the first place and tried at the others.

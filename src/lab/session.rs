@@ -1,6 +1,6 @@
 //! The dialogue of one connection: a command line goes in, a reply comes out. No sockets, no waiting.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{
     Shared,
@@ -32,9 +32,14 @@ pub(super) struct Session<'h> {
     client: IpAddr,
     /// `client` as text, for replies.
     client_text: String,
+    /// Number of this connection at the host.
     connection: u64,
+    /// Connections open at the host when this one came, this one included.
+    open: u64,
+    /// Counted as over already.
+    over: bool,
     /// Number of this session among the client's.
-    session: u32,
+    nth: u32,
     tls: bool,
     /// The name after EHLO or HELO, and whether it was EHLO.
     greeted: Option<(Box<[u8]>, bool)>,
@@ -55,7 +60,10 @@ struct Transaction {
 }
 
 impl<'h> Session<'h> {
-    pub(super) fn new(host: &'h Behaviour, shared: &'h Shared, client: IpAddr, connection: u64) -> Self {
+    /// Counts a connection as open, until the session says something last or is dropped.
+    pub(super) fn new(host: &'h Behaviour, shared: &'h Shared, client: IpAddr) -> Self {
+        let (connection, open) = host.meter.opened();
+        shared.peak.fetch_max(shared.open.fetch_add(1, Relaxed) + 1, Relaxed);
         Self {
             host,
             shared,
@@ -65,7 +73,9 @@ impl<'h> Session<'h> {
             client,
             client_text: client.to_string(),
             connection,
-            session: host.session_of(client),
+            open,
+            over: false,
+            nth: host.session_of(client),
             tls: false,
             greeted: None,
             transaction: None,
@@ -83,8 +93,28 @@ impl<'h> Session<'h> {
         self.host.meter.take(&mut self.tally, micros(self.shared.start));
     }
 
-    /// The greeting; `open` connections are there now, this one included, and the client may have spoken `early`.
-    pub(super) fn greet(&mut self, open: u64, early: bool) -> Next {
+    /// The last reply is about to leave: a client that reads it and connects again has one connection, not two.
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.over, true) {
+            self.host.meter.closed();
+            self.shared.open.fetch_sub(1, Relaxed);
+        }
+    }
+
+    fn ended(&mut self, next: Next) -> Next {
+        if matches!(next, Next::Close | Next::Reset) {
+            self.leave();
+        }
+        next
+    }
+
+    /// The greeting; the client may have spoken `early`.
+    pub(super) fn greet(&mut self, early: bool) -> Next {
+        let next = self.greeting(early);
+        self.ended(next)
+    }
+
+    fn greeting(&mut self, early: bool) -> Next {
         if early {
             self.tally.violations.early += 1;
             if self.host.keys.enforce_sync {
@@ -95,7 +125,7 @@ impl<'h> Session<'h> {
             return self.play(act);
         }
         let limit = self.host.keys.connections_max;
-        if limit > 0 && open > u64::from(limit) {
+        if limit > 0 && self.open > u64::from(limit) {
             self.say("421", "4.7.0", "Too many concurrent connections from your address");
             return Next::Close;
         }
@@ -124,7 +154,8 @@ impl<'h> Session<'h> {
         if follows && (!self.may_pipeline() || previous.is_some_and(Verb::ends_burst)) {
             self.tally.violations.burst += 1;
             if self.host.keys.enforce_sync {
-                return self.out_of_step();
+                let next = self.out_of_step();
+                return self.ended(next);
             }
         }
         let mark = self.out.len();
@@ -139,7 +170,8 @@ impl<'h> Session<'h> {
             }
             None => self.command(verb, line),
         };
-        self.judge(verb, mark, next)
+        let next = self.judge(verb, mark, next);
+        self.ended(next)
     }
 
     /// Counts the reply that starts at `mark`, and ends the session after too many refusals.
@@ -200,9 +232,9 @@ impl<'h> Session<'h> {
     }
 
     fn scripted(&mut self, on: On) -> Option<&'h Act> {
-        let nth = self.occurrences.get_mut(on as usize)?;
-        *nth += 1;
-        self.host.act(on, *nth, self.session)
+        let occurrence = self.occurrences.get_mut(on as usize)?;
+        *occurrence += 1;
+        self.host.act(on, *occurrence, self.nth)
     }
 
     fn play(&mut self, act: &Act) -> Next {
@@ -400,6 +432,12 @@ impl<'h> Session<'h> {
             _ => None,
         };
         text.write(&mut self.out, values);
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

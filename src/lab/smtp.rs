@@ -1,13 +1,7 @@
 //! The wire of one connection: reads batches of lines, sends batches of replies, and does all the waiting (round trips,
 //! tarpits, silence) and TLS. What is said is the business of `session`.
 
-use std::{
-    collections::VecDeque,
-    io,
-    net::IpAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+use std::{collections::VecDeque, io, net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -31,16 +25,9 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
 pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, host: Arc<Behaviour>, shared: Arc<Shared>) {
-    let (connection, open) = host.meter.opened();
-    let all = shared.open.fetch_add(1, Relaxed) + 1;
-    shared.peak.fetch_max(all, Relaxed);
-    let _closed = Closed {
-        host: &host,
-        shared: &shared,
-    };
     let _ = stream.set_nodelay(true);
-    let mut session = Session::new(&host, &shared, client, connection);
-    let end = talk(&mut stream, &mut session, open).await;
+    let mut session = Session::new(&host, &shared, client);
+    let end = talk(&mut stream, &mut session).await;
     session.report();
     match end {
         Ok(Next::Reset) => {
@@ -55,23 +42,10 @@ pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, host: Arc<Behav
     }
 }
 
-/// Counts the end of a connection, also when its task is aborted.
-struct Closed<'c> {
-    host: &'c Behaviour,
-    shared: &'c Shared,
-}
-
-impl Drop for Closed<'_> {
-    fn drop(&mut self) {
-        self.host.meter.closed();
-        self.shared.open.fetch_sub(1, Relaxed);
-    }
-}
-
 /// Greeting, clear dialogue, TLS dialogue. `Continue` at the end means that the client left.
-async fn talk(stream: &mut TcpStream, session: &mut Session<'_>, open: u64) -> io::Result<Next> {
+async fn talk(stream: &mut TcpStream, session: &mut Session<'_>) -> io::Result<Next> {
     let keys = &session.host.keys;
-    let mut next = greet(stream, session, open, keys.greeting_delay_ms + keys.latency_ms).await?;
+    let mut next = greet(stream, session, keys.greeting_delay_ms + keys.latency_ms).await?;
     if next == Next::Continue {
         next = converse(stream, session).await?;
     }
@@ -104,7 +78,7 @@ async fn talk(stream: &mut TcpStream, session: &mut Session<'_>, open: u64) -> i
     }
 }
 
-async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, open: u64, wait_ms: u64) -> io::Result<Next> {
+async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, wait_ms: u64) -> io::Result<Next> {
     let due = Instant::now() + Duration::from_millis(wait_ms);
     let mut byte = [0];
     let early = tokio::select! {
@@ -118,7 +92,7 @@ async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, open: u64, wai
         }
         () = sleep_until(due) => false,
     };
-    let next = session.greet(open, early);
+    let next = session.greet(early);
     let wait = session.wait_before(0);
     session.report();
     send_slowly(stream, session, 0, wait).await?;
@@ -127,34 +101,86 @@ async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, open: u64, wai
 
 /// Reads and answers until somebody ends it.
 async fn converse<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut S, session: &mut Session<'_>) -> io::Result<Next> {
-    let keys = &session.host.keys;
-    let latency = Duration::from_millis(keys.latency_ms);
-    let mut input = Vec::with_capacity(BATCH_BYTES);
-    let mut queue = VecDeque::new();
-    let mut skipping = false;
-    let mut carried = false;
+    let mut conversation = Conversation {
+        latency: Duration::from_millis(session.host.keys.latency_ms),
+        input: Vec::with_capacity(BATCH_BYTES),
+        queue: VecDeque::new(),
+        skipping: false,
+        carried: false,
+    };
     loop {
-        match fill(wire, &mut queue, &mut input, session.shared.idle).await {
+        match conversation.fill(wire, session.shared.idle).await {
             Ok(0) => return Ok(Next::Continue),
             Ok(count) => session.tally.bytes_in += count as u64,
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 session.idle();
                 session.report();
                 wire.write_all(&session.out).await?;
-                session.out.clear();
+                wire.flush().await?;
                 return Ok(Next::Close);
             }
             Err(error) => return Err(error),
         }
-        let due = Instant::now() + latency;
+        let due = Instant::now() + conversation.latency;
+        let next = conversation.answer(wire, session).await?;
+        session.report();
+        if conversation.latency.is_zero() {
+            wire.write_all(&session.out).await?;
+            wire.flush().await?;
+            session.out.clear();
+        } else if !session.out.is_empty() {
+            conversation.queue.push_back((due, std::mem::take(&mut session.out)));
+        }
+        if next != Next::Continue {
+            conversation.drain(wire).await?;
+            return Ok(next);
+        }
+    }
+}
+
+/// What is between the wire and the session.
+struct Conversation {
+    /// Emulated round trip.
+    latency: Duration,
+    /// Read and not answered yet.
+    input: Vec<u8>,
+    /// Replies on their way, with the time they arrive.
+    queue: VecDeque<(Instant, Vec<u8>)>,
+    /// Inside a line that was refused as too long.
+    skipping: bool,
+    /// The input goes on behind a line that was answered.
+    carried: bool,
+}
+
+impl Conversation {
+    /// Waits for input; sends what falls due meanwhile.
+    async fn fill<S: AsyncRead + AsyncWrite + Unpin>(&mut self, wire: &mut S, idle: Duration) -> io::Result<usize> {
+        while let Some((due, _)) = self.queue.front() {
+            tokio::select! {
+                biased;
+                () = sleep_until(*due) => {}
+                read = wire.read_buf(&mut self.input) => return read,
+            }
+            if let Some((_, replies)) = self.queue.pop_front() {
+                wire.write_all(&replies).await?;
+                wire.flush().await?;
+            }
+        }
+        timeout(idle, wire.read_buf(&mut self.input)).await?
+    }
+
+    /// Answers every complete line.
+    async fn answer<S>(&mut self, wire: &mut S, session: &mut Session<'_>) -> io::Result<Next>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let keys = &session.host.keys;
         let mut next = Next::Continue;
-        let mut start = 0;
-        let mut follows = carried;
-        let mut lines = 0;
-        while let Some(length) = input.get(start..).and_then(|rest| memchr::memchr(b'\n', rest)) {
-            let line = input.get(start..start + length).unwrap_or_default();
+        let (mut start, mut lines) = (0, 0);
+        while let Some(length) = self.input.get(start..).and_then(|rest| memchr::memchr(b'\n', rest)) {
+            let line = self.input.get(start..start + length).unwrap_or_default();
             start += length + 1;
-            if std::mem::take(&mut skipping) {
+            if std::mem::take(&mut self.skipping) {
                 continue;
             }
             lines += 1;
@@ -164,69 +190,38 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut S, session: &mut
             let mark = session.out.len();
             let bare = line.strip_suffix(b"\r");
             session.tally.violations.line += u64::from(bare.is_none());
-            next = session.line(bare.unwrap_or(line), follows);
-            follows = true;
+            next = session.line(bare.unwrap_or(line), std::mem::replace(&mut self.carried, true));
             let wait = session.wait_before(mark);
             if !wait.is_zero() || keys.byte_delay_ms > 0 {
                 session.report();
-                drain(wire, &mut queue).await?;
-                send_slowly(wire, session, mark, wait + latency).await?;
+                self.drain(wire).await?;
+                send_slowly(wire, session, mark, wait + self.latency).await?;
             }
             if next != Next::Continue {
                 break;
             }
         }
-        input.drain(..start);
-        carried = lines > 0 && !input.is_empty();
-        if input.len() >= LINE_MAX {
-            if !std::mem::replace(&mut skipping, true) {
+        self.input.drain(..start);
+        self.carried = lines > 0 && !self.input.is_empty();
+        // Clear text behind STARTTLS would be taken for encrypted by a careless host (CVE-2011-0411).
+        session.tally.violations.burst += u64::from(next == Next::StartTls && self.carried);
+        if self.input.len() >= LINE_MAX {
+            if !std::mem::replace(&mut self.skipping, true) {
                 session.too_long();
             }
-            input.clear();
+            self.input.clear();
         }
-        session.report();
-        if latency.is_zero() {
-            wire.write_all(&session.out).await?;
-            session.out.clear();
-        } else if !session.out.is_empty() {
-            queue.push_back((due, std::mem::take(&mut session.out)));
-        }
-        if next != Next::Continue {
-            drain(wire, &mut queue).await?;
-            return Ok(next);
-        }
-        wire.flush().await?;
+        Ok(next)
     }
-}
 
-/// Sends everything that waits for its round trip, each batch when it is due.
-async fn drain<S: AsyncWrite + Unpin>(wire: &mut S, queue: &mut VecDeque<(Instant, Vec<u8>)>) -> io::Result<()> {
-    for (due, replies) in queue.drain(..) {
-        sleep_until(due).await;
-        wire.write_all(&replies).await?;
-    }
-    wire.flush().await
-}
-
-/// Waits for input; sends what falls due meanwhile.
-async fn fill<S: AsyncRead + AsyncWrite + Unpin>(
-    wire: &mut S,
-    queue: &mut VecDeque<(Instant, Vec<u8>)>,
-    input: &mut Vec<u8>,
-    idle: Duration,
-) -> io::Result<usize> {
-    while let Some((due, _)) = queue.front() {
-        tokio::select! {
-            biased;
-            () = sleep_until(*due) => {}
-            read = wire.read_buf(input) => return read,
-        }
-        if let Some((_, replies)) = queue.pop_front() {
+    /// Sends everything that waits for its round trip, each batch when it is due.
+    async fn drain<S: AsyncWrite + Unpin>(&mut self, wire: &mut S) -> io::Result<()> {
+        for (due, replies) in self.queue.drain(..) {
+            sleep_until(due).await;
             wire.write_all(&replies).await?;
-            wire.flush().await?;
         }
+        wire.flush().await
     }
-    timeout(idle, wire.read_buf(input)).await?
 }
 
 /// Sends everything up to `mark` at once, waits, and sends the rest, byte by byte if the host trickles.
@@ -273,7 +268,7 @@ async fn linger(stream: &mut TcpStream) {
         let mut waste = Vec::with_capacity(LINE_MAX);
         let drained = async {
             while matches!(stream.read_buf(&mut waste).await, Ok(1..)) {
-                waste.clear()
+                waste.clear();
             }
         };
         let _ = timeout(LINGER, drained).await;

@@ -1,7 +1,7 @@
 //! The world format: which domains exist, which hosts listen and how they behave. Data only; `docs/lab.md` explains every key.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     net::{IpAddr, Ipv4Addr},
     path::Path,
@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct World {
-    /// First address of the hosts, in 127.0.0.0/8; a random one when absent, so that parallel worlds do not clash.
+    /// First address of the hosts, in 127.0.0.0/8; the next host has the next /24. Random when absent, so that parallel worlds
+    /// do not clash.
     pub base: Option<Ipv4Addr>,
     /// The one port of all hosts; 0 takes a free one.
     pub smtp_port: u16,
@@ -70,6 +71,27 @@ impl World {
             Ok(text) => Self::parse(&text, &origin),
             Err(source) => Err(WorldError::Unreadable { origin, source }),
         }
+    }
+
+    /// Brings the names of a world that was made in code into the form that a file's have, and refuses equal ones.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        let (mut hosts, mut domains) = (HashSet::new(), HashSet::new());
+        for host in &mut self.hosts {
+            host.name = canonical(&host.name).map_err(|error| format!("name of a host: {error}"))?;
+            for domain in &mut host.serves {
+                *domain = canonical(domain).map_err(|error| format!("serves of {}: {error}", host.name))?;
+            }
+            if !hosts.insert(&*host.name) {
+                return Err(format!("two hosts have the name {}", host.name));
+            }
+        }
+        for domain in &mut self.domains {
+            domain.name = canonical(&domain.name).map_err(|error| format!("name of a domain: {error}"))?;
+            if !domains.insert(&*domain.name) {
+                return Err(format!("two domains have the name {}", domain.name));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -189,16 +211,22 @@ pub struct Host {
     pub preference: u16,
 
     /// Mailboxes: `"jane"` at every served domain, `"jane@acme.test"` at one.
+    #[serde(deserialize_with = "one_or_many")]
     pub mailboxes: Vec<String>,
     /// Mailboxes over quota (452 4.2.2).
+    #[serde(deserialize_with = "one_or_many")]
     pub full: Vec<String>,
     /// Mailboxes that are disabled (550 5.2.1).
+    #[serde(deserialize_with = "one_or_many")]
     pub disabled: Vec<String>,
     /// Mailboxes that get too much mail (450 4.2.1).
+    #[serde(deserialize_with = "one_or_many")]
     pub throttled: Vec<String>,
     /// Mailboxes that moved (551 5.1.6).
+    #[serde(deserialize_with = "one_or_many")]
     pub moved: Vec<String>,
     /// Mailboxes that are forwarded (251).
+    #[serde(deserialize_with = "one_or_many")]
     pub forwarded: Vec<String>,
     /// Replies to single mailboxes; of several, one per question and the last for ever.
     pub reply: BTreeMap<String, Replies>,
@@ -226,6 +254,7 @@ pub struct Host {
     /// Enhanced status codes in our own replies, and ENHANCEDSTATUSCODES.
     pub enhanced: bool,
     /// Further EHLO lines, such as `"LIMITS RCPTMAX=10"`.
+    #[serde(deserialize_with = "one_or_many")]
     pub extensions: Vec<String>,
     /// STARTTLS.
     pub starttls: StartTls,
@@ -246,6 +275,7 @@ pub struct Host {
     /// First questions about client, sender and recipient are put off until so long after the first.
     pub greylist_ms: Option<u64>,
     /// Only these recipients are greylisted; empty is all.
+    #[serde(deserialize_with = "one_or_many")]
     pub greylist_only: Vec<String>,
     /// Reply while greylisted.
     pub greylist_reply: String,
