@@ -1,22 +1,49 @@
 //! Addresses: what SMTP accepts (RFC 5321 Mailbox, RFC 6531 local-parts, RFC 5890 domains), and every fault by name.
 //!
 //! Owns parsing, IDNA, display and suggestions. Must not touch the network or know lists of providers.
+//!
+//! The order of checks: `clean` the outside, `shape` finds the one `@`, `local`, `domain` (with `international` for IDNA and
+//! `special` for reserved and unknown names), then the length of the whole. `quick` is the same for ordinary addresses.
 
+mod character;
+mod clean;
+mod display;
+mod domain;
 mod fault;
+mod international;
+mod local;
+mod quick;
+mod shape;
+mod special;
 
-use std::{fmt, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt,
+    hash::{Hash, Hasher},
+};
 
-pub use fault::{Fault, SyntaxError};
+use fault::Flaw;
+pub use {
+    domain::Domain,
+    fault::{Fault, SyntaxError},
+};
 
-/// A mailbox that may be written into `RCPT TO:<...>`: no CR, LF, NUL or angle bracket can be inside (RFC 5321 4.1.2).
+/// Longest mailbox: a path of 256 octets without its angle brackets (RFC 5321 4.5.3.1.3, erratum 1690 to RFC 3696).
+const LONGEST: usize = 254;
+
+/// A mailbox that may be written into `RCPT TO:<...>`.
 ///
-/// The case of the local-part is kept; the domain is lower-case A-labels. `Debug` hides the local-part.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Invariant (tested with arbitrary text): no control character, so no CR, LF or NUL, and no angle bracket is inside, quoted or
+/// not (RFC 5321 4.1.2); at most 254 octets; parsing `mailbox()` again gives an equal address.
+///
+/// The case of the local-part is kept; the domain is lower-case A-labels. `Debug` hides the local-part. Two addresses are equal
+/// when they are sent alike, however they were typed.
+#[derive(Clone)]
 pub struct Address {
     /// `local-part@a-label.domain`
     mailbox: Box<str>,
     /// Byte index of the `@` that separates local-part and domain.
-    at: usize,
+    at: u8,
     traits: Traits,
 }
 
@@ -33,12 +60,15 @@ pub struct Traits {
     pub smtputf8: bool,
     /// The local-part holds `+` with a tag after it (RFC 5233).
     pub subaddress: bool,
-    /// `%`, `!` or a leading `-`, `/`, `|` that mail hosts often refuse, inside a form that is otherwise valid.
+    /// `%`, `!`, a quoted `@` or a leading `-`, `/`, `|` that mail hosts often refuse, inside a form that is otherwise valid.
     pub routing_character: bool,
-    /// The domain holds an emoji or a symbol that IDNA 2008 refuses and UTS 46 lets pass.
+    /// The domain holds an emoji, which IDNA 2008 refuses and UTS 46 lets pass.
     pub symbol_domain: bool,
     /// UTS 46 mapping or NFC changed what was typed (beyond ASCII case).
     pub mapped: bool,
+    /// Something that carries no meaning was taken off: outer white space, `mailto:`, angle brackets, a trailing comma,
+    /// quotation marks around a dot-atom.
+    pub cleaned: bool,
 }
 
 /// How strictly names are taken.
@@ -55,19 +85,17 @@ impl Address {
     /// # Errors
     /// The first fault with its position and, where one is obvious, a suggestion.
     pub fn parse(text: &str, rules: Rules) -> Result<Self, SyntaxError> {
-        let _ = rules;
-        let text = text.trim();
-        let Some(at) = text.rfind('@') else {
-            return Err(SyntaxError {
-                fault: Fault::NoAtSign,
-                position: text.chars().count(),
-                suggestion: None,
-            });
-        };
-        Ok(Self {
-            mailbox: text.into(),
-            at,
-            traits: Traits::default(),
+        if let Some(address) = quick::parse(text, rules) {
+            return Ok(address);
+        }
+        let cleaned = clean::clean(text);
+        parse_cleaned(&cleaned, rules).map_err(|flaw| SyntaxError {
+            fault: flaw.fault,
+            position: at_character(text, cleaned.offset + flaw.offset),
+            suggestion: flaw
+                .mend
+                .and_then(|mend| parse_cleaned(&clean::clean(&mend), rules).ok())
+                .map(|address| address.display().into()),
         })
     }
 
@@ -80,19 +108,19 @@ impl Address {
     /// The local-part as sent: case kept, quotes kept where they are needed.
     #[must_use]
     pub fn local_part(&self) -> &str {
-        self.mailbox.get(..self.at).unwrap_or_default()
+        self.mailbox.get(..usize::from(self.at)).unwrap_or_default()
     }
 
     /// The domain in lower-case A-labels, no trailing dot.
     #[must_use]
     pub fn domain(&self) -> &str {
-        self.mailbox.get(self.at + 1..).unwrap_or_default()
+        self.mailbox.get(usize::from(self.at) + 1..).unwrap_or_default()
     }
 
     /// The domain as an owned, cheaply cloned name.
     #[must_use]
     pub fn to_domain(&self) -> Domain {
-        Domain(self.domain().into())
+        Domain::trusted(self.domain())
     }
 
     /// What is noteworthy about this address.
@@ -104,7 +132,7 @@ impl Address {
     /// The address for people: U-labels where the domain is international and not a mixed-script look-alike.
     #[must_use]
     pub fn display(&self) -> String {
-        self.mailbox.to_string()
+        format!("{}@{}", self.local_part(), display::name(self.domain()))
     }
 
     /// A mailbox at `domain` with a local-part that is a plain dot-atom (letters, digits, `.`, `-`, `_`): a control recipient.
@@ -112,15 +140,75 @@ impl Address {
     /// Returns `None` when `local_part` is anything else or too long.
     #[must_use]
     pub fn control(local_part: &str, domain: &Domain) -> Option<Self> {
-        let plain = !local_part.is_empty()
-            && local_part
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
-        plain.then(|| Self {
-            mailbox: format!("{local_part}@{}", domain.as_str()).into(),
-            at: local_part.len(),
-            traits: Traits::default(),
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_".contains(&b);
+        let local = local::parse(local_part).ok()?;
+        if local.routing || !local_part.bytes().all(plain) {
+            return None;
+        }
+        Self::assemble(format!("{local_part}@{domain}"), local_part.len(), Traits::default())
+    }
+
+    /// What duplicates have in common: the mailbox, with the ASCII case of the local-part folded unless `exact`.
+    ///
+    /// UTF-8 letters are not folded: their case is not safely foldable without knowing the language.
+    #[must_use]
+    pub fn join_eq_key(&self, exact: bool) -> Cow<'_, str> {
+        if exact || !self.mailbox.bytes().any(|b| b.is_ascii_uppercase()) {
+            Cow::Borrowed(&self.mailbox)
+        } else {
+            Cow::Owned(self.mailbox.to_ascii_lowercase())
+        }
+    }
+
+    /// A 128-bit fingerprint of [`join_eq_key`](Self::join_eq_key), without allocation and the same in every run.
+    ///
+    /// Among n addresses two differ and share it with odds of n² / 2^129: 1.5e-25 for ten million. The keys are no secret, so it
+    /// guards against chance, not against somebody who works at it; then the joined rows are that person's own.
+    #[must_use]
+    #[expect(
+        deprecated,
+        reason = "the one std hasher whose algorithm (SipHash 2-4) is documented and so stable between releases"
+    )]
+    pub fn join_hash(&self, exact: bool) -> u128 {
+        use std::hash::SipHasher;
+
+        let mut folded = [0_u8; LONGEST];
+        let bytes = folded.get_mut(..self.mailbox.len()).unwrap_or_default();
+        bytes.copy_from_slice(self.mailbox.as_bytes().get(..bytes.len()).unwrap_or_default());
+        if !exact {
+            bytes.make_ascii_lowercase();
+        }
+        let half = |key| {
+            let mut hasher = SipHasher::new_with_keys(key, !key);
+            hasher.write(bytes);
+            u128::from(hasher.finish())
+        };
+        (half(0x7072_6573_656e_6431) << 64) | half(0x7072_6573_656e_6432)
+    }
+
+    /// The parts of an address that was checked; `None` when the whole is too long.
+    fn assemble(mailbox: String, at: usize, traits: Traits) -> Option<Self> {
+        let fits = mailbox.len() <= LONGEST;
+        let at = u8::try_from(at).ok().filter(|_| fits)?;
+        Some(Self {
+            mailbox: mailbox.into_boxed_str(),
+            at,
+            traits,
         })
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.mailbox == other.mailbox
+    }
+}
+
+impl Eq for Address {}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.mailbox.hash(state);
     }
 }
 
@@ -130,29 +218,48 @@ impl fmt::Debug for Address {
     }
 }
 
-/// A domain name in lower-case A-labels without trailing dot (RFC 5890), cheap to clone.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Domain(Arc<str>);
-
-impl Domain {
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+/// Parses what is left after cleaning; offsets are those of `cleaned.text`.
+fn parse_cleaned(cleaned: &clean::Cleaned<'_>, rules: Rules) -> Result<Address, Flaw> {
+    let text = cleaned.text;
+    let at = shape::split(text)?;
+    let (local_text, domain_text) = (
+        text.get(..at).unwrap_or_default(),
+        text.get(at + 1..).unwrap_or_default(),
+    );
+    let local = local::parse(local_text).or_else(|flaw| {
+        let dots = matches!(
+            flaw.fault,
+            Fault::LocalLeadingDot | Fault::LocalTrailingDot | Fault::LocalDoubleDot
+        );
+        if dots && special::issued_odd_dots(domain_text) {
+            local::parse_with_odd_dots(local_text)
+        } else {
+            Err(flaw)
+        }
+    })?;
+    let name = domain::parse(domain_text, rules).map_err(|flaw| Flaw {
+        offset: at + 1 + flaw.offset,
+        mend: flaw.mend.map(|domain| format!("{local_text}@{domain}")),
+        ..flaw
+    })?;
+    let too_long = || Flaw::new(Fault::TooLong, text.floor_char_boundary(LONGEST));
+    // The limit holds in both forms: a server may turn one into the other.
+    if local.text.len() + 1 + name.unicode_len.max(name.ascii.len()) > LONGEST {
+        return Err(too_long());
     }
-
-    /// Parses a domain as the right-hand side of an address would be parsed.
-    ///
-    /// # Errors
-    /// The first fault, with its position in `text`.
-    pub fn parse(text: &str, rules: Rules) -> Result<Self, SyntaxError> {
-        let _ = rules;
-        Ok(Self(text.to_ascii_lowercase().into()))
-    }
+    let traits = Traits {
+        quoted_local: local.quoted,
+        smtputf8: !local.text.is_ascii(),
+        subaddress: local.subaddress,
+        routing_character: local.routing,
+        symbol_domain: name.symbol,
+        mapped: local.mapped || name.mapped,
+        cleaned: cleaned.changed || local.unquoted,
+    };
+    Address::assemble(format!("{}@{}", local.text, name.ascii), local.text.len(), traits).ok_or_else(too_long)
 }
 
-impl fmt::Display for Domain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// Characters before a byte offset.
+fn at_character(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or(text).chars().count()
 }

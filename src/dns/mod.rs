@@ -3,12 +3,24 @@
 //!
 //! Owns resolution and its caches. Must not open connections to mail hosts.
 
+mod cache;
+mod canary;
+mod resolver;
+mod route;
+mod selection;
+mod server;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     address::Domain,
     net::{BoxFuture, SpecialUse, Vetted},
 };
+
+pub use canary::{Canary, canary};
+pub use resolver::{HickoryResolver, ResolverError, ResolverOptions};
+pub use route::{Router, RouterOptions};
+pub use server::{NameServers, NameServersError};
 
 /// Answers DNS questions; one implementation asks the network, tests bring their own.
 pub trait Resolve: Send + Sync + 'static {
@@ -23,24 +35,43 @@ pub trait Resolve: Send + Sync + 'static {
 pub enum MxAnswer {
     /// At least one record: preference, exchanger (lower-case, no trailing dot; empty for the root of RFC 7505).
     Records {
+        /// Preference and exchanger, at most 100, those of best preference.
         records: Vec<(u16, Box<str>)>,
+        /// The smallest TTL among them.
         ttl: Duration,
     },
     /// The name exists and has no MX (NODATA).
-    None { ttl: Duration },
+    None {
+        /// How long the zone wants this kept (RFC 2308); zero when it did not say.
+        ttl: Duration,
+    },
     /// The name does not exist (NXDOMAIN).
-    NoSuchDomain { ttl: Duration },
+    NoSuchDomain {
+        /// How long the zone wants this kept (RFC 2308); zero when it did not say.
+        ttl: Duration,
+    },
 }
 
 /// What the zone says about addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressAnswer {
     /// At least one address.
-    Addresses { addresses: Vec<IpAddr>, ttl: Duration },
+    Addresses {
+        /// IPv4 and IPv6, any order.
+        addresses: Vec<IpAddr>,
+        /// The smallest TTL among them.
+        ttl: Duration,
+    },
     /// The name exists and has none.
-    None { ttl: Duration },
+    None {
+        /// How long the zone wants this kept (RFC 2308); zero when it did not say.
+        ttl: Duration,
+    },
     /// The name does not exist.
-    NoSuchDomain { ttl: Duration },
+    NoSuchDomain {
+        /// How long the zone wants this kept (RFC 2308); zero when it did not say.
+        ttl: Duration,
+    },
 }
 
 /// We could not find out. Never "no".
@@ -114,7 +145,10 @@ pub struct Exchanger {
     pub host: Arc<str>,
     /// MX preference; 0 for an implicit MX.
     pub preference: u16,
-    /// Addresses that may be dialled, IPv6 and IPv4 mixed, at most five.
+    /// A host of better preference exists in the MX set, whether or not it could be resolved: an answer from this one
+    /// does not stand for the domain.
+    pub backup: bool,
+    /// Addresses that may be dialled, IPv6 and IPv4 mixed, at most five in the whole route.
     pub addresses: Vec<Vetted>,
 }
 

@@ -1,1 +1,303 @@
-//! lab
+//! A miniature internet on loopback: a DNS server and SMTP hosts whose behaviour one TOML file describes.
+//!
+//! Owns its format (`docs/lab.md`), its servers and what they count. Must not know how presend verifies; it is what
+//! presend, its tests and its benches are pointed at.
+
+mod counters;
+mod dns;
+mod host;
+mod serve;
+mod session;
+mod smtp;
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use rand::Rng;
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{self, pki_types::PrivatePkcs8KeyDer},
+};
+
+pub use self::{
+    counters::{Counters, HostCounters, Line, Violations},
+    serve::serve,
+    world::{DnsFault, Domain, Host, Mx, On, Pipelining, Replies, Script, StartTls, Then, World, WorldError},
+};
+use self::{
+    dns::{DnsServer, Zone},
+    host::Behaviour,
+};
+
+/// Attempts to find a port that is free everywhere.
+const PORT_ATTEMPTS: u32 = 20;
+
+/// The world of `presend demo`.
+///
+/// # Errors
+/// Never, as a test makes sure.
+pub fn demo_world() -> Result<World, WorldError> {
+    World::parse(include_str!("demo.toml"), "demo.toml")
+}
+
+/// The list of `presend demo`: CSV with a header.
+#[must_use]
+pub fn demo_list() -> &'static str {
+    include_str!("demo.csv")
+}
+
+/// A lab that cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The world contradicts itself.
+    #[error("the world cannot be: {0}")]
+    World(String),
+    /// A socket cannot be had.
+    #[error("cannot listen on {address}: {source}; on this machine 127.0.0.0/8 must be local and the port free")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// The certificate of the hosts cannot be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(String),
+    /// The report cannot be written.
+    #[error("cannot write the report: {0}")]
+    Report(#[from] io::Error),
+}
+
+/// A running miniature internet; dropping it stops it.
+pub struct Lab {
+    dns: DnsServer,
+    zone: Arc<Zone>,
+    smtp_port: u16,
+    hosts: Vec<Arc<Behaviour>>,
+    shared: Arc<Shared>,
+    listeners: JoinSet<()>,
+}
+
+/// What all connections share.
+struct Shared {
+    start: Instant,
+    idle: Duration,
+    record_lines: bool,
+    tls: Option<TlsAcceptor>,
+    open: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Lab {
+    /// Starts DNS and hosts on the current tokio runtime.
+    ///
+    /// # Errors
+    /// The world contradicts itself, or an address or port cannot be had.
+    pub async fn start(world: World) -> Result<Self, LabError> {
+        let addresses = allot(&world)?;
+        let zone = Arc::new(Zone::new(&world, &addresses).map_err(LabError::World)?);
+        let listening: Vec<_> = world
+            .hosts
+            .iter()
+            .zip(&addresses)
+            .filter(|(host, _)| !host.down)
+            .collect();
+        let places: Vec<_> = listening.iter().map(|(_, address)| **address).collect();
+        let (sockets, smtp_port) = listen(&places, world.smtp_port).await?;
+        let dns = DnsServer::start(zone.clone(), world.dns_port)
+            .await
+            .map_err(|source| LabError::Listen {
+                address: (Ipv4Addr::LOCALHOST, world.dns_port).into(),
+                source,
+            })?;
+        let shared = Arc::new(Shared {
+            start: Instant::now(),
+            idle: Duration::from_millis(world.idle_timeout_ms),
+            record_lines: world.record_lines,
+            tls: if world.hosts.iter().any(|host| host.starttls != StartTls::Off) {
+                Some(acceptor()?)
+            } else {
+                None
+            },
+            open: AtomicU64::new(0),
+            peak: AtomicU64::new(0),
+        });
+        let mut sockets = sockets.into_iter();
+        let mut listeners = JoinSet::new();
+        let mut hosts = Vec::with_capacity(world.hosts.len());
+        for (keys, address) in world.hosts.into_iter().zip(addresses) {
+            let socket = if keys.down { None } else { sockets.next() };
+            let host = Arc::new(Behaviour::new(keys, address));
+            if let Some(socket) = socket {
+                listeners.spawn(accept(socket, host.clone(), shared.clone()));
+            }
+            hosts.push(host);
+        }
+        Ok(Self {
+            dns,
+            zone,
+            smtp_port,
+            hosts,
+            shared,
+            listeners,
+        })
+    }
+
+    /// Where the DNS listens, UDP and TCP.
+    #[must_use]
+    pub fn dns(&self) -> SocketAddr {
+        self.dns.address
+    }
+
+    /// The one port of all hosts.
+    #[must_use]
+    pub fn smtp_port(&self) -> u16 {
+        self.smtp_port
+    }
+
+    /// Where a host listens, or would listen if it were not down.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<SocketAddr> {
+        let host = self.hosts.iter().find(|host| host.keys.name == name)?;
+        Some(SocketAddr::new(host.ip, self.smtp_port))
+    }
+
+    /// Everything counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let hosts = self
+            .hosts
+            .iter()
+            .map(|host| (host.keys.name.clone(), host.meter.snapshot(host.ip)));
+        Counters {
+            hosts: hosts.collect(),
+            dns: self.zone.asked(),
+            concurrent_peak: self.shared.peak.load(Relaxed),
+        }
+    }
+
+    /// Commands by verb over all hosts; verbs never said are absent.
+    #[must_use]
+    pub fn verbs(&self) -> BTreeMap<&'static str, u64> {
+        self.counters().verbs()
+    }
+
+    /// Stops everything; returns when the ports are free again.
+    pub async fn stop(mut self) {
+        self.listeners.shutdown().await;
+        self.dns.stop().await;
+    }
+}
+
+/// Gives every host its address.
+fn allot(world: &World) -> Result<Vec<IpAddr>, LabError> {
+    let mut taken = std::collections::HashSet::new();
+    let mut names = std::collections::HashSet::new();
+    for host in &world.hosts {
+        if !names.insert(&*host.name) {
+            return Err(LabError::World(format!("two hosts have the name {}", host.name)));
+        }
+        match host.ip {
+            Some(ip) if !ip.is_loopback() => {
+                return Err(LabError::World(format!(
+                    "host {} cannot listen on {ip}, which is not loopback; write it as `a` of a `[[domain]]`",
+                    host.name
+                )));
+            }
+            Some(ip) if !taken.insert(ip) => return Err(LabError::World(format!("two hosts have the address {ip}"))),
+            Some(_) | None => {}
+        }
+    }
+    // 127.0.x.y and 127.1.x.y hold well-known services (127.0.0.1, 127.0.0.53, 127.0.1.1) on many machines.
+    let random = || Ipv4Addr::new(127, rand::rng().random_range(2..=250), rand::rng().random(), 0);
+    let base = world.base.unwrap_or_else(random);
+    let mut next = base.to_bits();
+    let mut addresses = Vec::with_capacity(world.hosts.len());
+    for host in &world.hosts {
+        let address = match host.ip {
+            Some(ip) => ip,
+            None => loop {
+                next += 1;
+                let address = Ipv4Addr::from_bits(next);
+                if !address.is_loopback() {
+                    return Err(LabError::World(format!(
+                        "the addresses from {base} on end before the hosts do"
+                    )));
+                }
+                if !matches!(next & 0xff, 0 | 0xff) && taken.insert(address.into()) {
+                    break address.into();
+                }
+            },
+        };
+        addresses.push(address);
+    }
+    Ok(addresses)
+}
+
+/// Listens at every place on one port; a free port is taken from the first place and tried at the others.
+async fn listen(places: &[IpAddr], port: u16) -> Result<(Vec<TcpListener>, u16), LabError> {
+    let mut attempts = 0;
+    'ports: loop {
+        let mut chosen = port;
+        let mut sockets = Vec::with_capacity(places.len());
+        for place in places {
+            let address = SocketAddr::new(*place, chosen);
+            let bound = TcpListener::bind(address)
+                .await
+                .and_then(|socket| Ok((socket.local_addr()?.port(), socket)));
+            match bound {
+                Ok((port, socket)) => {
+                    chosen = port;
+                    sockets.push(socket);
+                }
+                Err(error) if port == 0 && attempts < PORT_ATTEMPTS && error.kind() == io::ErrorKind::AddrInUse => {
+                    attempts += 1;
+                    continue 'ports;
+                }
+                Err(source) => return Err(LabError::Listen { address, source }),
+            }
+        }
+        return Ok((sockets, chosen));
+    }
+}
+
+async fn accept(socket: TcpListener, host: Arc<Behaviour>, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        match socket.accept().await {
+            Ok((stream, client)) => {
+                connections.spawn(smtp::serve(stream, client.ip(), host.clone(), shared.clone()));
+            }
+            // Out of file descriptors: the connections that are open must end first.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// One self-signed certificate for all hosts: presend does not verify it, as no MTA does.
+fn acceptor() -> Result<TlsAcceptor, LabError> {
+    let broken = |error: &dyn std::fmt::Display| LabError::Certificate(error.to_string());
+    let made = rcgen::generate_simple_self_signed(vec!["lab.test".to_owned()]).map_err(|error| broken(&error))?;
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| {
+            builder
+                .with_no_client_auth()
+                .with_single_cert(vec![made.cert.der().clone()], key.into())
+        })
+        .map_err(|error| broken(&error))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

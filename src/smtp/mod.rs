@@ -2,11 +2,22 @@
 //!
 //! Owns the bounded wire reader, the commands, the typed session and the transcript. Must not decide what a reply means.
 
+mod command;
+mod extensions;
+mod reader;
 mod reply;
+mod session;
+mod tls;
 mod transcript;
+mod wire;
 
+pub use command::{Command, Identity, IdentityError, Unsayable};
+pub use extensions::{Extensions, MAX_EHLO_LINES};
+pub use reader::{MAX_LINE, MAX_LINES, MAX_REPLY, MalformedReply, ReplyReader};
 pub use reply::{EnhancedStatusCode, Reply, ReplyCode};
+pub use session::{Connected, Ended, Greeted, InTransaction, Mail, Ready, Replies, Session, Transaction, Why};
 pub use transcript::{Entry, Speaker, Transcript};
+pub use wire::{Fault, Tally, Timeouts, WireParts};
 
 /// Where in the dialogue a reply was given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]

@@ -1,0 +1,353 @@
+//! What can be typed. Texts here are the manual: every command's long help has examples.
+
+use std::path::PathBuf;
+
+use clap::{
+    Args, CommandFactory, Parser, Subcommand,
+    builder::styling::{AnsiColor, Styles},
+};
+
+use super::{config::ConfigFile, settings::Overlay};
+use crate::output::{Format, Only};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(name = "presend", version, styles = STYLES, about = "Tells, before a message is sent, what will happen to mail for an address", long_about = LONG_ABOUT, after_long_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const LONG_ABOUT: &str = "\
+Tells, before a message is sent, what will happen to mail for an address.
+
+presend checks the form of the address, finds where mail for its domain goes, and asks that mail host \
+whether it takes the recipient. It never sends a message. Every answer is one of four labels, always with a reason:
+
+  valid      the host took this recipient and is known to refuse unknown ones
+  invalid    mail would bounce: a syntax fault, no such domain, no mail host, no such mailbox
+  catch-all  the host takes everything, so its yes says nothing about this mailbox
+  unknown    nobody could tell; the reason says why and what to do
+
+Start with `presend demo`: it needs no network and no configuration.";
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 2 usage, configuration, input or output; 3 incomplete (network or port 25 blocked, too much unknown);
+130 interrupted.
+
+Settings come from flags, then PRESEND_* variables, then presend.toml, then defaults; `presend config show` prints them.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Check a few addresses and explain the answers
+    Check(Box<CheckArgs>),
+    /// Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
+    Verify(Box<VerifyArgs>),
+    /// The bundled lists: counts, dates, sources
+    Lists(ListsArgs),
+    /// Serve a miniature internet from a TOML file, to test against
+    Lab(LabArgs),
+    /// See every label on a sample list, without network or configuration
+    Demo(DemoArgs),
+    /// Print every reason with what it means and what to do
+    Reasons(ReasonsArgs),
+    /// Show or check the configuration
+    Config(ConfigArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page
+    Man(ManArgs),
+}
+
+/// `presend check`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Check a few addresses and explain the answers.\n\nWithout `--helo-name` and `--mail-from` the mail host \
+    is not asked, and the answer stops at the domain's mail route.",
+    after_long_help = "\
+Examples:
+  presend check jane.doe@example.com
+  presend check -v jane.doe@example.com            the dialogue and the rule that decided
+  presend check --json a@example.com b@example.org  one result a line, for programs
+  presend check --level syntax 'jane..doe@example.com'
+
+Exit codes: 0 answered, whatever the answer; 3 a network fault left an address unknown."
+)]
+pub(super) struct CheckArgs {
+    /// The addresses; quote what the shell would read.
+    #[arg(required = true, value_name = "ADDRESS")]
+    pub(super) addresses: Vec<String>,
+    /// Show the dialogue with the mail host and the rule that decided.
+    #[arg(long, short)]
+    pub(super) verbose: bool,
+    /// One JSON result a line.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Put the dialogue into JSON results.
+    #[arg(long)]
+    pub(super) transcript: bool,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) overlay: Overlay,
+}
+
+/// `presend verify`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out.\n\nRows come out in the order they came \
+    in, with every original column and `presend_*` columns after them; equal addresses are asked about once. The format, \
+    the encoding, the delimiter and the address column are guessed and reported.",
+    after_long_help = "\
+Examples:
+  presend verify leads.csv --output checked.csv
+  presend verify leads.csv --column Email --split out/      out/send.csv, out/hold.csv, out/drop.csv
+  presend verify leads.csv --only send > mailing.csv
+  zcat crm.ndjson.gz | presend verify - --format ndjson --level dns
+  presend verify leads.csv --helo-name probe.example.com --mail-from postmaster@example.com
+
+CSV cells that a spreadsheet would run as a formula get a ' in front; `--raw` leaves them as they are.
+Ctrl-C once: what is known is written and the program ends with 130. Twice: it ends at once."
+)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct VerifyArgs {
+    /// The list; `-` is standard input, and the default when something is piped in.
+    #[arg(value_name = "FILE")]
+    pub(super) input: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) layout: LayoutArgs,
+    #[command(flatten)]
+    pub(super) results: ResultArgs,
+    /// One JSON document: the same as `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
+    pub(super) json: bool,
+    /// Put the dialogue into JSON results.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) transcript: bool,
+    #[command(flatten)]
+    pub(super) display: DisplayArgs,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) overlay: Overlay,
+}
+
+const INPUT: &str = "Input";
+const OUTPUT: &str = "Output";
+
+#[derive(Debug, Args)]
+pub(super) struct LayoutArgs {
+    /// Column of the addresses: a header name, or a number from 1 [default: guessed and reported].
+    #[arg(long, value_name = "NAME|NUMBER", help_heading = INPUT)]
+    pub(super) column: Option<String>,
+    /// Format of the input [default: guessed].
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = INPUT)]
+    pub(super) input_format: Option<InputFormatName>,
+    /// The first row is a header [default: guessed].
+    #[arg(long, overrides_with = "no_header", help_heading = INPUT)]
+    pub(super) header: bool,
+    /// The first row is an address already.
+    #[arg(long, help_heading = INPUT)]
+    pub(super) no_header: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResultArgs {
+    /// Format of the output [default: `table` on a terminal, `ndjson` for NDJSON, else `csv`].
+    #[arg(long, value_enum, value_name = "FORMAT", help_heading = OUTPUT)]
+    pub(super) format: Option<FormatName>,
+    /// File to write; it appears when it is complete. [default: standard output]
+    #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
+    pub(super) output: Option<PathBuf>,
+    /// Only rows with this action or label: send, hold, drop, valid, catch-all, unknown, invalid. Repeatable.
+    #[arg(long, value_name = "WHICH", value_delimiter = ',', help_heading = OUTPUT)]
+    pub(super) only: Vec<Only>,
+    /// Folder for one file of each action: `send.csv`, `hold.csv`, `drop.csv`.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "only"], help_heading = OUTPUT)]
+    pub(super) split: Option<PathBuf>,
+    /// Leave CSV cells as they are, even those a spreadsheet would run as a formula.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DisplayArgs {
+    /// Progress on standard error [default: auto, which is on a terminal].
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto, hide_default_value = true, help_heading = OUTPUT)]
+    pub(super) progress: When,
+    /// Neither progress nor summary.
+    #[arg(long, short, help_heading = OUTPUT)]
+    pub(super) quiet: bool,
+    /// Also say how much was asked of the mail hosts.
+    #[arg(long, short, conflicts_with = "quiet", help_heading = OUTPUT)]
+    pub(super) verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum When {
+    /// When standard error is a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum InputFormatName {
+    /// One address a line.
+    Text,
+    /// Delimited text; the delimiter is found.
+    Csv,
+    /// The same as csv.
+    Tsv,
+    /// One JSON object or string a line.
+    Ndjson,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum FormatName {
+    /// The original columns and `presend_*` after them.
+    Csv,
+    /// One JSON object a line.
+    Ndjson,
+    /// One JSON array.
+    Json,
+    /// Aligned columns for people.
+    Table,
+}
+
+impl From<FormatName> for Format {
+    fn from(name: FormatName) -> Self {
+        match name {
+            FormatName::Csv => Self::Csv,
+            FormatName::Ndjson => Self::Ndjson,
+            FormatName::Json => Self::Json,
+            FormatName::Table => Self::Table,
+        }
+    }
+}
+
+/// `presend lists`
+#[derive(Debug, Args)]
+pub(super) struct ListsArgs {
+    #[command(subcommand)]
+    pub(super) command: ListsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ListsCommand {
+    /// Counts, dates, sources and licences
+    Show {
+        /// Only this list.
+        name: Option<String>,
+        /// One JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Check that the bundled lists keep their promises
+    Check {
+        /// One JSON array.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// `presend lab`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  presend lab world.toml
+  presend check --nameserver 127.0.0.1:PORT --smtp-port PORT --allow-special-use jane@known.example
+
+The file's format is in docs/lab.md.")]
+pub(super) struct LabArgs {
+    /// The world.
+    #[arg(value_name = "WORLD.toml")]
+    pub(super) world: PathBuf,
+}
+
+/// `presend demo`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "See every label on a sample list, without network or configuration.\n\nStarts a miniature internet on \
+    this machine (DNS and mail hosts on 127.0.0.0/8) and verifies a list of about 60 addresses against it."
+)]
+pub(super) struct DemoArgs {
+    /// One JSON document instead of the table.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Neither progress nor summary.
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+/// `presend reasons`
+#[derive(Debug, Args)]
+pub(super) struct ReasonsArgs {
+    /// One JSON array.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// The page `docs/reasons.md`.
+    #[arg(long, conflicts_with = "json")]
+    pub(super) markdown: bool,
+}
+
+/// `presend config`
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    pub(super) command: ConfigCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Every setting with its value and where it comes from
+    Show(Box<ShowArgs>),
+    /// Check a configuration file
+    Check {
+        /// The file [default: the one that would be read].
+        file: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// One JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) overlay: Overlay,
+}
+
+/// `presend completions`
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  presend completions bash > ~/.local/share/bash-completion/completions/presend
+  presend completions zsh > ~/.zfunc/_presend
+  presend completions fish > ~/.config/fish/completions/presend.fish")]
+pub(super) struct CompletionsArgs {
+    /// The shell.
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// `presend man`
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// The page of one command: `presend man verify`.
+    pub(super) command: Option<String>,
+}
+
+/// The command line as clap knows it. Values of variables stay out of the help: they may be private.
+pub(super) fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true).hide_env(true)))
+}

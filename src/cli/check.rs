@@ -1,0 +1,286 @@
+//! `presend check`: a few addresses, explained to a person.
+
+use std::{io::Write, sync::Arc};
+
+use anyhow::Context;
+use clap::ArgMatches;
+
+use super::{
+    Exit,
+    args::CheckArgs,
+    fault::hint,
+    paint::{BOLD, DIM, paint},
+    settings::{IDENTITY_HINT, Profile, Resolved},
+    summary::is_our_side,
+};
+use crate::{
+    dns::{MailRoute, NoMailHost, RouteFailure},
+    job::{Engine, Outcome},
+    output,
+    smtp::{Speaker, Transcript},
+    verdict::{Label, NotTried, Observed, ProbeFailure},
+};
+
+/// Width of the words in front of each line.
+const INDENT: usize = 14;
+
+pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Interactive)?;
+    let settings = resolved.to_settings(args.verbose || args.transcript)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut exit = runtime.block_on(async {
+        tokio::select! {
+            exit = answer(args, settings) => exit,
+            _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+        }
+    })?;
+    if resolved.lacks_identity() {
+        hint(&format!("no mail host was asked; {IDENTITY_HINT}"));
+        if exit == Exit::Done && resolved.smtp_was_asked_for() {
+            exit = Exit::Incomplete;
+        }
+    }
+    Ok(exit)
+}
+
+async fn answer(args: &CheckArgs, settings: crate::job::Settings) -> anyhow::Result<Exit> {
+    let engine = Arc::new(Engine::start(settings).await?);
+    let mut asked = Vec::with_capacity(args.addresses.len());
+    for address in &args.addresses {
+        let (engine, address) = (Arc::clone(&engine), address.clone());
+        asked.push(tokio::spawn(async move { engine.check(&address).await }));
+    }
+    let mut exit = Exit::Done;
+    for (index, outcome) in asked.into_iter().enumerate() {
+        let outcome = outcome.await.context("a check ended before its answer")?;
+        if outcome.verdict.label == Label::Unknown && is_our_side(outcome.verdict.reason) {
+            exit = Exit::Incomplete;
+        }
+        if args.json {
+            let mut line = Vec::with_capacity(1024);
+            output::write_result(&outcome, None, args.transcript, &mut line)?;
+            line.push(b'\n');
+            std::io::stdout().write_all(&line)?;
+        } else {
+            let gap = if index > 0 { "\n" } else { "" };
+            let report = report(&outcome, args.verbose);
+            write!(anstream::stdout(), "{gap}{report}")?;
+        }
+    }
+    std::io::stdout().flush()?;
+    Ok(exit)
+}
+
+/// The report of one address.
+fn report(outcome: &Outcome, verbose: bool) -> String {
+    let verdict = &outcome.verdict;
+    let address = outcome
+        .address
+        .as_ref()
+        .map_or_else(|| outcome.typed.to_string(), crate::address::Address::display);
+    let mut text = format!(
+        "{}  {}  {}\n",
+        paint(BOLD, output::clean(&address, 300)),
+        paint(output::label_style(verdict.label).bold(), verdict.label.name()),
+        paint(DIM, verdict.reason.name()),
+    );
+    let mut line = |word: &str, said: &str| {
+        let gap = " ".repeat(INDENT.saturating_sub(word.len() + 2));
+        text.push_str(&format!("  {}{gap}{said}\n", paint(DIM, word)));
+    };
+    line("why", verdict.reason.sentence());
+    if let Some(fault) = &outcome.evidence.syntax {
+        line("", &pointer(&outcome.typed, fault.position));
+    }
+    line("advice", verdict.reason.advice());
+    line("action", verdict.action.name());
+    if let Some(meant) = output::did_you_mean(outcome) {
+        line("did you mean", &format!("{}?", output::clean(meant, 300)));
+    }
+    for (word, said) in [
+        ("flags", flags(outcome)),
+        ("route", route(outcome)),
+        ("answer", answered(outcome)),
+    ] {
+        if let Some(said) = said {
+            line(word, &said);
+        }
+    }
+    if let Some(at) = outcome.retry_at {
+        line("retry at", &humantime::format_rfc3339_seconds(at).to_string());
+    }
+    if verbose {
+        if let Some(rule) = rule(outcome) {
+            line("rule", &rule);
+        }
+        line("took", &format!("{} ms", outcome.elapsed.as_millis()));
+        for transcript in &outcome.transcripts {
+            text.push_str(&dialogue(transcript));
+        }
+    }
+    text
+}
+
+/// The typed text up to the fault, with a mark under it.
+fn pointer(typed: &str, position: usize) -> String {
+    // Far into a long text only what stands around the fault is shown.
+    let skip = position.saturating_sub(60);
+    let part: String = typed.chars().skip(skip).take(100).collect();
+    let before: String = typed.chars().skip(skip).take(position - skip).collect();
+    let columns = output::width(&output::clean(&before, 300));
+    let gap = " ".repeat(INDENT + columns);
+    format!(
+        "{}\n{gap}{}",
+        output::clean(&part, 300),
+        paint(output::label_style(Label::Invalid), "^")
+    )
+}
+
+fn flags(outcome: &Outcome) -> Option<String> {
+    let traits = outcome.address.as_ref()?.traits();
+    let all = [
+        ("role address", outcome.hits.role),
+        ("disposable domain", outcome.hits.disposable),
+        ("free mail provider", outcome.hits.free),
+        ("sub-address", traits.subaddress),
+        ("needs SMTPUTF8", traits.smtputf8),
+        ("quoted local-part", traits.quoted_local),
+    ];
+    let set: Vec<&str> = all.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
+    (!set.is_empty()).then(|| set.join(", "))
+}
+
+fn route(outcome: &Outcome) -> Option<String> {
+    let route = outcome.evidence.route.known()?;
+    Some(match route.as_ref() {
+        MailRoute::Exchangers(_) | MailRoute::ImplicitMx(_) => {
+            let host = output::mail_host(&outcome.evidence)?;
+            let mut text = output::clean(host.name, 255).into_owned();
+            if let Some(ip) = host.ip {
+                text.push_str(&format!(" [{ip}]"));
+            }
+            if host.implicit {
+                text.push_str(", the domain itself (no MX)");
+            } else {
+                text.push_str(&format!(", preference {}", host.preference));
+            }
+            if let MailRoute::Exchangers(all) = route.as_ref()
+                && all.len() > 1
+            {
+                text.push_str(&format!(", one of {}", all.len()));
+            }
+            if let Some(provider) = host.provider {
+                text.push_str(&format!(", {provider}"));
+            }
+            text.push_str(match host.tls {
+                Some(true) => ", TLS",
+                Some(false) => ", not encrypted",
+                None => "",
+            });
+            text
+        }
+        MailRoute::NullMx => "null MX: the domain takes no mail".into(),
+        MailRoute::NoSuchDomain => "none: the domain does not exist".into(),
+        MailRoute::NoMailHost(NoMailHost::NoRecords) => "none: neither MX nor address".into(),
+        MailRoute::NoMailHost(NoMailHost::LoopbackMx) => "none: every MX is the local machine".into(),
+        MailRoute::Failure(RouteFailure::Dns(failure)) => format!("not found out: {failure}"),
+        MailRoute::Failure(RouteFailure::PrivateMx(_)) => "every mail host has a private or reserved address".into(),
+        MailRoute::Failure(RouteFailure::MxIsAddress) => "the MX is an address instead of a name".into(),
+        MailRoute::Failure(RouteFailure::MxUnresolvable) => "no MX host has an address".into(),
+        MailRoute::Failure(RouteFailure::ResolverRewrites) => "the resolver invents answers".into(),
+    })
+}
+
+fn answered(outcome: &Outcome) -> Option<String> {
+    Some(match &outcome.evidence.answer {
+        Observed::Known(answer) => {
+            let enhanced = answer
+                .reply
+                .enhanced()
+                .map(|code| format!(" {code}"))
+                .unwrap_or_default();
+            let said = output::said(outcome, None).unwrap_or_default();
+            let control = match output::control(&outcome.evidence) {
+                "not_sent" => String::new(),
+                control => format!("; control recipient: {control}"),
+            };
+            let stage = answer.stage.name();
+            format!("{}{enhanced} {said} (at {stage}{control})", answer.reply.code())
+        }
+        Observed::Failed(failure) => failed(*failure).into(),
+        Observed::NotTried(NotTried::NotNeeded) => return None,
+        Observed::NotTried(why) => format!("not asked: {}", not_tried(*why)),
+    })
+}
+
+fn failed(failure: ProbeFailure) -> &'static str {
+    match failure {
+        ProbeFailure::Unreachable => "none: no host could be reached",
+        ProbeFailure::Timeout => "none in time",
+        ProbeFailure::Tarpit => "too slow to finish",
+        ProbeFailure::ConnectionLost => "none: the connection broke",
+        ProbeFailure::NotSmtp => "not SMTP",
+        ProbeFailure::Loop => "our own greeting",
+        ProbeFailure::Protocol => "a reply that breaks the protocol",
+        ProbeFailure::Desynchronised => "replies that do not match the commands",
+        ProbeFailure::TlsInjection => "bytes injected around STARTTLS",
+        ProbeFailure::NeedsSmtpUtf8 => "not asked: the host does not offer SMTPUTF8",
+        ProbeFailure::Internal => "none, by our own fault",
+    }
+}
+
+fn not_tried(why: NotTried) -> &'static str {
+    match why {
+        NotTried::NotNeeded => "not needed",
+        NotTried::Level => "the level stops before the mail host",
+        NotTried::NoIdentity => "no `--helo-name` and `--mail-from`",
+        NotTried::ProviderPolicy => "the provider's policy forbids it",
+        NotTried::AllowListed => "your allow list decided",
+        NotTried::Interrupted => "interrupted",
+        NotTried::Budget => "the polite number of questions was spent",
+        NotTried::ResolverRewrites => "the resolver invents answers",
+        NotTried::PortBlocked => "port 25 is blocked here",
+    }
+}
+
+fn rule(outcome: &Outcome) -> Option<String> {
+    let meaning = &outcome.evidence.answer.known()?.meaning;
+    let list = meaning
+        .blocklist
+        .as_ref()
+        .map(|list| format!(", blocklist {}", output::clean(list, 100)));
+    Some(
+        format!(
+            "{}: about the {:?}, {:?} confidence{}",
+            meaning.rule,
+            meaning.about,
+            meaning.confidence,
+            list.unwrap_or_default()
+        )
+        .to_lowercase(),
+    )
+}
+
+fn dialogue(transcript: &Transcript) -> String {
+    let mut text = format!(
+        "\n  {} [{}]\n",
+        paint(BOLD, output::clean(&transcript.host, 255)),
+        transcript.peer
+    );
+    for entry in &transcript.entries {
+        let who = match entry.who {
+            Speaker::Client => ">",
+            Speaker::Server => "<",
+            Speaker::Note => "*",
+        };
+        let style = if entry.who == Speaker::Server {
+            anstyle::Style::new()
+        } else {
+            DIM
+        };
+        let at = format!("{:>8.3} s", entry.at.as_secs_f64());
+        let said = paint(style, output::clean(&entry.text, 500));
+        text.push_str(&format!("  {} {who} {said}\n", paint(DIM, at)));
+    }
+    text
+}

@@ -1,0 +1,142 @@
+//! The configuration file: where it is, and errors that show the line.
+
+use std::{
+    env, fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
+
+use super::{fault::fault, settings::Overlay};
+
+/// Which configuration file to read.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(super) struct ConfigFile {
+    /// Configuration file [default: `./presend.toml`, else `presend/presend.toml` in the XDG configuration folder].
+    #[arg(long = "config", value_name = "FILE", env = "PRESEND_CONFIG")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigFile {
+    /// A named file.
+    pub(super) fn named(path: &Path) -> Self {
+        Self {
+            config: Some(path.to_owned()),
+        }
+    }
+
+    /// Finds and reads the file; nothing when there is none.
+    pub(super) fn read(&self) -> anyhow::Result<(Option<PathBuf>, Overlay)> {
+        let Some(path) = self.config.clone().or_else(found) else {
+            return Ok((None, Overlay::default()));
+        };
+        let text = fs::read_to_string(&path).map_err(|error| {
+            fault(
+                format!("cannot read `{}`: {error}", path.display()),
+                "name a file that exists with `--config`",
+            )
+        })?;
+        let mut overlay: Overlay = toml::from_str(&text).map_err(|error| explain(&path, &text, &error))?;
+        overlay.relative_to(path.parent().unwrap_or(Path::new("")));
+        Ok((Some(path), overlay))
+    }
+}
+
+fn found() -> Option<PathBuf> {
+    let here = PathBuf::from("presend.toml");
+    if here.is_file() {
+        return Some(here);
+    }
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_CONFIG_HOME").or_else(|| Some(absolute("HOME")?.join(".config")))?;
+    Some(folder.join("presend").join("presend.toml")).filter(|path| path.is_file())
+}
+
+/// `FILE:LINE:COLUMN`, the sentence, the line with a caret, and the key that was probably meant.
+fn explain(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let span = error.span().unwrap_or(0..0);
+    let (line, column) = position(text, span.start);
+    let (sentence, hint) = match unknown_key(error.message()) {
+        Some(key) => (format!("unknown key `{key}`"), unknown_key_hint(key)),
+        None => (
+            error.message().trim_end().replace('\n', ", "),
+            "`presend config show` lists every key with its value".to_owned(),
+        ),
+    };
+    let excerpt = excerpt(text, line, column, &span);
+    fault(
+        format!("{}:{line}:{column}: {sentence}\n{excerpt}", path.display()),
+        hint,
+    )
+}
+
+fn unknown_key(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown field `")?.split('`').next()
+}
+
+fn unknown_key_hint(key: &str) -> String {
+    let keys = Overlay::keys();
+    match nearest(&key.replace('-', "_"), keys.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`? `presend config show` lists every key"),
+        None => "`presend config show` lists every key".to_owned(),
+    }
+}
+
+/// Line and column from 1, in characters.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+    (before.matches('\n').count() + 1, column)
+}
+
+fn excerpt(text: &str, line: usize, column: usize, span: &Range<usize>) -> String {
+    let shown: String = text
+        .lines()
+        .nth(line - 1)
+        .unwrap_or_default()
+        .chars()
+        .take(120)
+        .collect();
+    let marked = text
+        .get(span.clone())
+        .map_or(1, |part| part.lines().next().unwrap_or_default().chars().count());
+    let number = line.to_string();
+    let margin = " ".repeat(number.len());
+    let indent = " ".repeat(column - 1);
+    let carets = "^".repeat(marked.clamp(1, 80));
+    format!("{margin} |\n{number} | {shown}\n{margin} | {indent}{carets}")
+}
+
+/// The known word that was probably meant.
+fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness > 0.84)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// A variable that is one or two letters away from a setting would be ignored in silence; others are not ours to judge.
+pub(super) fn refuse_misspelt_environment() -> anyhow::Result<()> {
+    let known: Vec<String> = Overlay::keys()
+        .iter()
+        .map(|key| format!("PRESEND_{}", key.to_uppercase()))
+        .chain(["PRESEND_CONFIG".to_owned(), "PRESEND_LOG".to_owned()])
+        .collect();
+    for (name, _) in env::vars_os() {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("PRESEND_")) else {
+            continue;
+        };
+        if known.iter().any(|known| known == name) {
+            continue;
+        }
+        let near = known.iter().find(|known| strsim::osa_distance(known, name) <= 2);
+        if let Some(near) = near {
+            return Err(fault(
+                format!("unknown environment variable `{name}`"),
+                format!("did you mean `{near}`? `presend config show` lists every setting"),
+            ));
+        }
+    }
+    Ok(())
+}

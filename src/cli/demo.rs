@@ -1,0 +1,124 @@
+//! `presend demo`: the main job on a sample list in a miniature internet; no port 25, no configuration.
+
+use std::{fs, io::Write, path::PathBuf, time::Duration};
+
+use super::{
+    Exit,
+    args::{DemoArgs, When},
+    fault::note,
+    paint::{BOLD, paint, stdout_terminal},
+    progress::Display,
+    summary,
+    verify::{self, Job},
+};
+use crate::{
+    address::Rules,
+    input::{InputOptions, Table},
+    job::{Level, Settings},
+    lab::{self, Lab},
+    lists::UserLists,
+    output::{Format, Options, Output},
+    smtp::{Identity, Timeouts},
+    verdict::Policy,
+};
+
+const TRY_NEXT: &str = "\
+try next
+  presend check jane.doe@example.com                 one address, explained
+  presend verify leads.csv --level dns               a list of yours, without asking mail hosts
+  presend verify leads.csv --helo-name NAME --mail-from ADDRESS   and with
+  presend reasons                                    what every reason means";
+
+pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
+    let list = SampleList::write()?;
+    let table = Table::open(&list.0, &InputOptions::default())?;
+    let options = Options {
+        format: if args.json { Format::Json } else { Format::Table },
+        only: Vec::new(),
+        raw: false,
+        transcript: false,
+        terminal: stdout_terminal(),
+    };
+    let display = Display::new(When::Auto, args.quiet, true);
+    let output = Output::single(table.layout(), &options, display.stdout())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (summary, _) = runtime.block_on(async {
+        let lab = Lab::start(lab::demo_world()?).await?;
+        let job = Job {
+            settings: settings(&lab)?,
+            table,
+            output,
+            display,
+        };
+        job.work().await
+    })?;
+    runtime.shutdown_background();
+    if !args.quiet {
+        let run = summary::Run {
+            input: std::path::Path::new("-"),
+            written: true,
+            split: None,
+            verbose: true,
+        };
+        note(&summary::text(&summary, &run));
+        note(&format!(
+            "\n{}",
+            TRY_NEXT.replacen("try next", &paint(BOLD, "try next"), 1)
+        ));
+    }
+    // The world is made to show faults; that some rows stay unknown is its point.
+    Ok(if summary.interrupted {
+        verify::exit(&summary)
+    } else {
+        Exit::Done
+    })
+}
+
+fn settings(lab: &Lab) -> anyhow::Result<Settings> {
+    Ok(Settings {
+        level: Level::Smtp,
+        identity: Some(Identity::new("probe.presend.example", "postmaster@presend.example")?),
+        policy: Policy::default(),
+        rules: Rules {
+            allow_special_use: true,
+        },
+        exact: false,
+        user_lists: UserLists::default(),
+        replies: None,
+        // Every host is ours, so the demo need not be polite for an hour.
+        trusted: vec!["example".into()],
+        smtp_port: lab.smtp_port(),
+        nameservers: vec![lab.dns()],
+        timeouts: Timeouts {
+            connect: Duration::from_secs(2),
+            reply: Duration::from_secs(2),
+            session: Duration::from_secs(5),
+        },
+        retry_ladder: vec![Duration::from_secs(1), Duration::from_secs(2)],
+        wait: true,
+        transcript: false,
+        probe_forbidden: false,
+        probe_providers: Vec::new(),
+    })
+}
+
+/// The sample list as a file, as the input module reads files; removed when the demo ends.
+struct SampleList(PathBuf);
+
+impl SampleList {
+    fn write() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("presend-demo-{}.csv", std::process::id()));
+        // `create_new`: never through a link that somebody put there.
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(&path)?;
+        let list = Self(path);
+        file.write_all(lab::demo_list().as_bytes())?;
+        Ok(list)
+    }
+}
+
+impl Drop for SampleList {
+    fn drop(&mut self) {
+        // The system cleans its temporary folder if this fails.
+        let _ = fs::remove_file(&self.0);
+    }
+}

@@ -1,0 +1,381 @@
+//! What was typed becomes what to do: flags over `PRESEND_*` over the configuration file over the defaults.
+//!
+//! A setting is written once, as a field of [`Overlay`]: clap reads the flag and the variable from it, serde the file's key.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::{Map, Value};
+
+use super::{
+    config::{self, ConfigFile},
+    fault::fault,
+};
+use crate::{
+    address::Rules,
+    job::{self, Level},
+    lists::UserLists,
+    smtp::{Identity, Timeouts},
+    verdict::Policy,
+};
+
+/// Every setting, none of them required.
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Overlay {
+    /// How far to ask: the form alone, the domain's mail route as well, or the mail host itself.
+    #[arg(long, value_enum, env = "PRESEND_LEVEL", help_heading = IDENTITY)]
+    level: Option<LevelName>,
+    /// Name of this machine for HELO; it should be its PTR name. No default: without it no mail host is asked.
+    #[arg(long, value_name = "NAME", env = "PRESEND_HELO_NAME", help_heading = IDENTITY)]
+    helo_name: Option<String>,
+    /// Reverse-path to ask with: a real mailbox that somebody reads. No default: without it no mail host is asked.
+    #[arg(long, value_name = "ADDRESS", env = "PRESEND_MAIL_FROM", help_heading = IDENTITY)]
+    mail_from: Option<String>,
+
+    /// File of addresses, domains and MX hosts to send to without asking.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', env = "PRESEND_ALLOW_LIST", help_heading = JUDGEMENT)]
+    allow_list: Option<Vec<PathBuf>>,
+    /// File of addresses, domains and MX hosts never to send to.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', env = "PRESEND_BLOCK_LIST", help_heading = JUDGEMENT)]
+    block_list: Option<Vec<PathBuf>>,
+    /// File of reply rules, tried before the bundled ones.
+    #[arg(long, value_name = "FILE", env = "PRESEND_REPLIES", help_heading = JUDGEMENT)]
+    replies: Option<PathBuf>,
+    /// Give catch-all addresses the action `send`.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        env = "PRESEND_SEND_CATCH_ALL", help_heading = JUDGEMENT)]
+    send_catch_all: Option<bool>,
+    /// Take addresses that differ only in the case of the local-part for different ones.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        env = "PRESEND_EXACT", help_heading = JUDGEMENT)]
+    exact: Option<bool>,
+
+    /// MX host, or domain of MX hosts, that is your own: no budget, pipelined. Repeatable.
+    #[arg(long, value_name = "HOST", value_delimiter = ',', env = "PRESEND_TRUSTED_HOST", help_heading = PACE)]
+    trusted_host: Option<Vec<String>>,
+    /// Ask this provider although its published policy forbids it (an id of `presend lists show providers`). Repeatable.
+    #[arg(long, value_name = "ID", value_delimiter = ',', env = "PRESEND_PROBE_PROVIDER", help_heading = PACE)]
+    probe_provider: Option<Vec<String>>,
+    /// Ask every provider whose published policy forbids it.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        env = "PRESEND_PROBE_FORBIDDEN", help_heading = PACE)]
+    probe_forbidden: Option<bool>,
+    /// Delays before asking again after a transient reply, from the first question.
+    #[arg(long, value_name = "DURATIONS", value_delimiter = ',', env = "PRESEND_RETRY_LADDER", help_heading = PACE)]
+    retry_ladder: Option<Vec<Span>>,
+    /// Do not wait for retries: report `retry_at` and end.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        env = "PRESEND_NO_WAIT", help_heading = PACE)]
+    no_wait: Option<bool>,
+    /// Longest wait for a connection [default: 30s, `check`: 10s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_TIMEOUT_CONNECT", help_heading = PACE)]
+    timeout_connect: Option<Span>,
+    /// Longest wait for one reply [default: 60s, `check`: 15s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_TIMEOUT_REPLY", help_heading = PACE)]
+    timeout_reply: Option<Span>,
+    /// Longest session [default: 3m, `check`: 25s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_TIMEOUT_SESSION", help_heading = PACE)]
+    timeout_session: Option<Span>,
+
+    /// Name server to ask instead of the system's. Repeatable.
+    #[arg(long, value_name = "IP[:PORT]", value_delimiter = ',', env = "PRESEND_NAMESERVER", help_heading = LABS)]
+    nameserver: Option<Vec<NameServer>>,
+    /// Port of mail hosts.
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), env = "PRESEND_SMTP_PORT",
+        help_heading = LABS)]
+    smtp_port: Option<u16>,
+    /// Accept special-use names and addresses (RFC 6761, RFC 6890): `.test`, 127.0.0.0/8 and the like.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+        env = "PRESEND_ALLOW_SPECIAL_USE", help_heading = LABS)]
+    allow_special_use: Option<bool>,
+}
+
+const IDENTITY: &str = "How far and as whom";
+const JUDGEMENT: &str = "Judgement";
+const PACE: &str = "Pace and patience";
+const LABS: &str = "For labs and tests";
+
+/// Which defaults apply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Profile {
+    /// A person waits for the answer.
+    Interactive,
+    /// A list is worked through.
+    Bulk,
+}
+
+/// Where a setting comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    Flag,
+    Environment,
+    File,
+    Default,
+}
+
+/// The settings after every layer was laid over the one below, with where each comes from.
+#[derive(Debug)]
+pub(super) struct Resolved {
+    /// The configuration file that was read.
+    pub(super) file: Option<PathBuf>,
+    merged: Overlay,
+    values: Map<String, Value>,
+    origins: Vec<Origin>,
+}
+
+impl Overlay {
+    /// What holds when nobody says anything.
+    fn defaults(profile: Profile) -> Self {
+        let (connect, reply, session) = match profile {
+            Profile::Interactive => (10, 15, 25),
+            Profile::Bulk => (30, 60, 180),
+        };
+        Self {
+            level: Some(LevelName::Smtp),
+            send_catch_all: Some(false),
+            exact: Some(false),
+            probe_forbidden: Some(false),
+            retry_ladder: Some(
+                [6, 31, 125]
+                    .map(|minutes| Span(Duration::from_secs(minutes * 60)))
+                    .to_vec(),
+            ),
+            no_wait: Some(profile == Profile::Interactive),
+            timeout_connect: Some(Span(Duration::from_secs(connect))),
+            timeout_reply: Some(Span(Duration::from_secs(reply))),
+            timeout_session: Some(Span(Duration::from_secs(session))),
+            smtp_port: Some(25),
+            allow_special_use: Some(false),
+            ..Self::default()
+        }
+    }
+
+    /// Names in the file are relative to it.
+    pub(super) fn relative_to(&mut self, folder: &std::path::Path) {
+        let lists = self.allow_list.iter_mut().chain(&mut self.block_list).flatten();
+        for path in lists.chain(&mut self.replies) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    /// The keys of the configuration file.
+    pub(super) fn keys() -> Vec<String> {
+        object(&Self::default()).into_iter().map(|(key, _)| key).collect()
+    }
+}
+
+impl Resolved {
+    /// Lays flags and environment over the file over the defaults.
+    pub(super) fn new(
+        typed: &Overlay,
+        matches: &ArgMatches,
+        config: &ConfigFile,
+        profile: Profile,
+    ) -> anyhow::Result<Self> {
+        config::refuse_misspelt_environment()?;
+        let (file, in_file) = config.read()?;
+        let in_file = object(&in_file);
+        let typed = object(typed);
+        let mut values = object(&Overlay::defaults(profile));
+        let mut origins = Vec::with_capacity(values.len());
+        for (key, value) in &mut values {
+            let set = |layer: &Map<String, Value>| layer.get(key).filter(|value| !value.is_null()).cloned();
+            let (origin, over) = if let Some(over) = set(&typed) {
+                let by_variable = matches.value_source(key) == Some(ValueSource::EnvVariable);
+                (if by_variable { Origin::Environment } else { Origin::Flag }, Some(over))
+            } else if let Some(over) = set(&in_file) {
+                (Origin::File, Some(over))
+            } else {
+                (Origin::Default, None)
+            };
+            origins.push(origin);
+            if let Some(over) = over {
+                *value = over;
+            }
+        }
+        let merged = serde_json::from_value(Value::Object(values.clone()))?;
+        Ok(Self {
+            file,
+            merged,
+            values,
+            origins,
+        })
+    }
+
+    /// Every setting with its value and where it comes from, in the order of the help.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value, Origin)> {
+        self.values
+            .iter()
+            .zip(&self.origins)
+            .map(|((key, value), origin)| (key.as_str(), value, *origin))
+    }
+
+    /// The SMTP level was asked for by name, not by default.
+    pub(super) fn smtp_was_asked_for(&self) -> bool {
+        let level = self.entries().find(|(key, ..)| *key == "level");
+        self.merged.level == Some(LevelName::Smtp) && level.is_some_and(|(.., origin)| origin != Origin::Default)
+    }
+
+    /// The SMTP level is wanted and nobody said as whom to ask.
+    pub(super) fn lacks_identity(&self) -> bool {
+        self.merged.level == Some(LevelName::Smtp)
+            && (self.merged.helo_name.is_none() || self.merged.mail_from.is_none())
+    }
+
+    /// What the engine is told; reads the user's lists.
+    pub(super) fn to_settings(&self, transcript: bool) -> anyhow::Result<job::Settings> {
+        let all = self.merged.clone();
+        let identity = self.identity()?;
+        let list = |paths: Option<Vec<PathBuf>>| paths.unwrap_or_default();
+        let span = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.0);
+        let timeouts = Timeouts {
+            connect: span(all.timeout_connect),
+            reply: span(all.timeout_reply),
+            session: span(all.timeout_session),
+        };
+        Ok(job::Settings {
+            level: all.level.unwrap_or(LevelName::Smtp).into(),
+            identity,
+            policy: Policy {
+                send_catch_all: all.send_catch_all.unwrap_or_default(),
+            },
+            rules: Rules {
+                allow_special_use: all.allow_special_use.unwrap_or_default(),
+            },
+            exact: all.exact.unwrap_or_default(),
+            user_lists: UserLists::load(&list(all.allow_list), &list(all.block_list))?,
+            replies: all.replies,
+            trusted: all.trusted_host.unwrap_or_default(),
+            smtp_port: all.smtp_port.unwrap_or(25),
+            nameservers: all
+                .nameserver
+                .unwrap_or_default()
+                .into_iter()
+                .map(|server| server.0)
+                .collect(),
+            timeouts,
+            retry_ladder: all
+                .retry_ladder
+                .unwrap_or_default()
+                .into_iter()
+                .map(|step| step.0)
+                .collect(),
+            wait: !all.no_wait.unwrap_or_default(),
+            transcript,
+            probe_forbidden: all.probe_forbidden.unwrap_or_default(),
+            probe_providers: all.probe_provider.unwrap_or_default(),
+        })
+    }
+
+    fn identity(&self) -> anyhow::Result<Option<Identity>> {
+        let (Some(helo), Some(from)) = (&self.merged.helo_name, &self.merged.mail_from) else {
+            return Ok(None);
+        };
+        Identity::new(helo, from)
+            .map(Some)
+            .map_err(|error| fault(format!("the sender's identity cannot be used: {error}"), IDENTITY_HINT))
+    }
+}
+
+/// How to say as whom to ask.
+pub(super) const IDENTITY_HINT: &str = "set `--helo-name mail.example.com --mail-from you@example.com`, or `helo_name` and `mail_from` in \
+     `presend.toml`: this machine's own name and a mailbox that somebody reads";
+
+/// A struct's fields as JSON; a struct of plain values cannot fail.
+fn object<T: Serialize>(of: &T) -> Map<String, Value> {
+    match serde_json::to_value(of) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
+}
+
+/// [`Level`] as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LevelName {
+    /// The form of the address and the bundled lists; nothing is sent anywhere.
+    Syntax,
+    /// And where the domain's mail goes.
+    Dns,
+    /// And what the mail host says about the mailbox.
+    Smtp,
+}
+
+impl From<LevelName> for Level {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Syntax => Self::Syntax,
+            LevelName::Dns => Self::Dns,
+            LevelName::Smtp => Self::Smtp,
+        }
+    }
+}
+
+/// A duration as people write it: `30s`, `2h 5m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span(Duration);
+
+impl FromStr for Span {
+    type Err = humantime::DurationError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        humantime::parse_duration(text).map(Self)
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+/// A name server: `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct NameServer(SocketAddr);
+
+impl FromStr for NameServer {
+    type Err = NotAnAddress;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
+        text.parse().or_else(|_| bare()).map(Self).map_err(|_| NotAnAddress)
+    }
+}
+
+/// The text is no IP address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("use an IP address, with a port if it is not 53: `192.0.2.1` or `[2001:db8::1]:5353`")]
+pub(super) struct NotAnAddress;
+
+impl fmt::Display for NameServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Serde by the text form.
+macro_rules! as_text {
+    ($($name:ident),*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+as_text!(Span, NameServer);

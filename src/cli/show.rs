@@ -1,0 +1,87 @@
+//! `presend config show|check`.
+
+use std::io::Write;
+
+use clap::ArgMatches;
+use serde_json::{Map, Value, json};
+
+use super::{
+    Exit,
+    args::{ConfigArgs, ConfigCommand, ShowArgs},
+    config::ConfigFile,
+    fault::fault,
+    paint::{DIM, paint},
+    settings::{Origin, Profile, Resolved},
+};
+
+pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    match &args.command {
+        ConfigCommand::Show(args) => show(args, matches),
+        ConfigCommand::Check { file } => {
+            let config = file.as_deref().map_or_else(ConfigFile::default, ConfigFile::named);
+            check(&config, matches)
+        }
+    }
+}
+
+fn show(args: &ShowArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Bulk)?;
+    let file = resolved.file.as_ref().map(|path| path.display().to_string());
+    let mut out = anstream::stdout();
+    if args.json {
+        let settings: Map<String, Value> = resolved
+            .entries()
+            .map(|(key, value, origin)| {
+                (
+                    key.to_owned(),
+                    json!({ "value": value, "from": from(origin, key, None) }),
+                )
+            })
+            .collect();
+        serde_json::to_writer_pretty(&mut out, &json!({ "file": file, "settings": settings }))?;
+        writeln!(out)?;
+        return Ok(Exit::Done);
+    }
+    // Lines can be pasted into a configuration file.
+    match &file {
+        Some(file) => writeln!(out, "{}", paint(DIM, format!("# configuration file: {file}")))?,
+        None => writeln!(
+            out,
+            "{}",
+            paint(DIM, "# no configuration file: ./presend.toml or --config FILE")
+        )?,
+    }
+    for (key, value, origin) in resolved.entries() {
+        let origin = from(origin, key, file.as_deref());
+        if value.is_null() {
+            writeln!(out, "{}", paint(DIM, format!("# {key} is not set")))?;
+        } else {
+            let line = format!("{key} = {value}");
+            writeln!(out, "{line:<44}  {}", paint(DIM, format!("# {origin}")))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn from(origin: Origin, key: &str, file: Option<&str>) -> String {
+    match origin {
+        Origin::Flag => format!("--{}", key.replace('_', "-")),
+        Origin::Environment => format!("PRESEND_{}", key.to_uppercase()),
+        Origin::File => file.unwrap_or("file").to_owned(),
+        Origin::Default => "default".to_owned(),
+    }
+}
+
+/// Reads the file, the lists it names and the identity, as a run would.
+fn check(config: &ConfigFile, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let resolved = Resolved::new(&super::settings::Overlay::default(), matches, config, Profile::Bulk)?;
+    let Some(file) = &resolved.file else {
+        return Err(fault(
+            "there is no configuration file",
+            "name one: `presend config check FILE`; `presend config show` prints what one can hold",
+        ));
+    };
+    resolved.to_settings(false)?;
+    writeln!(anstream::stdout(), "{}: no problem", file.display())?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,259 @@
+//! The closing words of a list run: counts, forecast, what to do next.
+
+use std::path::Path;
+
+use super::paint::{self, BAD, BOLD, DIM, FAIR, GOOD, counted, grouped, paint, per_mille, percent};
+use crate::{
+    job::Summary,
+    output,
+    verdict::{Action, Label, Reason},
+};
+
+/// Hard bounces, per mille, at which mailbox providers and mailing services act against a sender.
+const PROBLEM: u64 = 20;
+/// Hard bounces, per mille, under which a list counts as healthy.
+const HEALTHY: u64 = 10;
+/// More than this share of rows unknown through our own side, per mille, makes a run incomplete.
+const TOO_MUCH_UNKNOWN: u64 = 100;
+/// Columns of a full bar.
+const BAR: u64 = 30;
+/// Reasons that are listed; the rest is summed up.
+const REASONS: usize = 12;
+
+/// What the closing words need to know beside the counts.
+pub(super) struct Run<'a> {
+    pub(super) input: &'a Path,
+    pub(super) written: bool,
+    pub(super) split: Option<&'a Path>,
+    pub(super) verbose: bool,
+}
+
+/// The question was not answered for a fault of the network or of this side, not of the address or its host.
+pub(super) fn is_our_side(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::DnsTimeout
+            | Reason::DnsRefused
+            | Reason::DnsRewritten
+            | Reason::PortBlocked
+            | Reason::Unreachable
+            | Reason::Timeout
+            | Reason::ConnectionLost
+            | Reason::Interrupted
+            | Reason::Internal
+    )
+}
+
+/// Port 25 blocked, a resolver that lies, or more than 10 % of the rows unknown through our own side.
+pub(super) fn is_incomplete(summary: &Summary) -> bool {
+    let of = |reason| summary.by_reason.get(&reason).copied().unwrap_or_default();
+    let ours = summary.by_reason.iter().filter(|(reason, _)| is_our_side(**reason));
+    let ours: u64 = ours.map(|(_, count)| count).sum();
+    of(Reason::PortBlocked) > 0 || of(Reason::DnsRewritten) > 0 || per_mille(ours, summary.rows) > TOO_MUCH_UNKNOWN
+}
+
+/// The closing words.
+pub(super) fn text(summary: &Summary, run: &Run<'_>) -> String {
+    let mut text = String::from("\n");
+    text.push_str(&head(summary));
+    text.push_str("\n\n");
+    labels(summary, &mut text);
+    reasons(summary, &mut text);
+    forecast(summary, &mut text);
+    if run.verbose {
+        let asked = format!(
+            "asked with {} and {}\n",
+            counted(summary.connections, "connection", "connections"),
+            counted(summary.commands, "command", "commands"),
+        );
+        text.push_str(&paint(DIM, asked));
+    }
+    next(summary, run, &mut text);
+    text.truncate(text.trim_end().len());
+    text
+}
+
+fn head(summary: &Summary) -> String {
+    let mut parts = vec![paint(BOLD, counted(summary.rows, "row", "rows"))];
+    parts.push(counted(summary.unique, "different address", "different addresses"));
+    if summary.duplicates > 0 {
+        parts.push(format!("{} repeated", grouped(summary.duplicates)));
+    }
+    if summary.row_errors > 0 {
+        parts.push(format!("{} unreadable", grouped(summary.row_errors)));
+    }
+    // Tenths of a second are enough, and nobody reads nanoseconds.
+    let tenths = summary.elapsed.as_millis() / 100;
+    let took = if tenths < 600 {
+        format!("{}.{} s", tenths / 10, tenths % 10)
+    } else {
+        humantime::format_duration(std::time::Duration::from_secs(summary.elapsed.as_secs())).to_string()
+    };
+    let interrupted = if summary.interrupted {
+        paint(FAIR, " (interrupted)")
+    } else {
+        String::new()
+    };
+    format!("{} in {took}{interrupted}", parts.join(", "))
+}
+
+fn labels(summary: &Summary, text: &mut String) {
+    let most = summary.by_label.values().copied().max().unwrap_or_default().max(1);
+    for label in Label::ALL {
+        let count = summary.by_label.get(&label).copied().unwrap_or_default();
+        let style = output::label_style(label);
+        let bar = "█".repeat(usize::try_from((count * BAR).div_ceil(most)).unwrap_or_default());
+        text.push_str(&format!(
+            "  {style}{:<10}{style:#}{:>9} {:>8}  {style}{bar}{style:#}\n",
+            label.name(),
+            grouped(count),
+            percent(per_mille(count, summary.rows)),
+        ));
+    }
+    text.push('\n');
+}
+
+fn reasons(summary: &Summary, text: &mut String) {
+    let mut all: Vec<(Reason, u64)> = summary
+        .by_reason
+        .iter()
+        .map(|(reason, count)| (*reason, *count))
+        .collect();
+    all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    for (reason, count) in all.iter().take(REASONS) {
+        let sentence = paint(DIM, reason.sentence());
+        text.push_str(&format!("  {:<24}{:>9}  {sentence}\n", reason.name(), grouped(*count)));
+    }
+    let rest: u64 = all.iter().skip(REASONS).map(|(_, count)| count).sum();
+    if rest > 0 {
+        let kinds = all.len() - REASONS;
+        text.push_str(&format!(
+            "  {:<24}{:>9}\n",
+            format!("{kinds} more reasons"),
+            grouped(rest)
+        ));
+    }
+    text.push('\n');
+}
+
+fn forecast(summary: &Summary, text: &mut String) {
+    let sent = summary.by_action.get(&Action::Send).copied().unwrap_or_default();
+    let mut line = |who: String, hard: u64, of: u64| {
+        let rate = per_mille(hard, of);
+        let (style, judgement) = match rate {
+            _ if of == 0 => return,
+            rate if rate >= PROBLEM => (BAD, "over the 2 % at which providers act"),
+            rate if rate >= HEALTHY => (FAIR, "over the 1 % of a healthy list"),
+            _ => (GOOD, "healthy, under 1 %"),
+        };
+        text.push_str(&format!("{who}: {}, {judgement}\n", paint(style, percent(rate))));
+    };
+    line(
+        "known hard bounces if every row were mailed".into(),
+        summary.hard_bounces,
+        summary.rows,
+    );
+    line(
+        format!(
+            "known hard bounces if only the {} to send were",
+            counted(sent, "row", "rows")
+        ),
+        summary.hard_bounces_sent,
+        sent,
+    );
+    text.push('\n');
+}
+
+fn next(summary: &Summary, run: &Run<'_>, text: &mut String) {
+    let of = |reason| summary.by_reason.get(&reason).copied().unwrap_or_default();
+    let mut steps = Vec::new();
+    let file = paint::quoted(run.input);
+    match run.split {
+        Some(folder) => {
+            let name = |action: &str| paint::quoted(&folder.join(action));
+            steps.push(format!(
+                "mail {}.*; keep {}.* back and look at it",
+                name("send"),
+                name("hold")
+            ));
+        }
+        None if !run.written && run.input != Path::new("-") && summary.rows > 0 => {
+            steps.push(format!(
+                "one file for each action:  presend verify {file} --split checked/"
+            ));
+        }
+        None => {}
+    }
+    if of(Reason::LevelStop) > 0 {
+        steps.push(format!(
+            "ask the mail hosts as well:  presend verify {file} --level smtp"
+        ));
+    }
+    if of(Reason::PortBlocked) > 0 {
+        steps.push("port 25 is blocked here: run from a machine with outgoing port 25".into());
+    }
+    if of(Reason::SenderBlocked) + of(Reason::SenderReputation) > 0 {
+        steps.push("some hosts refuse this machine: see `presend reasons` before asking them again".into());
+    }
+    for (index, step) in steps.iter().enumerate() {
+        let word = if index == 0 { paint(BOLD, "next") } else { "    ".into() };
+        text.push_str(&format!("{word}  {step}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(reasons: &[(Reason, Label, Action, u64)]) -> Summary {
+        let mut summary = Summary::default();
+        for (reason, label, action, count) in reasons {
+            summary.rows += count;
+            *summary.by_reason.entry(*reason).or_default() += count;
+            *summary.by_label.entry(*label).or_default() += count;
+            *summary.by_action.entry(*action).or_default() += count;
+            if *label == Label::Invalid {
+                summary.hard_bounces += count;
+            }
+        }
+        summary.unique = summary.rows;
+        summary
+    }
+
+    fn plain(summary: &Summary) -> String {
+        let run = Run {
+            input: Path::new("my leads.csv"),
+            written: false,
+            split: None,
+            verbose: true,
+        };
+        anstream::adapter::strip_str(&text(summary, &run)).to_string()
+    }
+
+    #[test]
+    fn a_run_is_incomplete_when_our_side_kept_too_much_unknown() {
+        let known = (Reason::MailboxExists, Label::Valid, Action::Send, 90);
+        let unknown = |reason, count| (reason, Label::Unknown, Action::Hold, count);
+        for (rows, expected) in [
+            (vec![known], false),
+            (vec![known, unknown(Reason::Timeout, 10)], false),
+            (vec![known, unknown(Reason::Timeout, 11)], true),
+            (vec![known, unknown(Reason::Greylisted, 500)], false),
+            (vec![known, unknown(Reason::PortBlocked, 1)], true),
+            (vec![known, unknown(Reason::DnsRewritten, 1)], true),
+            (vec![], false),
+        ] {
+            assert_eq!(is_incomplete(&summary(&rows)), expected, "{rows:?}");
+        }
+    }
+
+    #[test]
+    fn the_closing_words_count_forecast_and_lead_on() {
+        let summary = summary(&[
+            (Reason::MailboxExists, Label::Valid, Action::Send, 950),
+            (Reason::MailboxUnknown, Label::Invalid, Action::Drop, 40),
+            (Reason::LevelStop, Label::Unknown, Action::Hold, 10),
+        ]);
+        insta::assert_snapshot!(plain(&summary));
+    }
+}

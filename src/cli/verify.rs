@@ -1,0 +1,236 @@
+//! `presend verify`: a list from start to finish.
+
+use std::{
+    io::{self, IsTerminal},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::ArgMatches;
+
+use super::{
+    Exit,
+    args::{FormatName, InputFormatName, LayoutArgs, VerifyArgs},
+    fault::{fault, hint, note},
+    paint::{self, DIM, paint},
+    progress::Display,
+    settings::{IDENTITY_HINT, Profile, Resolved},
+    summary,
+};
+use crate::{
+    input::{InputFormat, InputOptions, Layout, Table},
+    job::{self, Engine, Progress, Stop, Summary},
+    output::{Format, Options, Output, Target},
+};
+
+pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Bulk)?;
+    let settings = resolved.to_settings(args.transcript)?;
+    let input = input(args.input.as_deref())?;
+    let table = Table::open(&input, &input_options(&args.layout))?;
+    let quiet = args.display.quiet;
+    if !quiet {
+        note(&paint(DIM, understood(&input, table.layout())));
+    }
+    let options = options(args, table.layout());
+    let files = args.results.split.is_some() || args.results.output.is_some();
+    let display = Display::new(args.display.progress, quiet, !files);
+    let output = open(args, table.layout(), &options, &display)?;
+    let job = Job {
+        settings,
+        table,
+        output,
+        display,
+    };
+    let (summary, files) = job.run()?;
+    if !quiet {
+        for file in &files {
+            note(&paint(DIM, format!("wrote {}", file.display())));
+        }
+        let run = summary::Run {
+            input: &input,
+            written: !files.is_empty(),
+            split: args.results.split.as_deref(),
+            verbose: args.display.verbose,
+        };
+        note(&summary::text(&summary, &run));
+    }
+    let mut exit = exit(&summary);
+    if resolved.lacks_identity() {
+        hint(&format!("no mail host was asked; {IDENTITY_HINT}"));
+        if exit == Exit::Done && resolved.smtp_was_asked_for() {
+            exit = Exit::Incomplete;
+        }
+    }
+    Ok(exit)
+}
+
+/// One run, ready to start.
+pub(super) struct Job {
+    pub(super) settings: job::Settings,
+    pub(super) table: Table,
+    pub(super) output: Output,
+    pub(super) display: Display,
+}
+
+impl Job {
+    /// Runs to the end, or until somebody interrupts; writes what is known either way.
+    fn run(self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let result = runtime.block_on(self.work());
+        // Sessions that do not end must not hold up the prompt.
+        runtime.shutdown_background();
+        result
+    }
+
+    /// The run, inside a runtime.
+    pub(super) async fn work(mut self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
+        let stop = Stop::new();
+        let progress = Arc::new(Progress::default());
+        let signals = tokio::spawn(on_signals(stop.clone()));
+        let watch = self.display.watch(Arc::clone(&progress));
+        let engine = Engine::start(self.settings).await?;
+        let result = engine.verify(self.table, &mut self.output, &progress, stop).await;
+        if let Some(watch) = watch {
+            watch.abort();
+        }
+        self.display.finish();
+        signals.abort();
+        let summary = result?;
+        Ok((summary, self.output.finish()?))
+    }
+}
+
+/// The first signal asks politely, the second ends everything at once.
+async fn on_signals(stop: Stop) {
+    signal().await;
+    stop.request();
+    note("stopping: sessions are being closed, and what is known is written; again to end at once");
+    signal().await;
+    std::process::exit(130);
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// How a run that came to its end is reported to the shell.
+pub(super) fn exit(summary: &Summary) -> Exit {
+    if summary.interrupted {
+        Exit::Interrupted
+    } else if summary::is_incomplete(summary) {
+        Exit::Incomplete
+    } else {
+        Exit::Done
+    }
+}
+
+fn input(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    match named {
+        Some(path) => Ok(path.to_owned()),
+        None if io::stdin().is_terminal() => Err(fault(
+            "no list was named",
+            "`presend verify leads.csv`, or pipe one in: `presend verify - < leads.csv`",
+        )),
+        None => Ok(PathBuf::from("-")),
+    }
+}
+
+fn input_options(args: &LayoutArgs) -> InputOptions {
+    InputOptions {
+        column: args.column.clone(),
+        format: args.input_format.map(|format| match format {
+            InputFormatName::Text => InputFormat::Text,
+            InputFormatName::Csv | InputFormatName::Tsv => InputFormat::Csv,
+            InputFormatName::Ndjson => InputFormat::Ndjson,
+        }),
+        header: match (args.header, args.no_header) {
+            (true, _) => Some(true),
+            (_, true) => Some(false),
+            (false, false) => None,
+        },
+    }
+}
+
+/// One line about how the list was read.
+pub(super) fn understood(input: &Path, layout: &Layout) -> String {
+    let name = if input == Path::new("-") {
+        "standard input".into()
+    } else {
+        format!("`{}`", input.display())
+    };
+    let guessed = if layout.guessed {
+        " (guessed; `--column` names another)"
+    } else {
+        ""
+    };
+    let column = match (&layout.address_key, layout.columns.get(layout.address_column)) {
+        (Some(key), _) => format!(", addresses in `{key}`"),
+        (None, Some(column)) if layout.format == InputFormat::Csv => {
+            format!(", addresses in column {} `{column}`", layout.address_column + 1)
+        }
+        (None, _) => String::new(),
+    };
+    let column = crate::output::clean(&column, 200);
+    let format = match (layout.format, layout.delimiter) {
+        (InputFormat::Text, _) => "one address a line".to_owned(),
+        (InputFormat::Ndjson, _) => "NDJSON".to_owned(),
+        (InputFormat::Csv, Some(b'\t')) => "tab-separated".to_owned(),
+        (InputFormat::Csv, delimiter) => format!("CSV with `{}`", char::from(delimiter.unwrap_or(b','))),
+    };
+    format!("reading {name}: {format}, {}{column}{guessed}", layout.encoding)
+}
+
+fn options(args: &VerifyArgs, layout: &Layout) -> Options {
+    let by_name = || {
+        let extension = args.results.output.as_deref()?.extension()?.to_str()?;
+        match extension.to_ascii_lowercase().as_str() {
+            "csv" | "tsv" => Some(Format::Csv),
+            "ndjson" | "jsonl" => Some(Format::Ndjson),
+            "json" => Some(Format::Json),
+            _ => None,
+        }
+    };
+    let to_terminal = args.results.output.is_none() && args.results.split.is_none() && io::stdout().is_terminal();
+    let by_input = || match layout.format {
+        _ if to_terminal => Format::Table,
+        InputFormat::Ndjson => Format::Ndjson,
+        InputFormat::Text | InputFormat::Csv => Format::Csv,
+    };
+    let named = if args.json {
+        Some(FormatName::Json)
+    } else {
+        args.results.format
+    };
+    Options {
+        format: named.map(Format::from).or_else(by_name).unwrap_or_else(by_input),
+        only: args.results.only.clone(),
+        raw: args.results.raw,
+        transcript: args.transcript,
+        terminal: paint::stdout_terminal(),
+    }
+}
+
+fn open(args: &VerifyArgs, layout: &Layout, options: &Options, display: &Display) -> anyhow::Result<Output> {
+    if let Some(folder) = &args.results.split {
+        return Ok(Output::split(layout, options, folder)?);
+    }
+    let target = match &args.results.output {
+        Some(path) if path != Path::new("-") => Target::file(path)?,
+        _ => display.stdout(),
+    };
+    Ok(Output::single(layout, options, target)?)
+}

@@ -1,0 +1,348 @@
+//! The network's answers, by hickory: system configuration or given name servers, never the hosts file, never a search list.
+//!
+//! Owns timeouts, the number of questions in flight and the reading of every answer and error. Must not decide what an
+//! answer means for mail.
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use hickory_resolver::{
+    Resolver, TokioResolver,
+    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
+    lookup::Lookup,
+    net::{
+        DnsError, NetError, NoRecords,
+        runtime::TokioRuntimeProvider,
+        udp::UdpClientStream,
+        xfer::{DnsHandle, FirstAnswer},
+    },
+    proto::{
+        op::{DnsRequestOptions, Message, Query, ResponseCode},
+        rr::{Name, RData, RecordType, rdata::opt::EdnsOption},
+    },
+    system_conf::read_system_conf,
+};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{AddressAnswer, DnsFailure, MxAnswer, NameServers, Resolve};
+use crate::net::{BoxFuture, open_file_limit};
+
+/// MX records kept per domain; 398 have been seen (HOSTILE.md D15), no sender tries more than a handful.
+const MX_LIMIT: usize = 100;
+/// Addresses kept per host.
+const ADDRESS_LIMIT: usize = 32;
+/// Questions that may be on their way over TCP after hickory has called its connection full (it takes 32 at once).
+const STREAM_QUESTIONS: usize = 16;
+/// Answers kept by hickory below the router's own table, for names asked again after a short-lived failure.
+const CACHED_ANSWERS: u64 = 1024;
+
+/// Asks recursive name servers over UDP, and over TCP what does not fit.
+#[derive(Debug)]
+pub struct HickoryResolver {
+    hickory: TokioResolver,
+    /// Asked again when hickory dropped the message that a failure came in.
+    witness: SocketAddr,
+    options: ResolverOptions,
+    in_flight: Semaphore,
+    streams: Semaphore,
+}
+
+/// How patiently and how widely to ask.
+#[derive(Debug, Clone, Copy)]
+pub struct ResolverOptions {
+    /// Time for one attempt.
+    pub timeout: Duration,
+    /// Attempts when there is no answer; a lookup never takes longer than `timeout` times `attempts`.
+    pub attempts: u32,
+    /// Questions in flight, each with a socket of its own.
+    pub in_flight: usize,
+    /// Ask for AAAA beside A; else only when there is no A record.
+    pub ipv6: bool,
+}
+
+impl Default for ResolverOptions {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            attempts: 2,
+            // Resend after resend a question holds up to three sockets. More than 200 answers at once overflow the
+            // default receive buffer of a name server's single socket (measured).
+            in_flight: (open_file_limit() / 8).clamp(8, 192),
+            ipv6: true,
+        }
+    }
+}
+
+/// No resolver can be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ResolverError {
+    /// The system does not say whom to ask.
+    #[error(
+        "the system's DNS configuration cannot be used ({0}); name servers can be given with `--nameserver IP[:PORT]`"
+    )]
+    System(NetError),
+    /// Hickory refuses the configuration.
+    #[error("the DNS resolver cannot be set up: {0}")]
+    Setup(NetError),
+}
+
+/// What came back for one question.
+enum Reply {
+    Records(Lookup),
+    Nothing { ttl: Duration },
+    NoSuchName { ttl: Duration },
+}
+
+impl HickoryResolver {
+    /// Asks the servers of the system's configuration.
+    ///
+    /// # Errors
+    /// When that configuration cannot be read or names no server.
+    pub fn from_system(options: ResolverOptions) -> Result<Self, ResolverError> {
+        let (system, _) = read_system_conf().map_err(ResolverError::System)?;
+        let servers = system.name_servers().iter().map(|server| {
+            let port = server.connections.first().map_or(53, |connection| connection.port);
+            NameServers::from(SocketAddr::new(server.ip, port))
+        });
+        let none = || ResolverError::System(io::Error::other("no name server in it").into());
+        Self::new(&servers.reduce(NameServers::and).ok_or_else(none)?, options)
+    }
+
+    /// Asks `servers` only.
+    ///
+    /// # Errors
+    /// When hickory refuses the configuration.
+    pub fn new(servers: &NameServers, options: ResolverOptions) -> Result<Self, ResolverError> {
+        let configs = servers.addresses().iter().map(|server| {
+            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            for connection in &mut connections {
+                connection.port = server.port();
+            }
+            NameServerConfig::new(server.ip(), true, connections)
+        });
+        let config = ResolverConfig::from_parts(None, Vec::new(), configs.collect());
+        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let hickory = builder.options_mut();
+        hickory.use_hosts_file = ResolveHosts::Never;
+        hickory.timeout = options.timeout;
+        // Hickory repeats SERVFAIL and unreadable answers too; we repeat silence only.
+        hickory.attempts = 0;
+        hickory.cache_size = CACHED_ANSWERS;
+        let hickory = builder.build().map_err(ResolverError::Setup)?;
+        let witness = servers.addresses().first().copied();
+        let none = || ResolverError::Setup(NetError::NoConnections);
+        Ok(Self {
+            hickory,
+            witness: witness.ok_or_else(none)?,
+            options,
+            in_flight: Semaphore::new(options.in_flight.max(1)),
+            streams: Semaphore::new(STREAM_QUESTIONS),
+        })
+    }
+
+    async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
+        let mut name = Name::from_ascii(name).map_err(|_| DnsFailure::Malformed)?;
+        name.set_fqdn(true);
+        let _permit = self.in_flight.acquire().await;
+        let deadline = self.options.timeout * self.options.attempts.max(1);
+        let answer = timeout(deadline, self.ask_patiently(&name, kind)).await;
+        answer.unwrap_or(Err(DnsFailure::Timeout))
+    }
+
+    async fn ask_patiently(&self, name: &Name, kind: RecordType) -> Result<Reply, DnsFailure> {
+        let mut left = self.options.attempts.max(1);
+        loop {
+            left -= 1;
+            let error = match self.hickory.lookup(name.clone(), kind).await {
+                Ok(lookup) => return Ok(Reply::Records(lookup)),
+                Err(error) => error,
+            };
+            match error {
+                NetError::Dns(DnsError::NoRecordsFound(nothing)) => return self.read_nothing(&nothing, kind).await,
+                NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => {
+                    return Err(self.why_servfail(name, kind).await);
+                }
+                NetError::Busy | NetError::NoConnections => return self.ask_in_turn(name, kind).await,
+                ref silence if is_silence(silence) && left > 0 => {}
+                other => return Err(failure(&other)),
+            }
+        }
+    }
+
+    /// Hickory gives up when its TCP connection is full; a short queue fits.
+    async fn ask_in_turn(&self, name: &Name, kind: RecordType) -> Result<Reply, DnsFailure> {
+        let _permit = self.streams.acquire().await;
+        match self.hickory.lookup(name.clone(), kind).await {
+            Ok(lookup) => Ok(Reply::Records(lookup)),
+            Err(NetError::Dns(DnsError::NoRecordsFound(nothing))) => self.read_nothing(&nothing, kind).await,
+            Err(error) => Err(failure(&error)),
+        }
+    }
+
+    /// NXDOMAIN and NODATA prove themselves with a SOA record (RFC 2308). Without one it may be a weak forwarder, a
+    /// referral, or the place where hickory stopped to follow CNAMEs, which it reports as NODATA.
+    async fn read_nothing(&self, nothing: &NoRecords, kind: RecordType) -> Result<Reply, DnsFailure> {
+        let asked_last = nothing.query.name();
+        if nothing.soa.is_none() && !is_answered_locally(asked_last) {
+            if nothing.ns.is_some() && nothing.response_code == ResponseCode::NoError {
+                return Err(DnsFailure::Refused);
+            }
+            let message = self.testify(asked_last, kind).await?;
+            if message
+                .answers
+                .iter()
+                .any(|record| matches!(record.data, RData::CNAME(_)))
+            {
+                return Err(DnsFailure::Loop);
+            }
+        }
+        let ttl = seconds(nothing.negative_ttl.unwrap_or(0));
+        match nothing.response_code {
+            ResponseCode::NXDomain => Ok(Reply::NoSuchName { ttl }),
+            ResponseCode::NoError => Ok(Reply::Nothing { ttl }),
+            _ => Err(DnsFailure::Malformed),
+        }
+    }
+
+    /// A validating resolver says in an extended error (RFC 8914, codes 6 to 12) that signatures are wrong.
+    async fn why_servfail(&self, name: &Name, kind: RecordType) -> DnsFailure {
+        let Ok(message) = self.testify(name, kind).await else {
+            return DnsFailure::ServFail;
+        };
+        let options = message.edns.iter().flat_map(|edns| &edns.options().options);
+        let mut codes = options.filter_map(|(_, option)| match option {
+            EdnsOption::Unknown(EXTENDED_ERROR, data) => data.first_chunk().copied().map(u16::from_be_bytes),
+            _ => None,
+        });
+        match codes.any(|code| (6..=12).contains(&code)) {
+            true => DnsFailure::Bogus,
+            false => DnsFailure::ServFail,
+        }
+    }
+
+    /// The whole message of one answer, from below hickory's resolver.
+    async fn testify(&self, name: &Name, kind: RecordType) -> Result<Message, DnsFailure> {
+        let stream = UdpClientStream::builder(self.witness, TokioRuntimeProvider::default())
+            .with_timeout(Some(self.options.timeout))
+            .exchange();
+        let query = Query::query(name.clone(), kind);
+        let answer = stream.lookup(query, DnsRequestOptions::default()).first_answer().await;
+        answer
+            .map(|answer| answer.into_message())
+            .map_err(|error| failure(&error))
+    }
+
+    async fn mx(&self, domain: &str) -> Result<MxAnswer, DnsFailure> {
+        let lookup = match self.ask(domain, RecordType::MX).await? {
+            Reply::Records(lookup) => lookup,
+            Reply::Nothing { ttl } => return Ok(MxAnswer::None { ttl }),
+            Reply::NoSuchName { ttl } => return Ok(MxAnswer::NoSuchDomain { ttl }),
+        };
+        let mut ttl = u32::MAX;
+        let mut records = Vec::new();
+        for record in lookup.answers() {
+            if let RData::MX(mx) = &record.data {
+                ttl = ttl.min(record.ttl);
+                records.push((mx.preference, host_text(&mx.exchange)));
+            }
+        }
+        if records.is_empty() {
+            return Err(DnsFailure::Malformed);
+        }
+        records.sort_unstable();
+        records.truncate(MX_LIMIT);
+        let ttl = seconds(ttl);
+        Ok(MxAnswer::Records { records, ttl })
+    }
+
+    async fn addresses(&self, host: &str) -> Result<AddressAnswer, DnsFailure> {
+        if self.options.ipv6 {
+            let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
+            return both(v4, v6);
+        }
+        match self.ask(host, RecordType::A).await {
+            Ok(v4 @ (Reply::Records(_) | Reply::NoSuchName { .. })) => {
+                both(Ok(v4), Ok(Reply::Nothing { ttl: Duration::MAX }))
+            }
+            v4 => both(v4, self.ask(host, RecordType::AAAA).await),
+        }
+    }
+}
+
+impl Resolve for HickoryResolver {
+    fn mx<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<MxAnswer, DnsFailure>> {
+        Box::pin(self.mx(domain))
+    }
+
+    fn addresses<'a>(&'a self, host: &'a str) -> BoxFuture<'a, Result<AddressAnswer, DnsFailure>> {
+        Box::pin(self.addresses(host))
+    }
+}
+
+/// A host has what either question found; it has nothing only when both say so.
+fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
+    let mut ttl = u32::MAX;
+    let mut addresses: Vec<IpAddr> = Vec::new();
+    for reply in [&v4, &v6] {
+        let Ok(Reply::Records(lookup)) = reply else { continue };
+        for record in lookup.answers() {
+            let address = match &record.data {
+                RData::A(a) => IpAddr::from(a.0),
+                RData::AAAA(aaaa) => IpAddr::from(aaaa.0),
+                _ => continue,
+            };
+            ttl = ttl.min(record.ttl);
+            addresses.push(address);
+        }
+    }
+    if !addresses.is_empty() {
+        addresses.truncate(ADDRESS_LIMIT);
+        let ttl = seconds(ttl);
+        return Ok(AddressAnswer::Addresses { addresses, ttl });
+    }
+    match (v4?, v6?) {
+        (Reply::NoSuchName { ttl }, _) | (_, Reply::NoSuchName { ttl }) => Ok(AddressAnswer::NoSuchDomain { ttl }),
+        (Reply::Nothing { ttl }, Reply::Nothing { ttl: other }) => Ok(AddressAnswer::None { ttl: ttl.min(other) }),
+        (Reply::Records(_), _) | (_, Reply::Records(_)) => Err(DnsFailure::Malformed),
+    }
+}
+
+/// Lower-case, without the final dot; bytes that are no host name stay escaped (`\\032`).
+fn host_text(name: &Name) -> Box<str> {
+    let mut text = name.to_ascii();
+    text.make_ascii_lowercase();
+    text.strip_suffix('.').unwrap_or(&text).into()
+}
+
+fn seconds(ttl: u32) -> Duration {
+    Duration::from_secs(ttl.into())
+}
+
+/// RFC 6761 names that hickory never asks anybody about, so there is nobody to testify.
+fn is_answered_locally(name: &Name) -> bool {
+    let last = name.iter().next_back().unwrap_or_default();
+    [b"localhost".as_slice(), b"invalid", b"onion"]
+        .iter()
+        .any(|local| last.eq_ignore_ascii_case(local))
+}
+
+/// Nothing came back, so asking again may help.
+fn is_silence(error: &NetError) -> bool {
+    matches!(error, NetError::Timeout | NetError::Io(_))
+}
+
+fn failure(error: &NetError) -> DnsFailure {
+    match error {
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::Refused | ResponseCode::NotAuth)) => DnsFailure::Refused,
+        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => DnsFailure::ServFail,
+        NetError::Dns(DnsError::DnssecBogus) => DnsFailure::Bogus,
+        NetError::Timeout | NetError::Busy | NetError::NoConnections => DnsFailure::Timeout,
+        _ => DnsFailure::Malformed,
+    }
+}
+
+/// EDNS option 15 (RFC 8914).
+const EXTENDED_ERROR: u16 = 15;

@@ -1,0 +1,117 @@
+//! What a run shows while it runs and when it is done.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use crate::verdict::{Action, BounceKind, Label, Reason, Verdict};
+
+/// Counters that a run moves and a display reads.
+#[derive(Debug, Default)]
+pub struct Progress {
+    rows_read: AtomicU64,
+    rows_done: AtomicU64,
+    input_read: AtomicU64,
+    labels: [AtomicU64; 4],
+    waiting: Mutex<(Option<String>, Option<Duration>)>,
+}
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// Rows read from the input so far.
+    pub rows_read: u64,
+    /// Rows answered.
+    pub rows_done: u64,
+    /// The input was read to its end, so `rows_read` is the total.
+    pub input_read: bool,
+    /// Rows by label, in the order of [`Label::ALL`].
+    pub labels: [u64; 4],
+    /// What the run waits for.
+    pub waiting_for: Option<String>,
+    /// When the slowest group will be done.
+    pub eta: Option<Duration>,
+}
+
+impl Progress {
+    /// The counters now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let (waiting_for, eta) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Snapshot {
+            rows_read: self.rows_read.load(Ordering::Relaxed),
+            rows_done: self.rows_done.load(Ordering::Relaxed),
+            input_read: self.input_read.load(Ordering::Relaxed) > 0,
+            labels: self.labels.each_ref().map(|count| count.load(Ordering::Relaxed)),
+            waiting_for,
+            eta,
+        }
+    }
+
+    pub(super) fn row_read(&self) {
+        self.rows_read.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn input_ended(&self) {
+        self.input_read.store(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn row_done(&self, label: Label) {
+        self.rows_done.fetch_add(1, Ordering::Relaxed);
+        for (count, of) in self.labels.iter().zip(Label::ALL) {
+            if of == label {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Rows answered.
+    pub rows: u64,
+    /// Different addresses among them.
+    pub unique: u64,
+    /// Rows that repeat an earlier address.
+    pub duplicates: u64,
+    /// Rows that could not be read.
+    pub row_errors: u64,
+    /// Rows by label.
+    pub by_label: BTreeMap<Label, u64>,
+    /// Rows by reason.
+    pub by_reason: BTreeMap<Reason, u64>,
+    /// Rows by action.
+    pub by_action: BTreeMap<Action, u64>,
+    /// Rows whose mail would bounce hard.
+    pub hard_bounces: u64,
+    /// Those among them with the action `send`.
+    pub hard_bounces_sent: u64,
+    /// The run was asked to stop before it was done.
+    pub interrupted: bool,
+    /// SMTP connections opened.
+    pub connections: u64,
+    /// SMTP commands sent.
+    pub commands: u64,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+impl Summary {
+    /// Counts one answered row.
+    pub fn count(&mut self, verdict: &Verdict) {
+        self.rows += 1;
+        *self.by_label.entry(verdict.label).or_default() += 1;
+        *self.by_reason.entry(verdict.reason).or_default() += 1;
+        *self.by_action.entry(verdict.action).or_default() += 1;
+        if verdict.bounce.kind == BounceKind::Hard {
+            self.hard_bounces += 1;
+            self.hard_bounces_sent += u64::from(verdict.action == Action::Send);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! What a run is told before it starts.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    address::Rules,
+    lists::UserLists,
+    smtp::{Identity, Timeouts},
+    verdict::Policy,
+};
+
+/// How far to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// The form of the address and the lists; nothing is sent anywhere.
+    Syntax,
+    /// And the domain's mail route.
+    Dns,
+    /// And the mail host, down to RCPT TO.
+    Smtp,
+}
+
+impl Level {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Syntax => "syntax",
+            Self::Dns => "dns",
+            Self::Smtp => "smtp",
+        }
+    }
+}
+
+/// What a run is told before it starts.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent switches, each a flag of its own name"
+)]
+pub struct Settings {
+    /// How far to ask.
+    pub level: Level,
+    /// As whom to ask; without it no mail host is asked.
+    pub identity: Option<Identity>,
+    /// What the operator decides about verdicts.
+    pub policy: Policy,
+    /// How strictly names are taken.
+    pub rules: Rules,
+    /// Addresses that differ in the case of the local-part are different.
+    pub exact: bool,
+    /// The operator's allow and block lists.
+    pub user_lists: UserLists,
+    /// MX hosts or domains that the operator names as their own: no budget, PIPELINING.
+    pub trusted: Vec<String>,
+    /// Where mail hosts listen; 25 outside labs.
+    pub smtp_port: u16,
+    /// Name servers to ask; empty means the system's.
+    pub nameservers: Vec<SocketAddr>,
+    /// Deadlines of a session.
+    pub timeouts: Timeouts,
+    /// Delays of the retries after a transient reply.
+    pub retry_ladder: Vec<Duration>,
+    /// Wait for the retries; otherwise they are reported as `retry_at`.
+    pub wait: bool,
+    /// The operator's own reply rules, tried before the bundled ones.
+    pub replies: Option<std::path::PathBuf>,
+    /// Keep the dialogues.
+    pub transcript: bool,
+    /// Ask providers whose published policy forbids it: all of them.
+    pub probe_forbidden: bool,
+    /// Ask these providers though their published policy forbids it (ids of `lists/providers.toml`).
+    pub probe_providers: Vec<String>,
+}

@@ -1,0 +1,461 @@
+//! The dialogue of one connection: a command line goes in, a reply comes out. No sockets, no waiting.
+
+use std::{net::IpAddr, time::Duration};
+
+use super::{
+    Shared,
+    counters::{Line, Tally, Verb, micros},
+    host::{Act, Behaviour, Question, Text},
+    world::{On, Pipelining, StartTls, Then},
+};
+
+/// What the connection does after a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Continue,
+    Close,
+    Reset,
+    Hang,
+    StartTls,
+}
+
+/// The state of one connection.
+pub(super) struct Session<'h> {
+    pub(super) host: &'h Behaviour,
+    pub(super) shared: &'h Shared,
+    /// Replies not sent yet.
+    pub(super) out: Vec<u8>,
+    /// Counts not taken over yet.
+    pub(super) tally: Tally,
+    /// QUIT was said.
+    pub(super) quit: bool,
+    client: IpAddr,
+    /// `client` as text, for replies.
+    client_text: String,
+    connection: u64,
+    /// Number of this session among the client's.
+    session: u32,
+    tls: bool,
+    /// The name after EHLO or HELO, and whether it was EHLO.
+    greeted: Option<(Box<[u8]>, bool)>,
+    transaction: Option<Transaction>,
+    refusals: u32,
+    occurrences: [u32; 9],
+    previous: Option<Verb>,
+    /// Wait of a script before the reply just written.
+    scripted_wait: Duration,
+    key: Vec<u8>,
+}
+
+struct Transaction {
+    from: Box<[u8]>,
+    smtputf8: bool,
+    recipients: u32,
+    domains: Vec<Box<[u8]>>,
+}
+
+impl<'h> Session<'h> {
+    pub(super) fn new(host: &'h Behaviour, shared: &'h Shared, client: IpAddr, connection: u64) -> Self {
+        Self {
+            host,
+            shared,
+            out: Vec::with_capacity(4096),
+            tally: Tally::default(),
+            quit: false,
+            client,
+            client_text: client.to_string(),
+            connection,
+            session: host.session_of(client),
+            tls: false,
+            greeted: None,
+            transaction: None,
+            refusals: 0,
+            occurrences: [0; 9],
+            previous: None,
+            scripted_wait: Duration::ZERO,
+            key: Vec::new(),
+        }
+    }
+
+    /// Hands the counts over; before replies leave, so that who reads a reply finds it counted.
+    pub(super) fn report(&mut self) {
+        self.tally.bytes_out += self.out.len() as u64;
+        self.host.meter.take(&mut self.tally, micros(self.shared.start));
+    }
+
+    /// The greeting; `open` connections are there now, this one included, and the client may have spoken `early`.
+    pub(super) fn greet(&mut self, open: u64, early: bool) -> Next {
+        if early {
+            self.tally.violations.early += 1;
+            if self.host.keys.enforce_sync {
+                return self.out_of_step();
+            }
+        }
+        if let Some(act) = self.scripted(On::Greeting) {
+            return self.play(act);
+        }
+        let limit = self.host.keys.connections_max;
+        if limit > 0 && open > u64::from(limit) {
+            self.say("421", "4.7.0", "Too many concurrent connections from your address");
+            return Next::Close;
+        }
+        if self.host.is_banned(self.client) {
+            self.write(&self.host.ban_reply, b"");
+            return Next::Close;
+        }
+        self.out.extend_from_slice(b"220 ");
+        self.out.extend_from_slice(self.host.keys.name.as_bytes());
+        self.out.extend_from_slice(b" ESMTP\r\n");
+        Next::Continue
+    }
+
+    /// One command line without its end. `follows` says that it came in one burst with the one before.
+    pub(super) fn line(&mut self, line: &[u8], follows: bool) -> Next {
+        let verb = Verb::of(line);
+        self.tally.command(verb);
+        if self.shared.record_lines {
+            self.tally.lines.push(Line {
+                connection: self.connection,
+                at_us: micros(self.shared.start),
+                text: String::from_utf8_lossy(line).into_owned(),
+            });
+        }
+        let previous = self.previous.replace(verb);
+        if follows && (!self.may_pipeline() || previous.is_some_and(Verb::ends_burst)) {
+            self.tally.violations.burst += 1;
+            if self.host.keys.enforce_sync {
+                return self.out_of_step();
+            }
+        }
+        let mark = self.out.len();
+        let next = match on(verb).and_then(|on| self.scripted(on)) {
+            Some(act) => {
+                // A positive reply keeps the command's effect; only the words are the script's.
+                if act.text.as_ref().is_some_and(Text::is_positive) {
+                    self.command(verb, line);
+                    self.out.truncate(mark);
+                }
+                self.play(act)
+            }
+            None => self.command(verb, line),
+        };
+        self.judge(verb, mark, next)
+    }
+
+    /// Counts the reply that starts at `mark`, and ends the session after too many refusals.
+    fn judge(&mut self, verb: Verb, mark: usize, next: Next) -> Next {
+        match (self.out.get(mark), verb) {
+            (Some(b'4'), Verb::Rcpt) => self.tally.deferred += 1,
+            (Some(b'5'), Verb::Rcpt) => {
+                self.tally.refused += 1;
+                self.host.refused(self.client);
+                self.refusals += 1;
+            }
+            (Some(b'5'), _) => self.refusals += 1,
+            _ => {}
+        }
+        let limit = self.host.keys.errors_max;
+        if limit > 0 && self.refusals >= limit && next == Next::Continue {
+            self.say("421", "4.7.0", "Error: too many errors");
+            return Next::Close;
+        }
+        next
+    }
+
+    /// A line that never ended within the limit.
+    pub(super) fn too_long(&mut self) {
+        self.tally.violations.line += 1;
+        self.say("500", "5.5.2", "Line too long");
+    }
+
+    /// The client said nothing for too long.
+    pub(super) fn idle(&mut self) {
+        self.say("421", "4.4.2", "Error: timeout exceeded");
+    }
+
+    /// After the handshake nothing of before counts (RFC 3207 section 4.2).
+    pub(super) fn secured(&mut self) {
+        self.tls = true;
+        self.greeted = None;
+        self.transaction = None;
+        self.previous = None;
+        self.host.meter.secured();
+    }
+
+    /// The wait that the reply starting at `mark` deserves.
+    pub(super) fn wait_before(&mut self, mark: usize) -> Duration {
+        let keys = &self.host.keys;
+        let refused = matches!(self.out.get(mark), Some(b'4' | b'5'));
+        let error = if refused { keys.error_delay_ms } else { 0 };
+        Duration::from_millis(keys.reply_delay_ms + error) + std::mem::take(&mut self.scripted_wait)
+    }
+
+    fn may_pipeline(&self) -> bool {
+        self.host.keys.pipelining != Pipelining::Off && self.greeted.as_ref().is_some_and(|(_, extended)| *extended)
+    }
+
+    fn out_of_step(&mut self) -> Next {
+        self.say("554", "5.5.0", "Error: SMTP protocol synchronization");
+        Next::Close
+    }
+
+    fn scripted(&mut self, on: On) -> Option<&'h Act> {
+        let nth = self.occurrences.get_mut(on as usize)?;
+        *nth += 1;
+        self.host.act(on, *nth, self.session)
+    }
+
+    fn play(&mut self, act: &Act) -> Next {
+        if let Some(text) = &act.text {
+            self.write(text, b"");
+        }
+        self.scripted_wait = Duration::from_millis(act.script.after_ms);
+        match act.script.then {
+            Then::Continue => Next::Continue,
+            Then::Close => Next::Close,
+            Then::Reset => Next::Reset,
+            Then::Hang => Next::Hang,
+        }
+    }
+
+    /// The usual effect and reply of a command.
+    fn command(&mut self, verb: Verb, line: &[u8]) -> Next {
+        match verb {
+            Verb::Rcpt => self.rcpt(line),
+            Verb::Mail => self.mail(line),
+            Verb::Ehlo if self.host.keys.helo_only => self.say("502", "5.5.1", "Error: command not recognized"),
+            Verb::Ehlo | Verb::Helo => self.hello(verb, line),
+            Verb::Starttls => return self.starttls(),
+            Verb::Rset => {
+                self.transaction = None;
+                self.say("250", "2.0.0", "Ok");
+            }
+            Verb::Noop => self.say("250", "2.0.0", "Ok"),
+            Verb::Quit => {
+                self.quit = true;
+                self.say("221", "2.0.0", "Bye");
+                return Next::Close;
+            }
+            Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn | Verb::Auth => {
+                self.tally.violations.forbidden += 1;
+                self.say("502", "5.5.1", "Error: command not implemented");
+            }
+            Verb::Other => {
+                self.tally.violations.unknown += 1;
+                self.say("500", "5.5.2", "Error: command not recognized");
+            }
+        }
+        Next::Continue
+    }
+
+    fn hello(&mut self, verb: Verb, line: &[u8]) {
+        let name = line.get(5..).unwrap_or_default();
+        let extended = verb == Verb::Ehlo;
+        self.greeted = Some((name.into(), extended));
+        self.transaction = None;
+        let keys = &self.host.keys;
+        if !extended {
+            self.out.extend_from_slice(format!("250 {}\r\n", keys.name).as_bytes());
+            return;
+        }
+        let mut lines = vec![keys.name.clone()];
+        let mut offer = |offered: bool, keyword: &str| {
+            if offered {
+                lines.push(keyword.to_owned());
+            }
+        };
+        offer(keys.pipelining != Pipelining::Off, "PIPELINING");
+        offer(keys.size > 0, &format!("SIZE {}", keys.size));
+        offer(keys.starttls != StartTls::Off && !self.tls, "STARTTLS");
+        offer(keys.enhanced, "ENHANCEDSTATUSCODES");
+        offer(keys.eightbitmime, "8BITMIME");
+        offer(keys.smtputf8, "SMTPUTF8");
+        lines.extend(keys.extensions.iter().cloned());
+        let last = lines.len() - 1;
+        for (index, line) in lines.iter().enumerate() {
+            let separator = if index == last { ' ' } else { '-' };
+            self.out
+                .extend_from_slice(format!("250{separator}{line}\r\n").as_bytes());
+        }
+    }
+
+    fn starttls(&mut self) -> Next {
+        match self.host.keys.starttls {
+            _ if self.tls => self.say("503", "5.5.1", "Error: TLS is active already"),
+            StartTls::Off => self.say("502", "5.5.1", "Error: command not implemented"),
+            StartTls::Refused => self.say("454", "4.7.0", "TLS not available due to local problem"),
+            StartTls::On | StartTls::Required | StartTls::Broken | StartTls::Stall => {
+                self.say("220", "2.0.0", "Ready to start TLS");
+                return Next::StartTls;
+            }
+            StartTls::Inject => {
+                self.say("220", "2.0.0", "Ready to start TLS");
+                self.say("250", "2.0.0", "Ok");
+                return Next::StartTls;
+            }
+        }
+        Next::Continue
+    }
+
+    fn mail(&mut self, line: &[u8]) {
+        let keys = &self.host.keys;
+        if self.greeted.is_none() {
+            return self.say("503", "5.5.1", "Error: send HELO/EHLO first");
+        }
+        if keys.starttls == StartTls::Required && !self.tls {
+            return self.say("530", "5.7.0", "Must issue a STARTTLS command first");
+        }
+        if self.transaction.is_some() {
+            return self.say("503", "5.5.1", "Error: nested MAIL command");
+        }
+        let Some((from, parameters)) = path(line, b"MAIL FROM:<") else {
+            return self.say("501", "5.5.4", "Syntax: MAIL FROM:<address>");
+        };
+        let smtputf8 = parameters
+            .split(|byte| *byte == b' ')
+            .any(|word| word.eq_ignore_ascii_case(b"SMTPUTF8"));
+        if smtputf8 && !keys.smtputf8 {
+            return self.say("555", "5.5.4", "Unsupported option: SMTPUTF8");
+        }
+        self.transaction = Some(Transaction {
+            from: from.into(),
+            smtputf8,
+            recipients: 0,
+            domains: Vec::new(),
+        });
+        self.say("250", "2.1.0", "Ok");
+    }
+
+    fn rcpt(&mut self, line: &[u8]) {
+        let host = self.host;
+        let Some(transaction) = &mut self.transaction else {
+            return self.say("503", "5.5.1", "Error: need MAIL command");
+        };
+        let Some((path, _)) = path(line, b"RCPT TO:<") else {
+            return self.say("501", "5.1.3", "Bad recipient address syntax");
+        };
+        if host.is_banned(self.client) {
+            return self.write(&host.ban_reply, path);
+        }
+        if !path.is_ascii() && !transaction.smtputf8 {
+            return self.say("553", "5.6.7", "Non-ASCII addresses are not permitted without SMTPUTF8");
+        }
+        if transaction.recipients >= host.keys.recipients_max {
+            return self.say("452", "4.5.3", "Error: too many recipients");
+        }
+        if host.keys.domains_max > 0 {
+            let at = memchr::memrchr(b'@', path).map_or(path.len(), |at| at + 1);
+            let domain = path.get(at..).unwrap_or_default();
+            if !transaction.domains.iter().any(|seen| seen.eq_ignore_ascii_case(domain)) {
+                if transaction.domains.len() >= host.keys.domains_max as usize {
+                    return self.say(
+                        "451",
+                        "4.3.0",
+                        "Multiple destination domains per transaction is unsupported",
+                    );
+                }
+                transaction.domains.push(domain.into());
+            }
+        }
+        let question = Question {
+            client: self.client,
+            from: &transaction.from,
+            path,
+            tls: self.tls,
+        };
+        match host.answer(&question, &mut self.key) {
+            None => {
+                transaction.recipients += 1;
+                self.say("250", "2.1.5", "Ok");
+            }
+            Some(text) => {
+                transaction.recipients += u32::from(text.is_positive());
+                self.write(text, path);
+            }
+        }
+    }
+
+    fn say(&mut self, code: &str, enhanced: &str, text: &str) {
+        self.out.extend_from_slice(code.as_bytes());
+        if self.host.keys.enhanced {
+            self.out.push(b' ');
+            self.out.extend_from_slice(enhanced.as_bytes());
+        }
+        self.out.push(b' ');
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn write(&mut self, text: &Text, rcpt: &[u8]) {
+        let values = |name: &[u8]| match name {
+            b"rcpt" => Some(rcpt),
+            b"from" => Some(
+                self.transaction
+                    .as_ref()
+                    .map_or(&b""[..], |transaction| &transaction.from),
+            ),
+            b"helo" => Some(self.greeted.as_ref().map_or(&b""[..], |(name, _)| name)),
+            b"client" => Some(self.client_text.as_bytes()),
+            b"host" => Some(self.host.keys.name.as_bytes()),
+            _ => None,
+        };
+        text.write(&mut self.out, values);
+    }
+}
+
+fn on(verb: Verb) -> Option<On> {
+    Some(match verb {
+        Verb::Ehlo => On::Ehlo,
+        Verb::Helo => On::Helo,
+        Verb::Starttls => On::Starttls,
+        Verb::Mail => On::Mail,
+        Verb::Rcpt => On::Rcpt,
+        Verb::Rset => On::Rset,
+        Verb::Noop => On::Noop,
+        Verb::Quit => On::Quit,
+        Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn | Verb::Auth | Verb::Other => return None,
+    })
+}
+
+/// The path after `prefix`, which ends in `<`, and the parameters behind it. `>` inside quotes does not end it.
+fn path<'l>(line: &'l [u8], prefix: &[u8]) -> Option<(&'l [u8], &'l [u8])> {
+    let (verb, rest) = line.split_at_checked(prefix.len())?;
+    if !verb.eq_ignore_ascii_case(prefix) {
+        return None;
+    }
+    let (mut quoted, mut escaped) = (false, false);
+    let end = rest.iter().position(|byte| {
+        let (is_quoted, is_escaped) = (quoted, std::mem::take(&mut escaped));
+        match byte {
+            _ if is_escaped => {}
+            b'\\' if is_quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            _ => {}
+        }
+        *byte == b'>' && !is_quoted
+    })?;
+    Some((rest.get(..end)?, rest.get(end + 1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_end_at_the_bracket_outside_quotes() {
+        for (line, expected) in [
+            ("RCPT TO:<a@b.test>", Some(("a@b.test", ""))),
+            ("rcpt to:<a@b.test> NOTIFY=NEVER", Some(("a@b.test", " NOTIFY=NEVER"))),
+            (r#"RCPT TO:<"a>\"b"@b.test> X"#, Some((r#""a>\"b"@b.test"#, " X"))),
+            ("RCPT TO:<>", Some(("", ""))),
+            ("RCPT TO:a@b.test", None),
+            ("RCPT TO:<a@b.test", None),
+            ("RCPT", None),
+        ] {
+            let found = path(line.as_bytes(), b"RCPT TO:<");
+            let found =
+                found.map(|(path, rest)| (std::str::from_utf8(path).unwrap(), std::str::from_utf8(rest).unwrap()));
+            assert_eq!(found, expected, "{line}");
+        }
+    }
+}

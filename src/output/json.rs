@@ -1,0 +1,125 @@
+//! NDJSON and JSON: the original row and the result, side by side.
+//!
+//! An NDJSON object stays as it is and gets the key `presend`; cells of text and CSV become `{"row": {...}, "presend": {...}}`.
+
+use serde_json::{Map, Value};
+
+use super::{Render, csv::PREFIX, schema::write_result};
+use crate::{
+    input::{Cells, Layout, Row},
+    job::Outcome,
+};
+
+/// The key of the result.
+const KEY: &str = "presend";
+
+#[derive(Debug)]
+pub(super) struct Ndjson {
+    /// The key of each original column, unique; `None` for an earlier run's columns.
+    columns: Vec<Option<String>>,
+    transcript: bool,
+}
+
+impl Ndjson {
+    pub(super) fn new(layout: &Layout, transcript: bool) -> Self {
+        let mut columns: Vec<Option<String>> = Vec::with_capacity(layout.columns.len());
+        for name in &layout.columns {
+            // Two columns of one name would make an object with two equal keys, of which readers keep one.
+            let taken = |candidate: &str| columns.iter().flatten().any(|used| used == candidate);
+            let mut key = name.clone();
+            let mut number = 2;
+            while taken(&key) {
+                key = format!("{name}_{number}");
+                number += 1;
+            }
+            columns.push((!name.starts_with(PREFIX)).then_some(key));
+        }
+        Self { columns, transcript }
+    }
+
+    fn result(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>) {
+        // Writing to memory cannot fail, and no map key is anything but a string.
+        let _ = write_result(outcome, Some(row), self.transcript, out);
+    }
+
+    fn record(&self, record: &::csv::StringRecord, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"row\":{");
+        let mut first = true;
+        for (index, cell) in record.iter().enumerate() {
+            let spare;
+            let key = match self.columns.get(index) {
+                Some(Some(key)) => key.as_str(),
+                Some(None) => continue,
+                None => {
+                    spare = format!("column_{}", index + 1);
+                    &spare
+                }
+            };
+            member(&mut first, key, out);
+            append(cell, out);
+        }
+        out.extend_from_slice(b"},\"presend\":");
+    }
+}
+
+impl Render for Ndjson {
+    fn header(&self, _out: &mut Vec<u8>) {}
+
+    fn row(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>) {
+        match &row.cells {
+            Cells::Record { record, .. } => self.record(record, out),
+            Cells::Object { object, .. } => members(object, out),
+        }
+        self.result(row, outcome, out);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// One array; the rows are those of [`Ndjson`].
+#[derive(Debug)]
+pub(super) struct Json(pub(super) Ndjson);
+
+impl Render for Json {
+    fn header(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"[");
+    }
+
+    fn separator(&self) -> &'static [u8] {
+        b","
+    }
+
+    fn row(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\n");
+        self.0.row(row, outcome, out);
+        // Without the line end: the next row, or the footer, begins with one.
+        out.pop();
+    }
+
+    fn footer(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\n]\n");
+    }
+}
+
+/// The object's members, all but an earlier result, and the key of the new one.
+fn members(object: &Map<String, Value>, out: &mut Vec<u8>) {
+    out.push(b'{');
+    let mut first = true;
+    for (key, value) in object.iter().filter(|(key, _)| *key != KEY) {
+        member(&mut first, key, out);
+        append(value, out);
+    }
+    member(&mut first, KEY, out);
+}
+
+fn member(first: &mut bool, key: &str, out: &mut Vec<u8>) {
+    if !std::mem::take(first) {
+        out.push(b',');
+    }
+    append(key, out);
+    out.push(b':');
+}
+
+/// Appends JSON; writing to memory cannot fail.
+fn append<T: serde::Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) {
+    let _ = serde_json::to_writer(out, value);
+}

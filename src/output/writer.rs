@@ -1,0 +1,217 @@
+//! Rendering on many threads, writing in order on one.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{ACTIONS, Format, Only, Options, Target, TargetError, csv::Csv, json::Json, json::Ndjson, table::Table};
+use crate::{
+    input::{Layout, Row},
+    job::{Outcome, Sink},
+};
+
+/// Bytes that are gathered before a write: larger gains nothing, smaller costs a system call a few rows.
+const GATHER: usize = 128 * 1024;
+/// How long a row may wait in memory for others, so that a reader of a pipe sees a slow run move.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// A format. Pure: the same row gives the same bytes on any thread.
+pub trait Render: Send + Sync + std::fmt::Debug {
+    /// What stands before the first row.
+    fn header(&self, out: &mut Vec<u8>);
+    /// One row, [`Render::separator`] in front of it.
+    fn row(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>);
+    /// What stands after the last row.
+    fn footer(&self, out: &mut Vec<u8>) {
+        let _ = out;
+    }
+    /// What stands between rows; cut from the first one.
+    fn separator(&self) -> &'static [u8] {
+        b""
+    }
+}
+
+/// Renders rows into chunks; shared between threads.
+#[derive(Debug)]
+pub struct Renderer {
+    render: Box<dyn Render>,
+    only: Vec<Only>,
+    split: bool,
+}
+
+/// Rows rendered one after the other: one part, or one for each action when the output is split.
+#[derive(Debug, Default)]
+pub struct Chunk {
+    parts: [Vec<u8>; 3],
+}
+
+impl Chunk {
+    /// Rendered bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(Vec::len).sum()
+    }
+
+    /// Nothing was rendered.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Forgets the rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.parts.iter_mut().for_each(Vec::clear);
+    }
+}
+
+impl Renderer {
+    /// A renderer for rows of `layout`.
+    #[must_use]
+    pub fn new(layout: &Layout, options: &Options, split: bool) -> Self {
+        let render: Box<dyn Render> = match options.format {
+            Format::Csv => Box::new(Csv::new(layout, options.raw)),
+            Format::Ndjson => Box::new(Ndjson::new(layout, options.transcript)),
+            Format::Json => Box::new(Json(Ndjson::new(layout, options.transcript))),
+            Format::Table => Box::new(Table::new(options.terminal)),
+        };
+        Self {
+            render,
+            only: options.only.clone(),
+            split,
+        }
+    }
+
+    /// Appends one row, if it is wanted.
+    pub fn row(&self, row: &Row, outcome: &Outcome, chunk: &mut Chunk) {
+        let verdict = &outcome.verdict;
+        if !self.only.is_empty() && !self.only.iter().any(|only| only.takes(verdict.label, verdict.action)) {
+            return;
+        }
+        let part = if self.split {
+            ACTIONS.iter().position(|action| *action == verdict.action)
+        } else {
+            Some(0)
+        };
+        if let Some(out) = part.and_then(|part| chunk.parts.get_mut(part)) {
+            self.render.row(row, outcome, out);
+        }
+    }
+}
+
+/// The open output. Rows arrive in order, one by one ([`Sink`]) or as chunks rendered elsewhere ([`Output::append`]).
+#[derive(Debug)]
+pub struct Output {
+    renderer: Arc<Renderer>,
+    /// One target, or one for each action, with whether its first row was written.
+    targets: Vec<(Target, bool)>,
+    chunk: Chunk,
+    written: Instant,
+}
+
+impl Output {
+    /// Everything to one target.
+    ///
+    /// # Errors
+    /// The header cannot be written.
+    pub fn single(layout: &Layout, options: &Options, target: Target) -> io::Result<Self> {
+        Self::new(Renderer::new(layout, options, false), vec![target])
+    }
+
+    /// One file for each action in `folder`, which is made if it is missing: `send.csv`, `hold.csv`, `drop.csv`.
+    ///
+    /// # Errors
+    /// The folder or a file cannot be written.
+    pub fn split(layout: &Layout, options: &Options, folder: &Path) -> Result<Self, TargetError> {
+        let fail = |source| TargetError {
+            path: folder.to_owned(),
+            source,
+        };
+        fs::create_dir_all(folder).map_err(fail)?;
+        let name = |action: crate::verdict::Action| format!("{}.{}", action.name(), options.format.name());
+        let targets: Result<Vec<Target>, TargetError> = ACTIONS
+            .iter()
+            .map(|action| Target::file(&folder.join(name(*action))))
+            .collect();
+        Self::new(Renderer::new(layout, options, true), targets?).map_err(fail)
+    }
+
+    fn new(renderer: Renderer, targets: Vec<Target>) -> io::Result<Self> {
+        let mut header = Vec::new();
+        renderer.render.header(&mut header);
+        let mut targets: Vec<(Target, bool)> = targets.into_iter().map(|target| (target, false)).collect();
+        for (target, _) in &mut targets {
+            target.write(&header)?;
+        }
+        Ok(Self {
+            renderer: Arc::new(renderer),
+            targets,
+            chunk: Chunk::default(),
+            written: Instant::now(),
+        })
+    }
+
+    /// The renderer, for threads that fill chunks.
+    #[must_use]
+    pub fn renderer(&self) -> Arc<Renderer> {
+        Arc::clone(&self.renderer)
+    }
+
+    /// Writes a chunk that was filled by this output's renderer.
+    ///
+    /// # Errors
+    /// Writing failed.
+    pub fn append(&mut self, chunk: &Chunk) -> io::Result<()> {
+        let separator = self.renderer.render.separator().len();
+        for ((target, begun), part) in self.targets.iter_mut().zip(&chunk.parts) {
+            if part.is_empty() {
+                continue;
+            }
+            let skip = if std::mem::replace(begun, true) { 0 } else { separator };
+            target.write(part.get(skip..).unwrap_or_default())?;
+        }
+        self.written = Instant::now();
+        Ok(())
+    }
+
+    /// Writes what is left and puts files in their places; returns where they are.
+    ///
+    /// # Errors
+    /// Writing or renaming failed.
+    pub fn finish(mut self) -> Result<Vec<PathBuf>, TargetError> {
+        let fail = |source| TargetError {
+            path: PathBuf::from("standard output"),
+            source,
+        };
+        Sink::flush(&mut self).map_err(fail)?;
+        let mut footer = Vec::new();
+        self.renderer.render.footer(&mut footer);
+        let mut files = Vec::new();
+        for (mut target, _) in self.targets {
+            target.write(&footer).map_err(fail)?;
+            files.extend(target.finish()?);
+        }
+        Ok(files)
+    }
+}
+
+impl Sink for Output {
+    fn write(&mut self, row: &Row, outcome: &Outcome) -> io::Result<()> {
+        self.renderer.row(row, outcome, &mut self.chunk);
+        let interactive = self.targets.first().is_some_and(|(target, _)| target.is_interactive());
+        if interactive || self.chunk.len() >= GATHER || self.written.elapsed() >= PATIENCE {
+            Sink::flush(self)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        let result = self.append(&chunk);
+        chunk.clear();
+        self.chunk = chunk;
+        result
+    }
+}
