@@ -44,6 +44,9 @@ const PROBE_VERBS: [&str; 8] = ["ehlo", "helo", "starttls", "mail", "rcpt", "rse
 /// How Postfix sums up a session in which only QUIT was said: ours, to see that it is alive.
 const GREETING_ONLY: &str = "quit=1 commands=1\n";
 
+/// How Exim notes a session that the client left without QUIT.
+const EXIM_LOST: &str = " unexpected disconnection while reading SMTP command ";
+
 /// The address of the set-up in network `net`.
 pub(super) const fn loopback(net: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, net, 1)
@@ -187,9 +190,8 @@ impl Record {
 
     fn open_sessions(&self) -> usize {
         let postfix = count(&self.postfix, ": connect from ") - count(&self.postfix, ": disconnect from ");
-        // Exim writes one line at the start, and one at the end that says how it ended.
         let opened = count(&self.exim, "(TCP/IP connection count = ");
-        let ended = count(&self.exim, "SMTP connection from ") + count(&self.exim, "SMTP protocol error") - opened;
+        let ended = count(&self.exim, " closed by ") + count(&self.exim, EXIM_LOST);
         postfix + opened.saturating_sub(ended)
     }
 
@@ -235,6 +237,9 @@ impl Record {
         }
         if let Some(line) = self.exim.lines().find(|line| line.contains(" <= ")) {
             return Err(format!("Exim queued a message: {line}"));
+        }
+        if let Some(line) = self.exim.lines().find(|line| line.contains(EXIM_LOST)) {
+            return Err(format!("a session with Exim was left without QUIT: {line}"));
         }
         let sessions = self.sessions();
         if sessions.is_empty() {
