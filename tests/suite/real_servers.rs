@@ -189,6 +189,18 @@ fn the_servers_behave_as_described() {
     }
     let mut sender = Client::connect(loopback(17), port);
     assert!(sender.say(MAIL_FROM).starts_with("554 5.7.1"));
+
+    drop((transaction, clear, sender));
+    let record = servers.record();
+    let complaint = record.proves_no_message().expect_err("sessions were left without QUIT");
+    assert!(complaint.contains("QUIT"), "{complaint}");
+    let refused: Vec<u32> = record
+        .sessions()
+        .iter()
+        .filter(|session| session.set_up == "tarpit")
+        .map(|session| session.refused)
+        .collect();
+    assert_eq!(refused, [3], "{}", record.text());
 }
 
 #[test]
@@ -224,8 +236,8 @@ fn a_stranger_gets_every_label_and_reason() {
     let record = servers.record();
     assert_eq!(record.proves_no_message(), Ok(()), "{}", record.text());
     for session in record.sessions() {
-        let refused = session.refused();
-        assert!(refused <= 2, "{refused} refusals in a session with {}", session.set_up);
+        let (refused, set_up) = (session.refused, session.set_up);
+        assert!(refused <= 2, "{refused} refusals in a session with {set_up}");
     }
     // Two refusals end a session, so the third at `quota` (or the control recipient) needs a second one.
     assert_sessions(&record, 2);

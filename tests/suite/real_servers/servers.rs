@@ -1,7 +1,7 @@
 //! Starts `tests/real/up` and reads what the servers wrote down.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     fs,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, TcpListener},
@@ -43,6 +43,9 @@ const PROBE_VERBS: [&str; 8] = ["ehlo", "helo", "starttls", "mail", "rcpt", "rse
 
 /// How Postfix sums up a session in which only QUIT was said: ours, to see that it is alive.
 const GREETING_ONLY: &str = "quit=1 commands=1\n";
+
+/// How Exim notes a session that the client left without QUIT.
+const EXIM_LOST: &str = " unexpected disconnection while reading SMTP command ";
 
 /// The address of the set-up in network `net`.
 pub(super) const fn loopback(net: u8) -> Ipv4Addr {
@@ -140,23 +143,24 @@ pub(super) struct Record {
     files: Vec<PathBuf>,
 }
 
-/// One SMTP session as Postfix summed it up: for each command how often it was accepted, and how often it was said.
+/// One SMTP session as Postfix wrote it down.
+#[derive(Default)]
 pub(super) struct Session {
     pub(super) set_up: String,
-    verbs: BTreeMap<String, (u32, u32)>,
-    /// The server closed it: 421 after too many errors.
+    /// Recipients that were refused for good.
+    pub(super) refused: u32,
+    /// How often each command was said.
+    verbs: BTreeMap<String, u32>,
+    /// 421 after too many errors.
     closed_by_server: bool,
 }
 
 impl Session {
-    /// How often the client said `verb`.
-    pub(super) fn said(&self, verb: &str) -> u32 {
-        self.verbs.get(verb).map_or(0, |(_, said)| *said)
-    }
-
-    /// How many recipients were refused.
-    pub(super) fn refused(&self) -> u32 {
-        self.verbs.get("rcpt").map_or(0, |(accepted, said)| said - accepted)
+    fn new(set_up: &str) -> Self {
+        Self {
+            set_up: set_up.to_owned(),
+            ..Self::default()
+        }
     }
 }
 
@@ -186,35 +190,34 @@ impl Record {
 
     fn open_sessions(&self) -> usize {
         let postfix = count(&self.postfix, ": connect from ") - count(&self.postfix, ": disconnect from ");
-        // Exim writes one line at the start, and one at the end that says how it ended.
         let opened = count(&self.exim, "(TCP/IP connection count = ");
-        let ended = count(&self.exim, "SMTP connection from ") + count(&self.exim, "SMTP protocol error") - opened;
+        let ended = count(&self.exim, " closed by ") + count(&self.exim, EXIM_LOST);
         postfix + opened.saturating_sub(ended)
     }
 
     /// Every finished session with Postfix, in order, without those in which only we looked whether it is alive.
     pub(super) fn sessions(&self) -> Vec<Session> {
-        let mut too_many_errors = HashSet::new();
+        let mut open: HashMap<&str, Session> = HashMap::new();
         let mut sessions = Vec::new();
-        for line in self
-            .postfix
-            .split_inclusive('\n')
-            .filter(|line| !line.ends_with(GREETING_ONLY))
-        {
+        let lines = self.postfix.split_inclusive('\n');
+        for line in lines.filter(|line| !line.ends_with(GREETING_ONLY)) {
+            // `<time> <host> postfix/<set-up>/smtpd[<pid>]: <event>`
             let Some((process, event)) = line
                 .split_once(" postfix/")
                 .and_then(|(_, line)| line.split_once("]: "))
             else {
                 continue;
             };
-            if event.starts_with("too many errors") {
-                too_many_errors.insert(process);
-            } else if let Some(summary) = event.strip_prefix("disconnect from ") {
-                sessions.push(Session {
-                    set_up: process.split_once('/').expect("set-up/smtpd[pid").0.to_owned(),
-                    verbs: summary.split_whitespace().filter_map(verb_count).collect(),
-                    closed_by_server: too_many_errors.remove(process),
-                });
+            if event.starts_with("connect from ") {
+                let (set_up, _) = process.split_once('/').expect("a set-up");
+                open.insert(process, Session::new(set_up));
+            } else if let Some(session) = open.get_mut(process) {
+                session.refused += u32::from(event.contains(": reject: RCPT from ") && event.contains("]: 5"));
+                session.closed_by_server |= event.starts_with("too many errors");
+                if let Some(summary) = event.strip_prefix("disconnect from ") {
+                    session.verbs = summary.split_whitespace().filter_map(verb_count).collect();
+                    sessions.extend(open.remove(process));
+                }
             }
         }
         sessions
@@ -235,6 +238,9 @@ impl Record {
         if let Some(line) = self.exim.lines().find(|line| line.contains(" <= ")) {
             return Err(format!("Exim queued a message: {line}"));
         }
+        if let Some(line) = self.exim.lines().find(|line| line.contains(EXIM_LOST)) {
+            return Err(format!("a session with Exim was left without QUIT: {line}"));
+        }
         let sessions = self.sessions();
         if sessions.is_empty() {
             return Err("nobody asked Postfix anything".to_owned());
@@ -243,7 +249,7 @@ impl Record {
             if let Some(verb) = session.verbs.keys().find(|verb| !PROBE_VERBS.contains(&verb.as_str())) {
                 return Err(format!("`{verb}` was said to {}", session.set_up));
             }
-            if session.said("quit") != 1 && !session.closed_by_server {
+            if session.verbs.get("quit") != Some(&1) && !session.closed_by_server {
                 return Err(format!("a session with {} was left without QUIT", session.set_up));
             }
         }
@@ -251,11 +257,11 @@ impl Record {
     }
 }
 
-/// `rcpt=3/6`: accepted and said; `quit=1`: all that were said were accepted.
-fn verb_count(token: &str) -> Option<(String, (u32, u32))> {
+/// `rcpt=3/6` was said six times and accepted three times; `quit=1` was accepted each time.
+fn verb_count(token: &str) -> Option<(String, u32)> {
     let (verb, counts) = token.split_once('=')?;
-    let (accepted, said) = counts.split_once('/').unwrap_or((counts, counts));
-    Some((verb.to_owned(), (accepted.parse().ok()?, said.parse().ok()?)))
+    let (_, said) = counts.split_once('/').unwrap_or(("", counts));
+    Some((verb.to_owned(), said.parse().ok()?))
 }
 
 fn count(text: &str, what: &str) -> usize {
