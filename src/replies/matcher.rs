@@ -1,0 +1,491 @@
+//! Compiles rules into one automaton and finds the first rule that a reply satisfies, in linear time.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+
+use super::{
+    Class, Confidence, Existence, Persistence,
+    rules::{EnhancedPattern, Layer, Problem, Rule, Rules},
+    text::{Text, phrase_words},
+};
+use crate::{
+    replies::About,
+    smtp::{EnhancedStatusCode, Reply, Stage},
+};
+
+/// A group of phrases, any of which counts.
+type Term = u32;
+
+/// One rule ready to be tried.
+#[derive(Debug)]
+pub(super) struct Compiled {
+    pub(super) id: Arc<str>,
+    pub(super) layer: Layer,
+    pub(super) class: Class,
+    pub(super) about: About,
+    pub(super) existence: Existence,
+    pub(super) persistence: Option<Persistence>,
+    pub(super) confidence: Confidence,
+    pub(super) overrules_veto: bool,
+    stages: u16,
+    codes: Vec<(u16, u16)>,
+    enhanced: Vec<EnhancedPattern>,
+    providers: Vec<u16>,
+    all: Vec<Term>,
+    not: Option<Term>,
+    seq: Option<(Term, Term)>,
+}
+
+/// What the words of a reply are matched against.
+#[derive(Debug)]
+pub(super) struct Matcher {
+    rules: Vec<Compiled>,
+    automaton: AhoCorasick,
+    /// For each pattern: its terms, and whether it ends with the space after its last word.
+    patterns: Vec<(Vec<Term>, bool)>,
+    /// For each term: the rules it makes worth trying, as a bit set over `rules`.
+    wakes: Vec<Vec<u64>>,
+    /// The rules that need no words.
+    always: Vec<u64>,
+    blocklists: Vec<(Term, Arc<str>)>,
+    retry: Term,
+    providers: HashMap<Box<str>, u16>,
+}
+
+/// What was found in one text; kept between replies.
+#[derive(Debug, Default)]
+struct Scratch {
+    text: Text,
+    generation: u32,
+    /// For each term: the generation that saw it, the end of its first and the start of its last occurrence.
+    seen: Vec<(u32, usize, usize)>,
+    candidates: Vec<u64>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// The first rule that a reply satisfies, and what else its text says.
+pub(super) struct Found<'a> {
+    pub(super) rule: Option<&'a Compiled>,
+    /// A veto word stands in the text, whatever rule decided.
+    pub(super) vetoed: bool,
+    pub(super) blocklist: Option<&'a Arc<str>>,
+    /// The text asks to come back, so that a time in it is worth reading.
+    pub(super) asks_to_wait: bool,
+    pub(super) enhanced: Option<EnhancedStatusCode>,
+}
+
+/// Words beside which a span of time is a request to wait.
+const RETRY_WORDS: &[&str] = &[
+    "try",
+    "retry",
+    "retried",
+    "retrying",
+    "again",
+    "wait",
+    "later",
+    "greylist*",
+    "graylist*",
+    "grey listed",
+    "deferred",
+    "defer",
+    "come back",
+    "resend",
+    "temporarily",
+    "persist",
+    "reconnect",
+    "postponed",
+    "throttled",
+];
+
+impl Matcher {
+    /// Compiles rule sets; earlier sets come first.
+    pub(super) fn new(sets: &[&Rules]) -> Result<Self, Vec<Problem>> {
+        let mut terms = Terms::default();
+        let mut problems = Vec::new();
+        let mut named: BTreeMap<&str, &[String]> = BTreeMap::new();
+        for rules in sets.iter().rev() {
+            named.extend(
+                rules
+                    .sets
+                    .iter()
+                    .map(|(name, phrases)| (name.as_str(), phrases.as_slice())),
+            );
+        }
+        let mut providers = super::providers::interned();
+        let mut compiled = Vec::new();
+        let mut blocklists = Vec::new();
+        for rules in sets {
+            let mut ordered: Vec<&Rule> = rules.rules.iter().collect();
+            ordered.sort_by_key(|rule| rule.layer);
+            for rule in ordered {
+                match compile(rule, &named, &mut terms, &mut providers) {
+                    Ok(rule) => compiled.push(rule),
+                    Err(message) => problems.push(Problem {
+                        file: rules.file.clone(),
+                        line: rule.line,
+                        message,
+                    }),
+                }
+            }
+            for list in &rules.blocklists {
+                match terms.of(&list.any, &named) {
+                    Ok(term) => blocklists.push((term, Arc::from(list.name.as_str()))),
+                    Err(message) => problems.push(Problem {
+                        file: rules.file.clone(),
+                        line: 1,
+                        message: format!("blocklist {}: {message}", list.name),
+                    }),
+                }
+            }
+        }
+        let retry_words: Vec<String> = RETRY_WORDS.iter().map(ToString::to_string).collect();
+        let retry = terms.of(&retry_words, &named).unwrap_or_default();
+        let problem = |message: String| Problem {
+            file: sets.first().map_or_else(|| "rules".into(), |rules| rules.file.clone()),
+            line: 1,
+            message,
+        };
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::ContiguousNFA))
+            .build(&terms.patterns)
+            .map_err(|error| vec![problem(error.to_string())])?;
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let (wakes, always) = index(&compiled, terms.count as usize);
+        Ok(Self {
+            rules: compiled,
+            automaton,
+            patterns: terms.pattern_terms,
+            wakes,
+            always,
+            blocklists,
+            retry,
+            providers,
+        })
+    }
+
+    /// The first rule that `reply` satisfies at `stage`.
+    pub(super) fn find(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Found<'_> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            self.scan(reply, scratch);
+            let provider = provider.and_then(|name| self.providers.get(name).copied());
+            let query = Query {
+                stage,
+                code: reply.code().number(),
+                enhanced: scratch.text.enhanced(),
+                provider,
+            };
+            let mut rule = None;
+            let mut vetoed = false;
+            for candidate in bits(&scratch.candidates).filter_map(|i| self.rules.get(i)) {
+                let veto = candidate.layer == Layer::Veto && candidate.about != About::Recipient;
+                if rule.is_some() && !veto || !candidate.satisfied(&query, scratch) {
+                    continue;
+                }
+                vetoed |= veto;
+                let decided = *rule.get_or_insert(candidate);
+                // Only a rule that would declare a mailbox dead needs the vetoes behind it looked at.
+                if vetoed || decided.overrules_veto || !decided.is_deadly() {
+                    break;
+                }
+            }
+            Found {
+                rule,
+                vetoed,
+                blocklist: self
+                    .blocklists
+                    .iter()
+                    .find(|(term, _)| scratch.has(*term))
+                    .map(|(_, name)| name),
+                asks_to_wait: scratch.has(self.retry),
+                enhanced: query.enhanced,
+            }
+        })
+    }
+
+    /// Marks every term that occurs in the reply.
+    fn scan(&self, reply: &Reply, scratch: &mut Scratch) {
+        scratch.text.read(reply);
+        scratch.generation = scratch.generation.wrapping_add(1);
+        if scratch.generation == 0 {
+            scratch.seen.clear();
+            scratch.generation = 1;
+        }
+        if scratch.seen.len() < self.wakes.len() {
+            scratch.seen.resize(self.wakes.len(), (0, 0, 0));
+        }
+        scratch.candidates.clear();
+        scratch.candidates.extend_from_slice(&self.always);
+        let Scratch {
+            text,
+            generation,
+            seen,
+            candidates,
+        } = scratch;
+        for found in self.automaton.find_overlapping_iter(text.words()) {
+            let Some((terms, spaced)) = self.patterns.get(found.pattern().as_usize()) else {
+                continue;
+            };
+            for term in terms {
+                let Some(slot) = seen.get_mut(*term as usize) else {
+                    continue;
+                };
+                if slot.0 != *generation {
+                    *slot = (*generation, found.end() - usize::from(*spaced), found.start());
+                    if let Some(wakes) = self.wakes.get(*term as usize) {
+                        candidates.iter_mut().zip(wakes).for_each(|(all, new)| *all |= new);
+                    }
+                }
+                slot.2 = found.start();
+            }
+        }
+    }
+}
+
+impl Scratch {
+    fn has(&self, term: Term) -> bool {
+        self.seen
+            .get(term as usize)
+            .is_some_and(|slot| slot.0 == self.generation)
+    }
+
+    fn in_order(&self, first: Term, second: Term) -> bool {
+        let slot = |term: Term| self.seen.get(term as usize).filter(|slot| slot.0 == self.generation);
+        slot(first)
+            .zip(slot(second))
+            .is_some_and(|(first, second)| first.1 <= second.2)
+    }
+}
+
+/// Everything about a reply but its words.
+struct Query {
+    stage: Stage,
+    code: u16,
+    enhanced: Option<EnhancedStatusCode>,
+    provider: Option<u16>,
+}
+
+impl Compiled {
+    fn is_deadly(&self) -> bool {
+        matches!(self.existence, Existence::DoesNotExist | Existence::Undeliverable)
+    }
+
+    fn satisfied(&self, query: &Query, scratch: &Scratch) -> bool {
+        self.stages & stage_bit(query.stage) != 0
+            && (self.codes.is_empty() || self.codes.iter().any(|(low, high)| (low..=high).contains(&&query.code)))
+            && (self.enhanced.is_empty()
+                || query
+                    .enhanced
+                    .is_some_and(|code| self.enhanced.iter().any(|p| p.matches(code))))
+            && (self.providers.is_empty()
+                || query
+                    .provider
+                    .is_some_and(|provider| self.providers.contains(&provider)))
+            && self.all.iter().all(|term| scratch.has(*term))
+            && self.seq.is_none_or(|(first, second)| scratch.in_order(first, second))
+            && self.not.is_none_or(|term| !scratch.has(term))
+    }
+}
+
+impl EnhancedPattern {
+    fn matches(self, code: EnhancedStatusCode) -> bool {
+        self.class.is_none_or(|class| class == code.class)
+            && self.subject == code.subject
+            && (self.detail.0..=self.detail.1).contains(&code.detail)
+    }
+}
+
+fn stage_bit(stage: Stage) -> u16 {
+    match stage {
+        Stage::Connect => 1,
+        Stage::Greeting => 2,
+        Stage::Ehlo => 4,
+        Stage::StartTls => 8,
+        Stage::Mail => 16,
+        Stage::Rcpt => 32,
+        Stage::Rset => 64,
+        Stage::Quit => 128,
+        Stage::Data => 256,
+    }
+}
+
+/// The stage gate: only RCPT and DATA can say anything about a recipient, or leave open whom they mean.
+fn stage_mask(rule: &Rule) -> u16 {
+    let wanted = rule.stages.iter().map(|stage| stage_bit(*stage)).sum::<u16>();
+    let wanted = if wanted == 0 { u16::MAX } else { wanted };
+    match rule.about {
+        About::Recipient | About::Unclear => wanted & (stage_bit(Stage::Rcpt) | stage_bit(Stage::Data)),
+        About::Sender | About::Server => wanted,
+    }
+}
+
+fn compile(
+    rule: &Rule,
+    sets: &BTreeMap<&str, &[String]>,
+    terms: &mut Terms,
+    providers: &mut HashMap<Box<str>, u16>,
+) -> Result<Compiled, String> {
+    let mut all = rule
+        .all
+        .iter()
+        .map(|phrase| terms.of(std::slice::from_ref(phrase), sets))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !rule.any.is_empty() {
+        all.push(terms.of(&rule.any, sets)?);
+    }
+    let seq = match rule.seq.as_slice() {
+        [first, second] => Some((
+            terms.of(std::slice::from_ref(first), sets)?,
+            terms.of(std::slice::from_ref(second), sets)?,
+        )),
+        _ => None,
+    };
+    let not = if rule.not.is_empty() {
+        None
+    } else {
+        Some(terms.of(&rule.not, sets)?)
+    };
+    let providers = rule
+        .provider
+        .iter()
+        .map(|name| {
+            providers
+                .get(name.as_str())
+                .copied()
+                .ok_or_else(|| format!("no provider is called `{name}`; `lists/providers.toml` has the names"))
+        })
+        .collect::<Result<_, _>>()?;
+    let stages = stage_mask(rule);
+    if stages == 0 {
+        return Err("only RCPT and DATA can speak of a recipient".to_owned());
+    }
+    Ok(Compiled {
+        id: Arc::from(rule.id.as_str()),
+        layer: rule.layer,
+        class: rule.class,
+        about: rule.about,
+        existence: rule.existence,
+        persistence: rule.persistence,
+        confidence: rule.confidence,
+        overrules_veto: rule.overrules_veto,
+        stages,
+        codes: rule.codes.clone(),
+        enhanced: rule.enhanced.clone(),
+        providers,
+        all,
+        not,
+        seq,
+    })
+}
+
+/// The bit sets: which term makes which rule worth trying.
+fn index(rules: &[Compiled], terms: usize) -> (Vec<Vec<u64>>, Vec<u64>) {
+    let width = rules.len().div_ceil(64);
+    let mut wakes = vec![Vec::new(); terms];
+    let mut always = vec![0; width];
+    for (number, rule) in rules.iter().enumerate() {
+        // The last of `all` is `any`, the widest; waking on the first keeps candidates few.
+        let key = rule.all.first().copied().or(rule.seq.map(|(_, second)| second));
+        let bits = match key.and_then(|term| wakes.get_mut(term as usize)) {
+            Some(bits) => bits,
+            None => &mut always,
+        };
+        if bits.is_empty() {
+            bits.resize(width, 0);
+        }
+        if let Some(word) = bits.get_mut(number / 64) {
+            *word |= 1 << (number % 64);
+        }
+    }
+    (wakes, always)
+}
+
+fn bits(words: &[u64]) -> impl Iterator<Item = usize> {
+    words.iter().enumerate().flat_map(|(index, word)| {
+        let mut rest = *word;
+        std::iter::from_fn(move || {
+            (rest != 0).then(|| {
+                let bit = rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                index * 64 + bit
+            })
+        })
+    })
+}
+
+/// Phrases to patterns and terms, each kept once.
+#[derive(Default)]
+struct Terms {
+    patterns: Vec<String>,
+    pattern_terms: Vec<(Vec<Term>, bool)>,
+    known: HashMap<String, usize>,
+    groups: HashMap<Vec<String>, Term>,
+    count: u32,
+}
+
+/// A phrase with sets must not expand beyond this.
+const MAX_EXPANSION: usize = 5_000;
+
+impl Terms {
+    /// The term for "any of these phrases".
+    fn of(&mut self, phrases: &[String], sets: &BTreeMap<&str, &[String]>) -> Result<Term, String> {
+        let mut key = phrases.to_vec();
+        key.sort();
+        if let Some(term) = self.groups.get(&key) {
+            return Ok(*term);
+        }
+        let term = self.count;
+        self.count += 1;
+        self.groups.insert(key, term);
+        let mut todo: Vec<String> = phrases.to_vec();
+        let mut expanded = 0;
+        while let Some(phrase) = todo.pop() {
+            expanded += 1;
+            if expanded > MAX_EXPANSION {
+                return Err(format!("`{phrase}` expands to more than {MAX_EXPANSION} phrases"));
+            }
+            let Some((before, name, after)) = placeholder(&phrase) else {
+                self.pattern(&phrase, term);
+                continue;
+            };
+            let set = sets.get(name).ok_or_else(|| format!("no set is called `{name}`"))?;
+            todo.extend(set.iter().map(|phrase| format!("{before}{phrase}{after}")));
+        }
+        Ok(term)
+    }
+
+    fn pattern(&mut self, phrase: &str, term: Term) {
+        let (text, spaced) = match (phrase.strip_prefix('~'), phrase.strip_suffix('*')) {
+            (Some(raw), _) => (raw.to_lowercase(), false),
+            (None, Some(stem)) => (phrase_words(stem).trim_end().to_owned(), false),
+            (None, None) => (phrase_words(phrase), true),
+        };
+        let index = *self.known.entry(text).or_insert_with_key(|text| {
+            self.patterns.push(text.clone());
+            self.pattern_terms.push((Vec::new(), spaced));
+            self.patterns.len() - 1
+        });
+        if let Some((terms, _)) = self.pattern_terms.get_mut(index)
+            && !terms.contains(&term)
+        {
+            terms.push(term);
+        }
+    }
+}
+
+/// `a {b} c` to `("a ", "b", " c")`.
+fn placeholder(phrase: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = phrase.split_once('{')?;
+    let (name, after) = rest.split_once('}')?;
+    Some((before, name, after))
+}
