@@ -1,6 +1,10 @@
 //! `presend check`: a few addresses, explained to a person.
 
-use std::{io::Write, sync::Arc};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -10,7 +14,7 @@ use super::{
     args::CheckArgs,
     fault::hint,
     paint::{BOLD, DIM, paint},
-    settings::{IDENTITY_HINT, Profile, Resolved},
+    settings::{Profile, Resolved},
     summary::is_our_side,
 };
 use crate::{
@@ -28,19 +32,21 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Interactive)?;
     let settings = resolved.to_settings(args.verbose || args.transcript)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut exit = runtime.block_on(async {
+    let exit = runtime.block_on(async {
         tokio::select! {
             exit = answer(args, settings) => exit,
             _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
         }
     })?;
-    if resolved.lacks_identity() {
-        hint(&format!("no mail host was asked; {IDENTITY_HINT}"));
-        if exit == Exit::Done && resolved.smtp_was_asked_for() {
-            exit = Exit::Incomplete;
+    match resolved.identity_hint() {
+        Some(missing) => {
+            hint(&missing);
+            // What was asked for by name and not done is incomplete; what is only the default is not.
+            let done = exit == Exit::Done && resolved.smtp_was_asked_for();
+            Ok(if done { Exit::Incomplete } else { exit })
         }
+        None => Ok(exit),
     }
-    Ok(exit)
 }
 
 async fn answer(args: &CheckArgs, settings: crate::job::Settings) -> anyhow::Result<Exit> {
@@ -60,14 +66,14 @@ async fn answer(args: &CheckArgs, settings: crate::job::Settings) -> anyhow::Res
             let mut line = Vec::with_capacity(1024);
             output::write_result(&outcome, None, args.transcript, &mut line)?;
             line.push(b'\n');
-            std::io::stdout().write_all(&line)?;
+            io::stdout().write_all(&line)?;
         } else {
             let gap = if index > 0 { "\n" } else { "" };
             let report = report(&outcome, args.verbose);
             write!(anstream::stdout(), "{gap}{report}")?;
         }
     }
-    std::io::stdout().flush()?;
+    io::stdout().flush()?;
     Ok(exit)
 }
 
@@ -86,7 +92,7 @@ fn report(outcome: &Outcome, verbose: bool) -> String {
     );
     let mut line = |word: &str, said: &str| {
         let gap = " ".repeat(INDENT.saturating_sub(word.len() + 2));
-        text.push_str(&format!("  {}{gap}{said}\n", paint(DIM, word)));
+        let _ = writeln!(text, "  {}{gap}{said}", paint(DIM, word));
     };
     line("why", verdict.reason.sentence());
     if let Some(fault) = &outcome.evidence.syntax {
@@ -157,20 +163,20 @@ fn route(outcome: &Outcome) -> Option<String> {
             let host = output::mail_host(&outcome.evidence)?;
             let mut text = output::clean(host.name, 255).into_owned();
             if let Some(ip) = host.ip {
-                text.push_str(&format!(" [{ip}]"));
+                let _ = write!(text, " [{ip}]");
             }
             if host.implicit {
                 text.push_str(", the domain itself (no MX)");
             } else {
-                text.push_str(&format!(", preference {}", host.preference));
+                let _ = write!(text, ", preference {}", host.preference);
             }
             if let MailRoute::Exchangers(all) = route.as_ref()
                 && all.len() > 1
             {
-                text.push_str(&format!(", one of {}", all.len()));
+                let _ = write!(text, ", one of {}", all.len());
             }
             if let Some(provider) = host.provider {
-                text.push_str(&format!(", {provider}"));
+                let _ = write!(text, ", {provider}");
             }
             text.push_str(match host.tls {
                 Some(true) => ", TLS",
@@ -280,7 +286,7 @@ fn dialogue(transcript: &Transcript) -> String {
         };
         let at = format!("{:>8.3} s", entry.at.as_secs_f64());
         let said = paint(style, output::clean(&entry.text, 500));
-        text.push_str(&format!("  {} {who} {said}\n", paint(DIM, at)));
+        let _ = writeln!(text, "  {} {who} {said}", paint(DIM, at));
     }
     text
 }

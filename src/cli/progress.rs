@@ -1,6 +1,7 @@
 //! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::{
+    fmt::Write as _,
     io::{self, IsTerminal, Write},
     sync::Arc,
     time::Duration,
@@ -104,10 +105,10 @@ fn message(now: &Snapshot) -> String {
     if let Some(eta) = now.eta {
         // Whole seconds: more would flicker.
         let eta = humantime::format_duration(Duration::from_secs(eta.as_secs())).to_string();
-        text.push_str(&format!("  {eta} left"));
+        let _ = write!(text, "  {eta} left");
     }
     if let Some(what) = &now.waiting_for {
-        text.push_str(&format!("  waiting for {}", crate::output::clean(what, 120)));
+        let _ = write!(text, "  waiting for {}", crate::output::clean(what, 120));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! `presend reasons`: the closed list, for people, programs and `docs/reasons.md`.
 
-use std::io::Write;
+use std::{fmt::Write as _, io::Write as _};
 
 use serde::Serialize;
 
@@ -63,12 +63,13 @@ fn markdown(all: &[Entry]) -> String {
     );
     for entry in all {
         let cell = |text: &str| text.replace('|', "\\|");
-        text.push_str(&format!(
-            "| `{}` | {} | {} |\n",
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} |",
             entry.reason,
             cell(entry.sentence),
             cell(entry.advice)
-        ));
+        );
     }
     text
 }

@@ -1,6 +1,6 @@
 //! The closing words of a list run: counts, forecast, what to do next.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use super::paint::{self, BAD, BOLD, DIM, FAIR, GOOD, counted, grouped, paint, per_mille, percent};
 use crate::{
@@ -103,12 +103,13 @@ fn labels(summary: &Summary, text: &mut String) {
         let count = summary.by_label.get(&label).copied().unwrap_or_default();
         let style = output::label_style(label);
         let bar = "█".repeat(usize::try_from((count * BAR).div_ceil(most)).unwrap_or_default());
-        text.push_str(&format!(
-            "  {style}{:<10}{style:#}{:>9} {:>8}  {style}{bar}{style:#}\n",
+        let _ = writeln!(
+            text,
+            "  {style}{:<10}{style:#}{:>9} {:>8}  {style}{bar}{style:#}",
             label.name(),
             grouped(count),
             percent(per_mille(count, summary.rows)),
-        ));
+        );
     }
     text.push('\n');
 }
@@ -122,16 +123,12 @@ fn reasons(summary: &Summary, text: &mut String) {
     all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     for (reason, count) in all.iter().take(REASONS) {
         let sentence = paint(DIM, reason.sentence());
-        text.push_str(&format!("  {:<24}{:>9}  {sentence}\n", reason.name(), grouped(*count)));
+        let _ = writeln!(text, "  {:<24}{:>9}  {sentence}", reason.name(), grouped(*count));
     }
     let rest: u64 = all.iter().skip(REASONS).map(|(_, count)| count).sum();
     if rest > 0 {
         let kinds = all.len() - REASONS;
-        text.push_str(&format!(
-            "  {:<24}{:>9}\n",
-            format!("{kinds} more reasons"),
-            grouped(rest)
-        ));
+        let _ = writeln!(text, "  {:<24}{:>9}", format!("{kinds} more reasons"), grouped(rest));
     }
     text.push('\n');
 }
@@ -146,7 +143,7 @@ fn forecast(summary: &Summary, text: &mut String) {
             rate if rate >= HEALTHY => (FAIR, "over the 1 % of a healthy list"),
             _ => (GOOD, "healthy, under 1 %"),
         };
-        text.push_str(&format!("{who}: {}, {judgement}\n", paint(style, percent(rate))));
+        let _ = writeln!(text, "{who}: {}, {judgement}", paint(style, percent(rate)));
     };
     line(
         "known hard bounces if every row were mailed".into(),
@@ -197,7 +194,7 @@ fn next(summary: &Summary, run: &Run<'_>, text: &mut String) {
     }
     for (index, step) in steps.iter().enumerate() {
         let word = if index == 0 { paint(BOLD, "next") } else { "    ".into() };
-        text.push_str(&format!("{word}  {step}\n"));
+        let _ = writeln!(text, "{word}  {step}");
     }
 }
 

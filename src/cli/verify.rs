@@ -14,7 +14,7 @@ use super::{
     fault::{fault, hint, note},
     paint::{self, DIM, paint},
     progress::Display,
-    settings::{IDENTITY_HINT, Profile, Resolved},
+    settings::{Profile, Resolved},
     summary,
 };
 use crate::{
@@ -31,6 +31,10 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     let quiet = args.display.quiet;
     if !quiet {
         note(&paint(DIM, understood(&input, table.layout())));
+    }
+    let missing = resolved.identity_hint();
+    if let Some(missing) = &missing {
+        hint(missing);
     }
     let options = options(args, table.layout());
     let files = args.results.split.is_some() || args.results.output.is_some();
@@ -55,14 +59,13 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         };
         note(&summary::text(&summary, &run));
     }
-    let mut exit = exit(&summary);
-    if resolved.lacks_identity() {
-        hint(&format!("no mail host was asked; {IDENTITY_HINT}"));
-        if exit == Exit::Done && resolved.smtp_was_asked_for() {
-            exit = Exit::Incomplete;
-        }
-    }
-    Ok(exit)
+    let exit = exit(&summary);
+    let asked_in_vain = missing.is_some() && resolved.smtp_was_asked_for();
+    Ok(if exit == Exit::Done && asked_in_vain {
+        Exit::Incomplete
+    } else {
+        exit
+    })
 }
 
 /// One run, ready to start.
