@@ -22,7 +22,7 @@ use crate::{
     job::{Engine, Outcome},
     output,
     smtp::{Speaker, Transcript},
-    verdict::{Label, NotTried, Observed, ProbeFailure},
+    verdict::{Label, Observed, ProbeFailure},
 };
 
 /// Width of the words in front of each line.
@@ -214,8 +214,8 @@ fn answered(outcome: &Outcome) -> Option<String> {
             format!("{}{enhanced} {said} (at {stage}{control})", answer.reply.code())
         }
         Observed::Failed(failure) => failed(*failure).into(),
-        Observed::NotTried(NotTried::NotNeeded) => return None,
-        Observed::NotTried(why) => format!("not asked: {}", not_tried(*why)),
+        // The reason says why nobody was asked.
+        Observed::NotTried(_) => return None,
     })
 }
 
@@ -232,20 +232,6 @@ fn failed(failure: ProbeFailure) -> &'static str {
         ProbeFailure::TlsInjection => "bytes injected around STARTTLS",
         ProbeFailure::NeedsSmtpUtf8 => "not asked: the host does not offer SMTPUTF8",
         ProbeFailure::Internal => "none, by our own fault",
-    }
-}
-
-fn not_tried(why: NotTried) -> &'static str {
-    match why {
-        NotTried::NotNeeded => "not needed",
-        NotTried::Level => "the level stops before the mail host",
-        NotTried::NoIdentity => "no `--helo-name` and `--mail-from`",
-        NotTried::ProviderPolicy => "the provider's policy forbids it",
-        NotTried::AllowListed => "your allow list decided",
-        NotTried::Interrupted => "interrupted",
-        NotTried::Budget => "the polite number of questions was spent",
-        NotTried::ResolverRewrites => "the resolver invents answers",
-        NotTried::PortBlocked => "port 25 is blocked here",
     }
 }
 

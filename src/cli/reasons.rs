@@ -73,18 +73,3 @@ fn markdown(all: &[Entry]) -> String {
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_in_docs_is_what_the_program_prints() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            page == markdown(&entries()),
-            "docs/reasons.md is stale: cargo run -- reasons --markdown > docs/reasons.md"
-        );
-    }
-}

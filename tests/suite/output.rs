@@ -8,11 +8,9 @@ use std::{
 
 use presend::{
     address::{Address, Fault, Rules, SyntaxError},
-    dns::{Exchanger, MailRoute},
     input::{Cells, InputFormat, Layout, Row, RowFault},
     job::{Outcome, Sink, Source},
     lists::ListHits,
-    net::vet,
     output::{self, Chunk, Format, Options, Output, Renderer, Target, Terminal},
     replies::{Class, classify},
     smtp::{Entry, Reply, Speaker, Stage, Transcript},
@@ -228,20 +226,6 @@ fn the_result_has_the_published_fields_in_their_order() {
 #[test]
 fn a_syntax_fault_has_its_position_and_suggestion() {
     insta::assert_snapshot!(result(&broken("jane")), @r#"{"schema":"presend/1","address":"jane","ascii":null,"label":"invalid","reason":"syntax_no_at_sign","action":"drop","bounce":{"kind":"hard","class":"bad_address_syntax"},"retry_at":null,"did_you_mean":"jane@acme.example","flags":{"role":false,"disposable":false,"free":false,"subaddress":false,"smtputf8":false},"mail_host":null,"evidence":{"stage":null,"code":null,"enhanced":null,"text":"at character 5: There is no `@` in the address.","control":"not_sent","attempts":0},"source":"live","checked_at":"2026-11-21T10:00:00Z","expires_at":null,"elapsed_ms":412}"#);
-}
-
-#[test]
-fn without_a_session_the_route_names_the_first_mail_host() {
-    let mut outcome = outcome("a@b.example", Label::Unknown, Reason::LevelStop, Action::Hold);
-    let exchanger = |host: &str, preference| Exchanger {
-        host: host.into(),
-        preference,
-        addresses: vec![vet("127.0.0.1".parse().unwrap(), true).unwrap()],
-    };
-    let route = MailRoute::Exchangers(vec![exchanger("mx1.b.example", 5), exchanger("mx2.b.example", 10)]);
-    outcome.evidence.route = Observed::Known(Arc::new(route));
-    let result: serde_json::Value = serde_json::from_str(&result(&outcome)).unwrap();
-    insta::assert_snapshot!(result["mail_host"], @r#"{"provider":null,"name":"mx1.b.example","ip":null,"preference":5,"implicit":false,"tls":null}"#);
 }
 
 #[test]
