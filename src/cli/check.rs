@@ -15,6 +15,7 @@ use super::{
     fault::hint,
     paint::{BOLD, DIM, paint},
     settings::{Profile, Resolved},
+    signal::Signals,
     summary::is_our_side,
 };
 use crate::{
@@ -33,9 +34,10 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     let settings = resolved.to_settings(args.verbose || args.transcript)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
+        let mut signals = Signals::listen();
         tokio::select! {
             exit = answer(args, settings) => exit,
-            _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+            () = signals.next() => Ok(Exit::Interrupted),
         }
     })?;
     match resolved.identity_hint() {

@@ -15,6 +15,7 @@ use super::{
     paint::{self, DIM, paint},
     progress::Display,
     settings::{Profile, Resolved},
+    signal::Signals,
     summary,
 };
 use crate::{
@@ -90,7 +91,7 @@ impl Job {
     pub(super) async fn work(mut self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
         let stop = Stop::new();
         let progress = Arc::new(Progress::default());
-        let signals = tokio::spawn(on_signals(stop.clone()));
+        let signals = tokio::spawn(Signals::listen().stop_then_exit(stop.clone()));
         let watch = self.display.watch(Arc::clone(&progress));
         let engine = Engine::start(self.settings).await?;
         let result = engine.verify(self.table, &mut self.output, &progress, stop).await;
@@ -102,32 +103,6 @@ impl Job {
         let summary = result?;
         Ok((summary, self.output.finish()?))
     }
-}
-
-/// The first signal asks politely, the second ends everything at once.
-async fn on_signals(stop: Stop) {
-    signal().await;
-    stop.request();
-    note("stopping: sessions are being closed, and what is known is written; again to end at once");
-    signal().await;
-    std::process::exit(130);
-}
-
-#[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() {
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// How a run that came to its end is reported to the shell.
@@ -235,5 +210,5 @@ fn open(args: &VerifyArgs, layout: &Layout, options: &Options, display: &Display
         Some(path) if path != Path::new("-") => Target::file(path)?,
         _ => display.stdout(),
     };
-    Ok(Output::single(layout, options, target)?)
+    Ok(Output::single(layout, options, target))
 }
