@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::{args::When, fault::note, paint::grouped};
 use crate::{
@@ -40,8 +40,7 @@ impl Display {
             When::Auto if quiet || !terminal => Self::None,
             When::Auto | When::Always if terminal => {
                 let bar = ProgressBar::new(0);
-                let style = "{bar:24} {human_pos}/{human_len}  {per_sec}  {wide_msg}";
-                bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_style(style());
                 Self::Bar {
                     bar,
                     rows_on_terminal: rows_to_stdout && io::stdout().is_terminal(),
@@ -92,6 +91,14 @@ impl Display {
             bar.finish_and_clear();
         }
     }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:24} {human_pos}/{human_len}  {rate}  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        })
 }
 
 fn message(now: &Snapshot) -> String {

@@ -111,12 +111,13 @@ struct Destination {
 
 impl Destination {
     fn begin(&mut self, render: &dyn Render) -> io::Result<()> {
-        if std::mem::replace(&mut self.begun, true) {
-            return Ok(());
+        if !self.begun {
+            let mut header = Vec::new();
+            render.header(&mut header);
+            self.target.write(&header)?;
+            self.begun = true;
         }
-        let mut header = Vec::new();
-        render.header(&mut header);
-        self.target.write(&header)
+        Ok(())
     }
 }
 
