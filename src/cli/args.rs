@@ -38,10 +38,14 @@ whether it takes the recipient. It never sends a message. Every answer is one of
 Start with `presend demo`: it needs no network and no configuration.";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 2 usage, configuration, input or output; 3 incomplete (network or port 25 blocked, too much unknown);
-130 interrupted.
+Exit codes:
+  0    done
+  2    usage, configuration, input or output
+  3    incomplete: network or port 25 blocked, too much unknown
+  130  interrupted
 
-Settings come from flags, then PRESEND_* variables, then presend.toml, then defaults; `presend config show` prints them.";
+Settings come from flags, then variables, then presend.toml, then defaults. `--helo-name` is `PRESEND_HELO_NAME`
+and `helo_name`, and so on; `presend config show` prints them all. NO_COLOR turns colours off.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -115,7 +119,6 @@ Examples:
 CSV cells that a spreadsheet would run as a formula get a ' in front; `--raw` leaves them as they are.
 Ctrl-C once: what is known is written and the program ends with 130. Twice: it ends at once."
 )]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct VerifyArgs {
     /// The list; `-` is standard input, and the default when something is piped in.
     #[arg(value_name = "FILE")]

@@ -1,6 +1,10 @@
 //! `presend check`: a few addresses, explained to a person.
 
-use std::{io::Write, sync::Arc};
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::ArgMatches;
@@ -10,7 +14,8 @@ use super::{
     args::CheckArgs,
     fault::hint,
     paint::{BOLD, DIM, paint},
-    settings::{IDENTITY_HINT, Profile, Resolved},
+    settings::{Profile, Resolved},
+    signal::Signals,
     summary::is_our_side,
 };
 use crate::{
@@ -18,7 +23,7 @@ use crate::{
     job::{Engine, Outcome},
     output,
     smtp::{Speaker, Transcript},
-    verdict::{Label, NotTried, Observed, ProbeFailure},
+    verdict::{Label, Observed, ProbeFailure},
 };
 
 /// Width of the words in front of each line.
@@ -28,19 +33,22 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Interactive)?;
     let settings = resolved.to_settings(args.verbose || args.transcript)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let mut exit = runtime.block_on(async {
+    let exit = runtime.block_on(async {
+        let mut signals = Signals::listen();
         tokio::select! {
             exit = answer(args, settings) => exit,
-            _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
+            () = signals.next() => Ok(Exit::Interrupted),
         }
     })?;
-    if resolved.lacks_identity() {
-        hint(&format!("no mail host was asked; {IDENTITY_HINT}"));
-        if exit == Exit::Done && resolved.smtp_was_asked_for() {
-            exit = Exit::Incomplete;
+    match resolved.identity_hint() {
+        Some(missing) => {
+            hint(&missing);
+            // What was asked for by name and not done is incomplete; what is only the default is not.
+            let done = exit == Exit::Done && resolved.smtp_was_asked_for();
+            Ok(if done { Exit::Incomplete } else { exit })
         }
+        None => Ok(exit),
     }
-    Ok(exit)
 }
 
 async fn answer(args: &CheckArgs, settings: crate::job::Settings) -> anyhow::Result<Exit> {
@@ -60,14 +68,14 @@ async fn answer(args: &CheckArgs, settings: crate::job::Settings) -> anyhow::Res
             let mut line = Vec::with_capacity(1024);
             output::write_result(&outcome, None, args.transcript, &mut line)?;
             line.push(b'\n');
-            std::io::stdout().write_all(&line)?;
+            io::stdout().write_all(&line)?;
         } else {
             let gap = if index > 0 { "\n" } else { "" };
             let report = report(&outcome, args.verbose);
             write!(anstream::stdout(), "{gap}{report}")?;
         }
     }
-    std::io::stdout().flush()?;
+    io::stdout().flush()?;
     Ok(exit)
 }
 
@@ -86,7 +94,7 @@ fn report(outcome: &Outcome, verbose: bool) -> String {
     );
     let mut line = |word: &str, said: &str| {
         let gap = " ".repeat(INDENT.saturating_sub(word.len() + 2));
-        text.push_str(&format!("  {}{gap}{said}\n", paint(DIM, word)));
+        let _ = writeln!(text, "  {}{gap}{said}", paint(DIM, word));
     };
     line("why", verdict.reason.sentence());
     if let Some(fault) = &outcome.evidence.syntax {
@@ -157,20 +165,20 @@ fn route(outcome: &Outcome) -> Option<String> {
             let host = output::mail_host(&outcome.evidence)?;
             let mut text = output::clean(host.name, 255).into_owned();
             if let Some(ip) = host.ip {
-                text.push_str(&format!(" [{ip}]"));
+                let _ = write!(text, " [{ip}]");
             }
             if host.implicit {
                 text.push_str(", the domain itself (no MX)");
             } else {
-                text.push_str(&format!(", preference {}", host.preference));
+                let _ = write!(text, ", preference {}", host.preference);
             }
             if let MailRoute::Exchangers(all) = route.as_ref()
                 && all.len() > 1
             {
-                text.push_str(&format!(", one of {}", all.len()));
+                let _ = write!(text, ", one of {}", all.len());
             }
             if let Some(provider) = host.provider {
-                text.push_str(&format!(", {provider}"));
+                let _ = write!(text, ", {provider}");
             }
             text.push_str(match host.tls {
                 Some(true) => ", TLS",
@@ -208,8 +216,8 @@ fn answered(outcome: &Outcome) -> Option<String> {
             format!("{}{enhanced} {said} (at {stage}{control})", answer.reply.code())
         }
         Observed::Failed(failure) => failed(*failure).into(),
-        Observed::NotTried(NotTried::NotNeeded) => return None,
-        Observed::NotTried(why) => format!("not asked: {}", not_tried(*why)),
+        // The reason says why nobody was asked.
+        Observed::NotTried(_) => return None,
     })
 }
 
@@ -226,20 +234,6 @@ fn failed(failure: ProbeFailure) -> &'static str {
         ProbeFailure::TlsInjection => "bytes injected around STARTTLS",
         ProbeFailure::NeedsSmtpUtf8 => "not asked: the host does not offer SMTPUTF8",
         ProbeFailure::Internal => "none, by our own fault",
-    }
-}
-
-fn not_tried(why: NotTried) -> &'static str {
-    match why {
-        NotTried::NotNeeded => "not needed",
-        NotTried::Level => "the level stops before the mail host",
-        NotTried::NoIdentity => "no `--helo-name` and `--mail-from`",
-        NotTried::ProviderPolicy => "the provider's policy forbids it",
-        NotTried::AllowListed => "your allow list decided",
-        NotTried::Interrupted => "interrupted",
-        NotTried::Budget => "the polite number of questions was spent",
-        NotTried::ResolverRewrites => "the resolver invents answers",
-        NotTried::PortBlocked => "port 25 is blocked here",
     }
 }
 
@@ -280,7 +274,7 @@ fn dialogue(transcript: &Transcript) -> String {
         };
         let at = format!("{:>8.3} s", entry.at.as_secs_f64());
         let said = paint(style, output::clean(&entry.text, 500));
-        text.push_str(&format!("  {} {who} {said}\n", paint(DIM, at)));
+        let _ = writeln!(text, "  {} {who} {said}", paint(DIM, at));
     }
     text
 }

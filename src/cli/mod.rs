@@ -15,6 +15,7 @@ mod reasons;
 mod settings;
 mod shell;
 mod show;
+mod signal;
 mod summary;
 mod verify;
 

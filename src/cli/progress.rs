@@ -1,12 +1,13 @@
 //! Progress on standard error: a bar on a terminal, a line now and then elsewhere.
 
 use std::{
+    fmt::Write as _,
     io::{self, IsTerminal, Write},
     sync::Arc,
     time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::{args::When, fault::note, paint::grouped};
 use crate::{
@@ -39,8 +40,7 @@ impl Display {
             When::Auto if quiet || !terminal => Self::None,
             When::Auto | When::Always if terminal => {
                 let bar = ProgressBar::new(0);
-                let style = "{bar:24} {human_pos}/{human_len}  {per_sec}  {wide_msg}";
-                bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
+                bar.set_style(style());
                 Self::Bar {
                     bar,
                     rows_on_terminal: rows_to_stdout && io::stdout().is_terminal(),
@@ -93,6 +93,14 @@ impl Display {
     }
 }
 
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:24} {human_pos}/{human_len}  {rate}  {wide_msg}")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("rate", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        })
+}
+
 fn message(now: &Snapshot) -> String {
     let labels: Vec<String> = Label::ALL
         .iter()
@@ -104,10 +112,10 @@ fn message(now: &Snapshot) -> String {
     if let Some(eta) = now.eta {
         // Whole seconds: more would flicker.
         let eta = humantime::format_duration(Duration::from_secs(eta.as_secs())).to_string();
-        text.push_str(&format!("  {eta} left"));
+        let _ = write!(text, "  {eta} left");
     }
     if let Some(what) = &now.waiting_for {
-        text.push_str(&format!("  waiting for {}", crate::output::clean(what, 120)));
+        let _ = write!(text, "  waiting for {}", crate::output::clean(what, 120));
     }
     text
 }

@@ -1,6 +1,6 @@
 //! `presend reasons`: the closed list, for people, programs and `docs/reasons.md`.
 
-use std::io::Write;
+use std::{fmt::Write as _, io::Write as _};
 
 use serde::Serialize;
 
@@ -63,27 +63,13 @@ fn markdown(all: &[Entry]) -> String {
     );
     for entry in all {
         let cell = |text: &str| text.replace('|', "\\|");
-        text.push_str(&format!(
-            "| `{}` | {} | {} |\n",
+        let _ = writeln!(
+            text,
+            "| `{}` | {} | {} |",
             entry.reason,
             cell(entry.sentence),
             cell(entry.advice)
-        ));
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_in_docs_is_what_the_program_prints() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let page = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(
-            page == markdown(&entries()),
-            "docs/reasons.md is stale: cargo run -- reasons --markdown > docs/reasons.md"
         );
     }
+    text
 }

@@ -51,11 +51,11 @@ pub(super) struct Overlay {
     #[arg(long, value_name = "FILE", env = "PRESEND_REPLIES", help_heading = JUDGEMENT)]
     replies: Option<PathBuf>,
     /// Give catch-all addresses the action `send`.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_SEND_CATCH_ALL", help_heading = JUDGEMENT)]
     send_catch_all: Option<bool>,
     /// Take addresses that differ only in the case of the local-part for different ones.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_EXACT", help_heading = JUDGEMENT)]
     exact: Option<bool>,
 
@@ -66,14 +66,14 @@ pub(super) struct Overlay {
     #[arg(long, value_name = "ID", value_delimiter = ',', env = "PRESEND_PROBE_PROVIDER", help_heading = PACE)]
     probe_provider: Option<Vec<String>>,
     /// Ask every provider whose published policy forbids it.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_PROBE_FORBIDDEN", help_heading = PACE)]
     probe_forbidden: Option<bool>,
     /// Delays before asking again after a transient reply, from the first question.
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', env = "PRESEND_RETRY_LADDER", help_heading = PACE)]
     retry_ladder: Option<Vec<Span>>,
     /// Do not wait for retries: report `retry_at` and end.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_NO_WAIT", help_heading = PACE)]
     no_wait: Option<bool>,
     /// Longest wait for a connection [default: 30s, `check`: 10s].
@@ -94,7 +94,7 @@ pub(super) struct Overlay {
         help_heading = LABS)]
     smtp_port: Option<u16>,
     /// Accept special-use names and addresses (RFC 6761, RFC 6890): `.test`, 127.0.0.0/8 and the like.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL",
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_ALLOW_SPECIAL_USE", help_heading = LABS)]
     allow_special_use: Option<bool>,
 }
@@ -225,10 +225,16 @@ impl Resolved {
         self.merged.level == Some(LevelName::Smtp) && level.is_some_and(|(.., origin)| origin != Origin::Default)
     }
 
-    /// The SMTP level is wanted and nobody said as whom to ask.
-    pub(super) fn lacks_identity(&self) -> bool {
-        self.merged.level == Some(LevelName::Smtp)
-            && (self.merged.helo_name.is_none() || self.merged.mail_from.is_none())
+    /// What the person at the prompt should hear when the SMTP level is wanted and nobody said as whom to ask.
+    pub(super) fn identity_hint(&self) -> Option<String> {
+        let missing = match (&self.merged.helo_name, &self.merged.mail_from) {
+            _ if self.merged.level != Some(LevelName::Smtp) => return None,
+            (Some(_), Some(_)) => return None,
+            (None, Some(_)) => "`--helo-name` is missing",
+            (Some(_), None) => "`--mail-from` is missing",
+            (None, None) => "`--helo-name` and `--mail-from` are missing",
+        };
+        Some(format!("{missing}, so no mail host is asked; {IDENTITY_HINT}"))
     }
 
     /// What the engine is told; reads the user's lists.

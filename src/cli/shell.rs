@@ -19,20 +19,18 @@ pub(super) fn completions(args: &CompletionsArgs, command: &mut clap::Command) -
 pub(super) fn man(args: &ManArgs, command: &clap::Command) -> anyhow::Result<Exit> {
     let page = match &args.command {
         None => command.clone(),
-        Some(name) => match command.find_subcommand(name) {
-            Some(found) => found
-                .clone()
-                .name(format!("presend-{name}"))
-                .display_name(format!("presend-{name}")),
-            None => {
+        Some(name) => {
+            let Some(found) = command.find_subcommand(name) else {
                 let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
                 let known = names.join("`, `");
                 return Err(fault(
                     format!("there is no command `{name}`"),
                     format!("the commands are `{known}`"),
                 ));
-            }
-        },
+            };
+            let full = format!("presend-{name}");
+            found.clone().name(full.clone()).display_name(full)
+        }
     };
     let mut text = Vec::new();
     clap_mangen::Man::new(page).render(&mut text)?;

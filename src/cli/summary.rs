@@ -1,6 +1,6 @@
 //! The closing words of a list run: counts, forecast, what to do next.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use super::paint::{self, BAD, BOLD, DIM, FAIR, GOOD, counted, grouped, paint, per_mille, percent};
 use crate::{
@@ -67,6 +67,7 @@ pub(super) fn text(summary: &Summary, run: &Run<'_>) -> String {
             counted(summary.commands, "command", "commands"),
         );
         text.push_str(&paint(DIM, asked));
+        text.push('\n');
     }
     next(summary, run, &mut text);
     text.truncate(text.trim_end().len());
@@ -103,12 +104,18 @@ fn labels(summary: &Summary, text: &mut String) {
         let count = summary.by_label.get(&label).copied().unwrap_or_default();
         let style = output::label_style(label);
         let bar = "█".repeat(usize::try_from((count * BAR).div_ceil(most)).unwrap_or_default());
-        text.push_str(&format!(
-            "  {style}{:<10}{style:#}{:>9} {:>8}  {style}{bar}{style:#}\n",
+        let bar = if count > 0 {
+            format!("  {style}{bar}{style:#}")
+        } else {
+            bar
+        };
+        let _ = writeln!(
+            text,
+            "  {style}{:<10}{style:#}{:>9} {:>8}{bar}",
             label.name(),
             grouped(count),
             percent(per_mille(count, summary.rows)),
-        ));
+        );
     }
     text.push('\n');
 }
@@ -122,43 +129,53 @@ fn reasons(summary: &Summary, text: &mut String) {
     all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     for (reason, count) in all.iter().take(REASONS) {
         let sentence = paint(DIM, reason.sentence());
-        text.push_str(&format!("  {:<24}{:>9}  {sentence}\n", reason.name(), grouped(*count)));
+        let _ = writeln!(text, "  {:<24}{:>9}  {sentence}", reason.name(), grouped(*count));
     }
     let rest: u64 = all.iter().skip(REASONS).map(|(_, count)| count).sum();
     if rest > 0 {
         let kinds = all.len() - REASONS;
-        text.push_str(&format!(
-            "  {:<24}{:>9}\n",
-            format!("{kinds} more reasons"),
-            grouped(rest)
-        ));
+        let _ = writeln!(text, "  {:<24}{:>9}", format!("{kinds} more reasons"), grouped(rest));
     }
     text.push('\n');
 }
 
 fn forecast(summary: &Summary, text: &mut String) {
+    let label = |label| summary.by_label.get(&label).copied().unwrap_or_default();
     let sent = summary.by_action.get(&Action::Send).copied().unwrap_or_default();
-    let mut line = |who: String, hard: u64, of: u64| {
+    let unsure = label(Label::Unknown) + label(Label::CatchAll);
+    let mut line = |who: &str, hard: u64, unsure: u64, of: u64| {
+        if of == 0 {
+            return;
+        }
         let rate = per_mille(hard, of);
-        let (style, judgement) = match rate {
-            _ if of == 0 => return,
-            rate if rate >= PROBLEM => (BAD, "over the 2 % at which providers act"),
-            rate if rate >= HEALTHY => (FAIR, "over the 1 % of a healthy list"),
-            _ => (GOOD, "healthy, under 1 %"),
+        let (style, judgement) = if rate >= PROBLEM {
+            (BAD, "over the 2 % at which providers act".to_owned())
+        } else if rate >= HEALTHY {
+            (FAIR, "over the 1 % of a healthy list".to_owned())
+        } else if per_mille(hard + unsure, of) < HEALTHY {
+            (GOOD, "healthy, under 1 %".to_owned())
+        } else {
+            (
+                FAIR,
+                format!("and {} nobody knows about", counted(unsure, "row", "rows")),
+            )
         };
-        text.push_str(&format!("{who}: {}, {judgement}\n", paint(style, percent(rate))));
+        let _ = writeln!(text, "{who}: {}, {judgement}", paint(style, percent(rate)));
     };
     line(
-        "known hard bounces if every row were mailed".into(),
+        "known hard bounces if every row were mailed",
         summary.hard_bounces,
+        unsure,
         summary.rows,
     );
+    let only = format!(
+        "known hard bounces if only the {} to send were",
+        counted(sent, "row", "rows")
+    );
     line(
-        format!(
-            "known hard bounces if only the {} to send were",
-            counted(sent, "row", "rows")
-        ),
+        &only,
         summary.hard_bounces_sent,
+        sent.saturating_sub(label(Label::Valid)),
         sent,
     );
     text.push('\n');
@@ -197,7 +214,7 @@ fn next(summary: &Summary, run: &Run<'_>, text: &mut String) {
     }
     for (index, step) in steps.iter().enumerate() {
         let word = if index == 0 { paint(BOLD, "next") } else { "    ".into() };
-        text.push_str(&format!("{word}  {step}\n"));
+        let _ = writeln!(text, "{word}  {step}");
     }
 }
 
@@ -254,6 +271,26 @@ mod tests {
             (Reason::MailboxUnknown, Label::Invalid, Action::Drop, 40),
             (Reason::LevelStop, Label::Unknown, Action::Hold, 10),
         ]);
-        insta::assert_snapshot!(plain(&summary));
+        insta::assert_snapshot!(plain(&summary), @r#"
+
+        1,000 rows, 1,000 different addresses in 0.0 s
+
+          valid           950   95.0 %  ██████████████████████████████
+          catch-all         0    0.0 %
+          unknown          10    1.0 %  █
+          invalid          40    4.0 %  ██
+
+          mailbox_exists                950  The mail host accepted this recipient and refuses unknown ones.
+          mailbox_unknown                40  The mail host says that there is no such mailbox.
+          level_stop                     10  The chosen level stops before the mail host is asked.
+
+        known hard bounces if every row were mailed: 4.0 %, over the 2 % at which providers act
+        known hard bounces if only the 950 rows to send were: 0.0 %, healthy, under 1 %
+
+        asked with 0 connections and 0 commands
+
+        next  one file for each action:  presend verify 'my leads.csv' --split checked/
+              ask the mail hosts as well:  presend verify 'my leads.csv' --level smtp
+        "#);
     }
 }

@@ -14,7 +14,8 @@ use super::{
     fault::{fault, hint, note},
     paint::{self, DIM, paint},
     progress::Display,
-    settings::{IDENTITY_HINT, Profile, Resolved},
+    settings::{Profile, Resolved},
+    signal::Signals,
     summary,
 };
 use crate::{
@@ -31,6 +32,10 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     let quiet = args.display.quiet;
     if !quiet {
         note(&paint(DIM, understood(&input, table.layout())));
+    }
+    let missing = resolved.identity_hint();
+    if let Some(missing) = &missing {
+        hint(missing);
     }
     let options = options(args, table.layout());
     let files = args.results.split.is_some() || args.results.output.is_some();
@@ -55,14 +60,13 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         };
         note(&summary::text(&summary, &run));
     }
-    let mut exit = exit(&summary);
-    if resolved.lacks_identity() {
-        hint(&format!("no mail host was asked; {IDENTITY_HINT}"));
-        if exit == Exit::Done && resolved.smtp_was_asked_for() {
-            exit = Exit::Incomplete;
-        }
-    }
-    Ok(exit)
+    let exit = exit(&summary);
+    let asked_in_vain = missing.is_some() && resolved.smtp_was_asked_for();
+    Ok(if exit == Exit::Done && asked_in_vain {
+        Exit::Incomplete
+    } else {
+        exit
+    })
 }
 
 /// One run, ready to start.
@@ -87,7 +91,7 @@ impl Job {
     pub(super) async fn work(mut self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
         let stop = Stop::new();
         let progress = Arc::new(Progress::default());
-        let signals = tokio::spawn(on_signals(stop.clone()));
+        let signals = tokio::spawn(Signals::listen().stop_then_exit(stop.clone()));
         let watch = self.display.watch(Arc::clone(&progress));
         let engine = Engine::start(self.settings).await?;
         let result = engine.verify(self.table, &mut self.output, &progress, stop).await;
@@ -99,32 +103,6 @@ impl Job {
         let summary = result?;
         Ok((summary, self.output.finish()?))
     }
-}
-
-/// The first signal asks politely, the second ends everything at once.
-async fn on_signals(stop: Stop) {
-    signal().await;
-    stop.request();
-    note("stopping: sessions are being closed, and what is known is written; again to end at once");
-    signal().await;
-    std::process::exit(130);
-}
-
-#[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() {
-    let _ = tokio::signal::ctrl_c().await;
 }
 
 /// How a run that came to its end is reported to the shell.
@@ -232,5 +210,5 @@ fn open(args: &VerifyArgs, layout: &Layout, options: &Options, display: &Display
         Some(path) if path != Path::new("-") => Target::file(path)?,
         _ => display.stdout(),
     };
-    Ok(Output::single(layout, options, target)?)
+    Ok(Output::single(layout, options, target))
 }

@@ -12,6 +12,7 @@ use super::{
     schema::rfc3339,
 };
 use crate::{
+    address::Address,
     input::{Cells, Layout, Row},
     job::Outcome,
     replies::Class,
@@ -200,7 +201,7 @@ impl Render for Csv {
             class_name(class, out);
         }
         self.next(did_you_mean(outcome).unwrap_or_default(), out);
-        self.next(address.map(|address| address.mailbox()).unwrap_or_default(), out);
+        self.next(address.map(Address::mailbox).unwrap_or_default(), out);
         self.flag(address.map(|_| outcome.hits.role), out);
         self.flag(address.map(|_| outcome.hits.disposable), out);
         self.flag(address.map(|_| outcome.hits.free), out);
@@ -229,9 +230,8 @@ impl Render for Csv {
 /// Would a spreadsheet take the cell for a formula (OWASP, "CSV injection")?
 fn is_formula(cell: &[u8]) -> bool {
     match cell {
-        [b'=' | b'@' | b'\t' | b'\r' | b'\n' | 0, ..] => true,
-        // The full-width forms of = + - @, which some locales take for the ASCII ones.
-        [0xEF, 0xBC, 0x9D | 0x8B | 0x8D | 0xA0, ..] => true,
+        // Last, the full-width forms of = + - @, which some locales take for the ASCII ones.
+        [b'=' | b'@' | b'\t' | b'\r' | b'\n' | 0, ..] | [0xEF, 0xBC, 0x9D | 0x8B | 0x8D | 0xA0, ..] => true,
         [b'+' | b'-', rest @ ..] => !rest.iter().all(|b| b.is_ascii_digit() || b" .,()/-".contains(b)),
         _ => false,
     }

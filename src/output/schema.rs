@@ -9,6 +9,7 @@ use super::{
     facts::{self, did_you_mean, mail_host, said},
 };
 use crate::{
+    address::Address,
     input::Row,
     job::Outcome,
     replies::Class,
@@ -28,18 +29,14 @@ const TYPED_LIMIT: usize = 1_000;
 pub fn write_result(outcome: &Outcome, row: Option<&Row>, transcript: bool, out: &mut Vec<u8>) -> io::Result<()> {
     let evidence = &outcome.evidence;
     let answer = evidence.answer.known();
-    let traits = outcome
-        .address
-        .as_ref()
-        .map(crate::address::Address::traits)
-        .unwrap_or_default();
+    let traits = outcome.address.as_ref().map(Address::traits).unwrap_or_default();
     let record = Record {
         schema: SCHEMA,
         address: outcome.address.as_ref().map_or_else(
             || clean(&outcome.typed, TYPED_LIMIT),
             |address| Cow::Owned(address.display()),
         ),
-        ascii: outcome.address.as_ref().map(|address| address.mailbox()),
+        ascii: outcome.address.as_ref().map(Address::mailbox),
         label: outcome.verdict.label.name(),
         reason: outcome.verdict.reason.name(),
         action: outcome.verdict.action.name(),

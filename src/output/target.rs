@@ -105,6 +105,11 @@ impl Target {
         })
     }
 
+    /// The file, unless it is a device or standard output.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.destination.as_path())
+    }
+
     pub(super) fn is_interactive(&self) -> bool {
         self.interactive
     }

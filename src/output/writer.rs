@@ -101,23 +101,43 @@ impl Renderer {
     }
 }
 
+/// One target, or one for each action.
+#[derive(Debug)]
+struct Destination {
+    target: Target,
+    /// The header was written; it waits for the first row, so that a run that cannot start leaves nothing behind.
+    begun: bool,
+}
+
+impl Destination {
+    fn begin(&mut self, render: &dyn Render) -> io::Result<()> {
+        if !self.begun {
+            let mut header = Vec::new();
+            render.header(&mut header);
+            self.target.write(&header)?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+}
+
 /// The open output. Rows arrive in order, one by one ([`Sink`]) or as chunks rendered elsewhere ([`Output::append`]).
 #[derive(Debug)]
 pub struct Output {
+    /// For messages.
+    name: PathBuf,
     renderer: Arc<Renderer>,
-    /// One target, or one for each action, with whether its first row was written.
-    targets: Vec<(Target, bool)>,
+    targets: Vec<Destination>,
     chunk: Chunk,
     written: Instant,
 }
 
 impl Output {
     /// Everything to one target.
-    ///
-    /// # Errors
-    /// The header cannot be written.
-    pub fn single(layout: &Layout, options: &Options, target: Target) -> io::Result<Self> {
-        Self::new(Renderer::new(layout, options, false), vec![target])
+    #[must_use]
+    pub fn single(layout: &Layout, options: &Options, target: Target) -> Self {
+        let name = target.path().unwrap_or(Path::new("standard output")).to_owned();
+        Self::new(name, Renderer::new(layout, options, false), vec![target])
     }
 
     /// One file for each action in `folder`, which is made if it is missing: `send.csv`, `hold.csv`, `drop.csv`.
@@ -135,22 +155,24 @@ impl Output {
             .iter()
             .map(|action| Target::file(&folder.join(name(*action))))
             .collect();
-        Self::new(Renderer::new(layout, options, true), targets?).map_err(fail)
+        Ok(Self::new(
+            folder.to_owned(),
+            Renderer::new(layout, options, true),
+            targets?,
+        ))
     }
 
-    fn new(renderer: Renderer, targets: Vec<Target>) -> io::Result<Self> {
-        let mut header = Vec::new();
-        renderer.render.header(&mut header);
-        let mut targets: Vec<(Target, bool)> = targets.into_iter().map(|target| (target, false)).collect();
-        for (target, _) in &mut targets {
-            target.write(&header)?;
-        }
-        Ok(Self {
+    fn new(name: PathBuf, renderer: Renderer, targets: Vec<Target>) -> Self {
+        Self {
+            name,
             renderer: Arc::new(renderer),
-            targets,
+            targets: targets
+                .into_iter()
+                .map(|target| Destination { target, begun: false })
+                .collect(),
             chunk: Chunk::default(),
             written: Instant::now(),
-        })
+        }
     }
 
     /// The renderer, for threads that fill chunks.
@@ -164,16 +186,25 @@ impl Output {
     /// # Errors
     /// Writing failed.
     pub fn append(&mut self, chunk: &Chunk) -> io::Result<()> {
-        let separator = self.renderer.render.separator().len();
-        for ((target, begun), part) in self.targets.iter_mut().zip(&chunk.parts) {
+        let render = self.renderer.render.as_ref();
+        for (destination, part) in self.targets.iter_mut().zip(&chunk.parts) {
             if part.is_empty() {
                 continue;
             }
-            let skip = if std::mem::replace(begun, true) { 0 } else { separator };
-            target.write(part.get(skip..).unwrap_or_default())?;
+            let first = !destination.begun;
+            destination.begin(render)?;
+            let skip = if first { render.separator().len() } else { 0 };
+            destination.target.write(part.get(skip..).unwrap_or_default())?;
         }
         self.written = Instant::now();
         Ok(())
+    }
+
+    fn failed(&self, source: io::Error) -> TargetError {
+        TargetError {
+            path: self.name.clone(),
+            source,
+        }
     }
 
     /// Writes what is left and puts files in their places; returns where they are.
@@ -181,17 +212,16 @@ impl Output {
     /// # Errors
     /// Writing or renaming failed.
     pub fn finish(mut self) -> Result<Vec<PathBuf>, TargetError> {
-        let fail = |source| TargetError {
-            path: PathBuf::from("standard output"),
-            source,
-        };
-        Sink::flush(&mut self).map_err(fail)?;
+        Sink::flush(&mut self).map_err(|source| self.failed(source))?;
         let mut footer = Vec::new();
         self.renderer.render.footer(&mut footer);
         let mut files = Vec::new();
-        for (mut target, _) in self.targets {
-            target.write(&footer).map_err(fail)?;
-            files.extend(target.finish()?);
+        for mut destination in std::mem::take(&mut self.targets) {
+            let written = destination
+                .begin(self.renderer.render.as_ref())
+                .and_then(|()| destination.target.write(&footer));
+            written.map_err(|source| self.failed(source))?;
+            files.extend(destination.target.finish()?);
         }
         Ok(files)
     }
@@ -200,7 +230,7 @@ impl Output {
 impl Sink for Output {
     fn write(&mut self, row: &Row, outcome: &Outcome) -> io::Result<()> {
         self.renderer.row(row, outcome, &mut self.chunk);
-        let interactive = self.targets.first().is_some_and(|(target, _)| target.is_interactive());
+        let interactive = self.targets.first().is_some_and(|first| first.target.is_interactive());
         if interactive || self.chunk.len() >= GATHER || self.written.elapsed() >= PATIENCE {
             Sink::flush(self)?;
         }
