@@ -1,0 +1,44 @@
+//! One JSON object or string a line.
+
+use serde_json::{Map, Value};
+
+use super::{CELL_LIMIT, Cells, RowFault, too_long};
+
+/// Key of a bare string.
+pub(super) const BARE: &str = "address";
+
+/// Reads one line; what is no JSON is a row with a fault.
+pub(super) fn row(line: &[u8], key: &str) -> (Cells, Option<RowFault>) {
+    let (object, fault) = match object(line) {
+        Ok(object) => (object, None),
+        Err(fault) => (Map::new(), Some(fault)),
+    };
+    let (address, fault) = match (object.get(key), fault) {
+        (_, Some(fault)) => ("", Some(fault)),
+        (Some(Value::String(text)), None) if text.len() > CELL_LIMIT => ("", Some(too_long(CELL_LIMIT))),
+        (Some(Value::String(text)), None) => (text.as_str(), None),
+        (Some(_), None) => ("", Some(RowFault::new(None, format!("`{key}` is not a string")))),
+        (None, None) => ("", Some(RowFault::new(None, format!("the object has no key `{key}`")))),
+    };
+    let address = address.into();
+    (Cells::Object { object, address }, fault)
+}
+
+/// The object on a line; a bare string becomes one.
+pub(super) fn object(line: &[u8]) -> Result<Map<String, Value>, RowFault> {
+    match serde_json::from_slice(line) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(Value::String(text)) => Ok(Map::from_iter([(BARE.to_owned(), Value::String(text))])),
+        Ok(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_)) => {
+            Err(RowFault::new(Some(1), "the line is neither a JSON object nor a string"))
+        }
+        Err(error) => {
+            let text = error.to_string();
+            let reason = text.split(" at line ").next().unwrap_or_default();
+            Err(RowFault::new(
+                Some(error.column()),
+                format!("the line is not JSON: {reason}"),
+            ))
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! A file as a window of UTF-8 bytes that moves forward: decodes what is not UTF-8 already, finds line ends.
+//!
+//! Holds at most a row and a read-ahead in memory, whatever the file holds.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom},
+};
+
+use encoding_rs::{CoderResult, Decoder, UTF_8};
+use memchr::memchr2;
+
+use super::encoding::Detected;
+
+const CHUNK: usize = 64 << 10;
+
+pub(super) struct Window {
+    file: File,
+    encoding: Detected,
+    decoder: Option<Decoder>,
+    /// Bytes read and not decoded yet.
+    raw: Vec<u8>,
+    raw_range: (usize, usize),
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    at_end: bool,
+    consumed: u64,
+}
+
+/// A line at the window's start.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Nothing is left.
+    End,
+    /// Length without and with its line end.
+    Whole { len: usize, total: usize },
+    /// No line end within the limit.
+    TooLong,
+}
+
+impl Window {
+    pub(super) fn new(file: File, encoding: Detected) -> io::Result<Self> {
+        let raw = if encoding.encoding == UTF_8 { 0 } else { CHUNK };
+        let mut window = Self {
+            file,
+            encoding,
+            decoder: None,
+            raw: vec![0; raw],
+            raw_range: (0, 0),
+            buffer: vec![0; 4 * CHUNK],
+            start: 0,
+            end: 0,
+            at_end: false,
+            consumed: 0,
+        };
+        window.rewind()?;
+        Ok(window)
+    }
+
+    pub(super) fn rewind(&mut self) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(self.encoding.mark))?;
+        let encoding = self.encoding.encoding;
+        self.decoder = (encoding != UTF_8).then(|| encoding.new_decoder_without_bom_handling());
+        self.raw_range = (0, 0);
+        (self.start, self.end, self.at_end, self.consumed) = (0, 0, false, 0);
+        Ok(())
+    }
+
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What was read and not consumed.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.get(self.start..self.end).unwrap_or_default()
+    }
+
+    /// Bytes of memory.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity() + self.raw.capacity()
+    }
+
+    /// Nothing will follow [`Window::bytes`].
+    pub(super) fn at_end(&self) -> bool {
+        self.at_end
+    }
+
+    pub(super) fn consume(&mut self, len: usize) {
+        self.start = (self.start + len).min(self.end);
+        self.consumed += len as u64;
+    }
+
+    /// How much was consumed since the start of the file.
+    pub(super) fn consumed(&self) -> u64 {
+        self.consumed
+    }
+
+    /// Reads until the window holds `len` bytes or the file ends.
+    pub(super) fn sample(&mut self, len: usize) -> io::Result<()> {
+        while self.bytes().len() < len && self.more()? {}
+        Ok(())
+    }
+
+    /// Appends to the window; `false` when the file has ended.
+    ///
+    /// The buffer doubles when it is full, so re-reading the window after each call stays linear.
+    pub(super) fn more(&mut self) -> io::Result<bool> {
+        if self.at_end {
+            return Ok(false);
+        }
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.buffer.len() - self.end < CHUNK {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let space = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let added = match &mut self.decoder {
+            None => read(&mut self.file, space)?,
+            Some(decoder) => loop {
+                let (mut from, mut to) = self.raw_range;
+                if from == to {
+                    (from, to) = (0, read(&mut self.file, &mut self.raw)?);
+                }
+                let raw = self.raw.get(from..to).unwrap_or_default();
+                let last = raw.is_empty();
+                let (result, used, written, _) = decoder.decode_to_utf8(raw, space, last);
+                self.raw_range = (from + used, to);
+                if last && result == CoderResult::InputEmpty {
+                    // A character cut by the end was written; the decoder must not be asked again.
+                    self.at_end = true;
+                    break written;
+                }
+                if written > 0 {
+                    break written;
+                }
+            },
+        };
+        self.at_end |= added == 0;
+        self.end += added;
+        Ok(added > 0)
+    }
+
+    /// Finds the end of the line at the window's start: LF, CRLF or CR.
+    pub(super) fn line(&mut self, limit: usize) -> io::Result<Line> {
+        let mut seen = 0;
+        loop {
+            let bytes = self.bytes();
+            if let Some(at) = memchr2(b'\n', b'\r', bytes.get(seen..).unwrap_or_default()) {
+                let len = seen + at;
+                if len > limit {
+                    return Ok(Line::TooLong);
+                }
+                match (bytes.get(len), bytes.get(len + 1)) {
+                    // Whether a LF follows is not known yet.
+                    (Some(b'\r'), None) if !self.at_end => seen = len,
+                    (Some(b'\r'), Some(b'\n')) => return Ok(Line::Whole { len, total: len + 2 }),
+                    _ => return Ok(Line::Whole { len, total: len + 1 }),
+                }
+            } else {
+                seen = bytes.len();
+                if seen > limit {
+                    return Ok(Line::TooLong);
+                }
+                if self.at_end {
+                    return Ok(if seen == 0 {
+                        Line::End
+                    } else {
+                        Line::Whole { len: seen, total: seen }
+                    });
+                }
+            }
+            self.more()?;
+        }
+    }
+
+    /// Drops everything to the end of the line at the window's start, in constant memory.
+    pub(super) fn skip_line(&mut self) -> io::Result<()> {
+        loop {
+            let len = self.bytes().len();
+            match memchr2(b'\n', b'\r', self.bytes()) {
+                // Keep a CR at the end: the LF that may follow belongs to it.
+                Some(at) => {
+                    self.consume(at);
+                    if let Line::Whole { total, .. } = self.line(0)? {
+                        self.consume(total);
+                    }
+                    return Ok(());
+                }
+                None => self.consume(len),
+            }
+            if !self.more()? {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn read(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match file.read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
