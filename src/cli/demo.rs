@@ -18,6 +18,7 @@ use crate::{
     lab::{self, Lab},
     lists::UserLists,
     output::{Format, Options, Output},
+    schedule::Limits,
     smtp::{Identity, Timeouts},
     verdict::Policy,
 };
@@ -43,7 +44,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let output = Output::single(table.layout(), &options, display.stdout());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (summary, _) = runtime.block_on(async {
-        let lab = Lab::start(lab::demo_world()?).await?;
+        let lab = Lab::start(lab::demo_world()).await?;
         let job = Job {
             settings: settings(&lab)?,
             table,
@@ -89,13 +90,19 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
         trusted: vec!["example".into(), "test".into()],
         smtp_port: lab.smtp_port(),
         nameservers: vec![lab.dns()],
+        limits: Limits {
+            gap: Duration::from_millis(20),
+            reconnect: Duration::ZERO,
+            refusals_per_minute: 100,
+            ..Limits::POLITE
+        },
         timeouts: Timeouts {
             connect: Duration::from_secs(2),
             reply: Duration::from_secs(2),
             session: Duration::from_secs(5),
         },
         retry_ladder: vec![Duration::from_secs(1), Duration::from_secs(2)],
-        wait: true,
+        max_wait: Duration::from_secs(3),
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),

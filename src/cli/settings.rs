@@ -23,6 +23,7 @@ use crate::{
     address::Rules,
     job::{self, Level},
     lists::UserLists,
+    schedule::Limits,
     smtp::{Identity, Timeouts},
     verdict::Policy,
 };
@@ -268,6 +269,7 @@ impl Resolved {
                 .into_iter()
                 .map(|server| server.0)
                 .collect(),
+            limits: Limits::POLITE,
             timeouts,
             retry_ladder: all
                 .retry_ladder
@@ -275,7 +277,11 @@ impl Resolved {
                 .into_iter()
                 .map(|step| step.0)
                 .collect(),
-            wait: !all.no_wait.unwrap_or_default(),
+            max_wait: if all.no_wait.unwrap_or_default() {
+                Duration::ZERO
+            } else {
+                Duration::MAX
+            },
             transcript,
             probe_forbidden: all.probe_forbidden.unwrap_or_default(),
             probe_providers: all.probe_provider.unwrap_or_default(),

@@ -1,16 +1,23 @@
-//! The engine: a stub that answers from the syntax alone.
+//! The engine: everything a run shares, made once, and the two ways in, one address or a list.
 
-use std::{
-    io,
-    time::{Duration, Instant, SystemTime},
-};
+use std::{io, sync::Arc, time::Instant};
 
-use super::{Outcome, Progress, Settings, Source, Stop, Summary};
+use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, resolve, syntax};
 use crate::{
     address::Address,
+    clock::{Clock, SystemClock},
+    dns::{
+        Canary, HickoryResolver, NameServers, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions,
+        canary,
+    },
     input::{InputError, Row, Table},
     lists::{self, ListHits},
-    verdict::{Evidence, NotTried, Observed, judge},
+    net::{Dial, TcpDialler, has_ipv6_route},
+    output::{Chunk, Renderer},
+    replies::{Classifier, RulesError},
+    schedule::{Manners, TrustedHosts},
+    smtp::Tally,
+    verdict::{Evidence, NotTried},
 };
 
 /// Takes the answered rows, in input order.
@@ -28,11 +35,32 @@ pub trait Sink: Send {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+
+    /// A renderer for threads that fill chunks; `None` if rows must come one by one.
+    fn renderer(&self) -> Option<Arc<Renderer>> {
+        None
+    }
+
+    /// Takes rows that [`Sink::renderer`] rendered.
+    ///
+    /// # Errors
+    /// Writing failed; the run ends.
+    fn append(&mut self, chunk: &Chunk) -> io::Result<()> {
+        let _ = chunk;
+        Ok(())
+    }
 }
 
 /// The engine could not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {}
+pub enum StartError {
+    /// There is nobody to ask about DNS.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
+    /// The user's reply rules cannot be used.
+    #[error(transparent)]
+    Rules(#[from] RulesError),
+}
 
 /// A run ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -43,81 +71,202 @@ pub enum VerifyError {
     /// The output failed.
     #[error("cannot write the results: {0}")]
     Output(#[from] io::Error),
+    /// More different addresses than a run can number.
+    #[error("the list holds more than {} different addresses; split it", u32::MAX)]
+    TooManyAddresses,
+}
+
+/// What tests and labs put in the place of the network and the clock.
+pub struct EngineSeams {
+    /// Finds routes.
+    pub route: Arc<dyn Route>,
+    /// Opens connections.
+    pub dial: Arc<dyn Dial>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Answers addresses.
-#[derive(Debug)]
 pub struct Engine {
-    settings: Settings,
+    pub(super) settings: Settings,
+    pub(super) route: Option<Arc<dyn Route>>,
+    pub(super) dial: Arc<dyn Dial>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// With the user's rules; `None` is the bundled classifier.
+    pub(super) classifier: Option<Arc<Classifier>>,
+    /// How mail hosts are asked; `None` below the SMTP level and without an identity.
+    pub(super) manners: Option<Manners>,
 }
 
 impl Engine {
-    /// Starts what the settings need.
+    /// Starts what the settings need: below [`Level::Dns`] nothing, else the resolver, with its canary asked.
     ///
     /// # Errors
-    /// The resolver's configuration cannot be read.
-    #[expect(clippy::unused_async, reason = "the resolver's canary is asked here")]
+    /// The resolver's configuration or the user's rules cannot be read.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
-        Ok(Self { settings })
+        let route = match settings.level {
+            Level::Syntax => None,
+            Level::Dns | Level::Smtp => Some(router(&settings).await?),
+        };
+        Self::assemble(settings, route, Arc::new(TcpDialler::new()), Arc::new(SystemClock))
     }
 
-    /// Answers one address.
-    #[expect(clippy::unused_async, reason = "mail hosts are asked here")]
-    pub async fn check(&self, typed: &str) -> Outcome {
-        let parsed = Address::parse(typed, self.settings.rules);
-        let evidence = Evidence {
-            syntax: parsed.as_ref().err().cloned(),
-            list: None,
-            route: Observed::NotTried(NotTried::Level),
-            host: None,
-            answer: Observed::NotTried(NotTried::Level),
-            unknown_recipients: Observed::NotTried(NotTried::Level),
-            doubt: None,
-            attempts: 0,
+    /// An engine over other seams than the network's.
+    ///
+    /// # Errors
+    /// The user's rules cannot be read.
+    pub fn with_seams(settings: Settings, seams: EngineSeams) -> Result<Self, StartError> {
+        Self::assemble(settings, Some(seams.route), seams.dial, seams.clock)
+    }
+
+    fn assemble(
+        settings: Settings,
+        route: Option<Arc<dyn Route>>,
+        dial: Arc<dyn Dial>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let classifier = settings
+            .replies
+            .as_deref()
+            .map(Classifier::load)
+            .transpose()?
+            .map(Arc::new);
+        let manners = manners(&settings);
+        Ok(Self {
+            settings,
+            route,
+            dial,
+            clock,
+            classifier,
+            manners,
+        })
+    }
+
+    /// What can be said about a text without asking anybody.
+    pub(super) fn read(&self, typed: &str) -> Outcome {
+        let checked_at = self.clock.now();
+        let settings = &self.settings;
+        let why = match (settings.level, &self.manners) {
+            (Level::Smtp, None) => NotTried::NoIdentity,
+            (Level::Syntax | Level::Dns | Level::Smtp, _) => NotTried::Level,
         };
-        let address = parsed.ok();
-        Outcome {
-            typed: typed.into(),
-            hits: address.as_ref().map_or_else(ListHits::default, lists::look_up),
-            address,
-            verdict: judge(&evidence, &self.settings.policy),
-            evidence,
-            retry_at: None,
-            source: Source::Live,
-            checked_at: SystemTime::now(),
-            elapsed: Duration::ZERO,
-            transcripts: Vec::new(),
+        match Address::parse(typed, settings.rules) {
+            Ok(address) => {
+                let list = settings.user_lists.decide(&address);
+                let evidence = Evidence {
+                    list,
+                    ..Evidence::not_tried(why)
+                };
+                let hits = lists::look_up(&address);
+                Outcome::new(typed, Some(address), hits, evidence, (&settings.policy, checked_at))
+            }
+            Err(error) => {
+                let did_you_mean = error.suggestion.clone().or_else(|| suggest(typed));
+                let hits = ListHits {
+                    did_you_mean,
+                    ..ListHits::default()
+                };
+                Outcome::new(
+                    typed,
+                    None,
+                    hits,
+                    Evidence::not_an_address(error),
+                    (&settings.policy, checked_at),
+                )
+            }
         }
     }
 
-    /// Answers every row of `table`, in order.
+    /// Answers one address.
+    pub async fn check(&self, typed: &str) -> Outcome {
+        let started = Instant::now();
+        let mut outcome = self.read(typed);
+        if outcome.evidence.syntax.is_none() && outcome.evidence.list.is_none() && self.route.is_some() {
+            let tally = Arc::new(Tally::default());
+            resolve::one(self, &mut outcome, tally).await;
+        }
+        outcome.elapsed = started.elapsed();
+        outcome
+    }
+
+    /// Answers every row of `table`, in input order; equal addresses are asked about once.
+    ///
+    /// When `stop` is requested, open sessions are closed politely and every row that is still open is written as
+    /// `unknown/interrupted`.
     ///
     /// # Errors
     /// Reading or writing failed.
     pub async fn verify(
         &self,
-        mut table: Table,
+        table: Table,
         sink: &mut dyn Sink,
         progress: &Progress,
         stop: Stop,
     ) -> Result<Summary, VerifyError> {
         let started = Instant::now();
-        let mut summary = Summary::default();
-        while let Some(row) = table.next_row()? {
-            if stop.is_requested() {
-                summary.interrupted = true;
-                break;
-            }
-            progress.row_read();
-            let outcome = self.check(row.address()).await;
-            summary.count(&outcome.verdict);
-            progress.row_done(outcome.verdict.label);
-            sink.write(&row, &outcome)?;
-        }
-        progress.input_ended();
+        let mut summary = match &self.route {
+            None => syntax::run(self, table, sink, progress, &stop)?,
+            Some(_) => import::run(self, table, sink, progress, &stop).await?,
+        };
         sink.flush()?;
-        summary.unique = summary.rows;
+        summary.interrupted = stop.is_requested();
         summary.elapsed = started.elapsed();
         Ok(summary)
     }
+}
+
+/// How mail hosts are asked, if they are.
+fn manners(settings: &Settings) -> Option<Manners> {
+    if settings.level != Level::Smtp {
+        return None;
+    }
+    Some(Manners {
+        identity: settings.identity.clone()?,
+        timeouts: settings.timeouts,
+        smtp_port: settings.smtp_port,
+        transcript: settings.transcript,
+        ladder: settings.retry_ladder.clone(),
+        max_wait: settings.max_wait,
+        limits: settings.limits.clone(),
+        trusted: TrustedHosts::new(&settings.trusted),
+        probe_forbidden: settings.probe_forbidden,
+        probe_providers: settings.probe_providers.clone(),
+    })
+}
+
+async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
+    let ipv6 = has_ipv6_route();
+    // Labs live on IPv4 loopback; asking them for AAAA as well is wanted, so that their worlds may hold IPv6 junk.
+    let options = ResolverOptions::default();
+    let servers = settings
+        .nameservers
+        .iter()
+        .map(|server| NameServers::from(*server))
+        .reduce(NameServers::and);
+    let resolver: Arc<dyn Resolve> = Arc::new(match servers {
+        Some(servers) => HickoryResolver::new(&servers, options)?,
+        None => HickoryResolver::from_system(options)?,
+    });
+    let resolver_rewrites = match canary(&*resolver).await {
+        Canary::Rewrites => true,
+        Canary::Honest | Canary::Unreachable(_) => false,
+    };
+    let allow_special_use = settings.rules.allow_special_use;
+    let options = RouterOptions {
+        allow_special_use,
+        ipv6,
+        resolver_rewrites,
+        seed: rand::random(),
+    };
+    Ok(Arc::new(Router::new(resolver, options)))
+}
+
+/// What was probably meant by a text that is not an address: the same local-part at a domain that exists.
+fn suggest(typed: &str) -> Option<Box<str>> {
+    let (local_part, domain) = typed.trim().rsplit_once('@')?;
+    let domain = lists::suggest_domain(&domain.to_ascii_lowercase())?.into_owned();
+    let plain = local_part
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte));
+    (plain && !local_part.is_empty()).then(|| format!("{local_part}@{domain}").into())
 }

@@ -9,7 +9,7 @@ use crate::{
     address::Address,
     lists::ListHits,
     smtp::Transcript,
-    verdict::{Evidence, Verdict},
+    verdict::{Evidence, Policy, Verdict, judge},
 };
 
 /// Everything a report can say about one address.
@@ -35,6 +35,36 @@ pub struct Outcome {
     pub elapsed: Duration,
     /// The dialogues, when they were asked for.
     pub transcripts: Vec<Arc<Transcript>>,
+}
+
+impl Outcome {
+    /// An outcome that nobody was asked about.
+    pub(super) fn new(
+        typed: &str,
+        address: Option<Address>,
+        hits: ListHits,
+        evidence: Evidence,
+        (policy, checked_at): (&Policy, SystemTime),
+    ) -> Self {
+        Self {
+            typed: typed.into(),
+            address,
+            hits,
+            verdict: judge(&evidence, policy),
+            evidence,
+            retry_at: None,
+            source: Source::Live,
+            checked_at,
+            elapsed: Duration::ZERO,
+            transcripts: Vec::new(),
+        }
+    }
+
+    /// Puts other evidence in the place of what was known, and judges it.
+    pub(super) fn conclude(&mut self, evidence: Evidence, policy: Policy) {
+        self.verdict = judge(&evidence, &policy);
+        self.evidence = evidence;
+    }
 }
 
 /// Where evidence comes from.

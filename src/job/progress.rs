@@ -6,10 +6,13 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use crate::verdict::{Action, BounceKind, Label, Reason, Verdict};
+use crate::{
+    smtp::Tally,
+    verdict::{Action, BounceKind, Label, Reason, Verdict},
+};
 
 /// Counters that a run moves and a display reads.
 #[derive(Debug, Default)]
@@ -61,14 +64,41 @@ impl Progress {
         self.input_read.store(1, Ordering::Relaxed);
     }
 
-    pub(super) fn row_done(&self, label: Label) {
+    /// A row that is judged without asking anybody.
+    pub(super) fn row_needs_nobody(&self) {
         self.rows_done.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// An address that stands in `rows` rows is settled.
+    pub(super) fn settled(&self, label: Label, rows: u64) {
+        self.rows_done.fetch_add(rows, Ordering::Relaxed);
         for (count, of) in self.labels.iter().zip(Label::ALL) {
             if of == label {
-                count.fetch_add(1, Ordering::Relaxed);
+                count.fetch_add(rows, Ordering::Relaxed);
             }
         }
     }
+
+    /// Some groups of mail hosts wait: until when the first does, and how many there are.
+    pub(super) fn waits(&self, waiting: Option<(SystemTime, usize)>) {
+        let text = waiting.map(|(until, groups)| {
+            let hosts = if groups == 1 {
+                "mail host waits"
+            } else {
+                "mail hosts wait"
+            };
+            format!("{groups} {hosts}; next at {}", clock_time(until))
+        });
+        let eta = waiting.and_then(|(until, _)| until.duration_since(SystemTime::now()).ok());
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = (text, eta);
+    }
+}
+
+/// `10:06:30Z`
+fn clock_time(at: SystemTime) -> String {
+    let text = humantime::format_rfc3339_seconds(at).to_string();
+    text.split_once('T')
+        .map_or_else(String::new, |(_, time)| time.to_owned())
 }
 
 /// What a run did.
@@ -103,6 +133,12 @@ pub struct Summary {
 }
 
 impl Summary {
+    /// What the run cost.
+    pub(super) fn cost(&mut self, tally: &Tally) {
+        self.connections = tally.connections.load(Ordering::Relaxed);
+        self.commands = tally.commands.load(Ordering::Relaxed);
+    }
+
     /// Counts one answered row.
     pub fn count(&mut self, verdict: &Verdict) {
         self.rows += 1;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     address::Rules,
     lists::UserLists,
+    schedule::Limits,
     smtp::{Identity, Timeouts},
     verdict::Policy,
 };
@@ -37,10 +38,6 @@ impl Level {
 
 /// What a run is told before it starts.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent switches, each a flag of its own name"
-)]
 pub struct Settings {
     /// How far to ask.
     pub level: Level,
@@ -60,12 +57,14 @@ pub struct Settings {
     pub smtp_port: u16,
     /// Name servers to ask; empty means the system's.
     pub nameservers: Vec<SocketAddr>,
+    /// The budget of mail hosts that are not ours.
+    pub limits: Limits,
     /// Deadlines of a session.
     pub timeouts: Timeouts,
     /// Delays of the retries after a transient reply.
     pub retry_ladder: Vec<Duration>,
-    /// Wait for the retries; otherwise they are reported as `retry_at`.
-    pub wait: bool,
+    /// The longest wait for a retry or a spent budget; what needs longer is reported with `retry_at`.
+    pub max_wait: Duration,
     /// The operator's own reply rules, tried before the bundled ones.
     pub replies: Option<std::path::PathBuf>,
     /// Keep the dialogues.

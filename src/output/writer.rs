@@ -244,4 +244,12 @@ impl Sink for Output {
         self.chunk = chunk;
         result
     }
+
+    fn renderer(&self) -> Option<Arc<Renderer>> {
+        Some(Self::renderer(self))
+    }
+
+    fn append(&mut self, chunk: &Chunk) -> io::Result<()> {
+        Self::append(self, chunk)
+    }
 }

@@ -1,1 +1,19 @@
-//! schedule
+//! Who is asked, when and how often: mail-host groups, their budgets and breakers, sessions that serve many recipients,
+//! control recipients and the retry ladder.
+//!
+//! Owns politeness (ETIQUETTE) and the order of questions. Must not judge: it hands evidence to its caller.
+
+mod budget;
+mod domain;
+mod group;
+mod limits;
+mod open;
+mod pace;
+mod plan;
+mod probe;
+mod scheduler;
+mod signals;
+
+pub use domain::Target;
+pub use limits::{Limits, TrustedHosts};
+pub use scheduler::{Finding, Manners, Scheduler, Seams, WaitingView, Work};

@@ -44,8 +44,8 @@ impl Timeouts {
     /// For lists: 30 s, 60 s, 180 s.
     pub const BULK: Self = Self {
         connect: Duration::from_secs(30),
-        reply: Duration::from_secs(60),
-        session: Duration::from_secs(180),
+        reply: Duration::from_mins(1),
+        session: Duration::from_mins(3),
     };
     /// For a person who waits: 10 s, 15 s, 25 s.
     pub const INTERACTIVE: Self = Self {

@@ -51,6 +51,8 @@ pub enum NotTried {
     ResolverRewrites,
     /// The whole run found port 25 closed.
     PortBlocked,
+    /// The row of the list could not be read.
+    RowUnreadable,
 }
 
 /// The operator's own list decided.
@@ -121,17 +123,6 @@ pub enum ProbeFailure {
     Internal,
 }
 
-/// What the control recipient was answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ControlAnswer {
-    /// Accepted like the address asked about.
-    Accepted,
-    /// Refused as an unknown mailbox.
-    Refused,
-    /// Anything else.
-    Undetermined,
-}
-
 /// Does the domain's host refuse unknown recipients?
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum UnknownRecipients {
@@ -152,6 +143,9 @@ pub enum SessionDoubt {
     Throttled,
     /// Hosts of equal preference disagree.
     Inconsistent,
+    /// The host refused the form of an address that RFC 5321 or RFC 6531 allows (quoted, UTF-8): that is its limit, not the
+    /// mailbox's death.
+    UnusualForm,
 }
 
 /// Everything observed about one address.
@@ -173,4 +167,30 @@ pub struct Evidence {
     pub doubt: Option<SessionDoubt>,
     /// How many times the address was asked about.
     pub attempts: u32,
+}
+
+impl Evidence {
+    /// Evidence about an address of which nothing is known yet, and why nobody asked.
+    #[must_use]
+    pub fn not_tried(why: NotTried) -> Self {
+        Self {
+            syntax: None,
+            list: None,
+            route: Observed::NotTried(why),
+            host: None,
+            answer: Observed::NotTried(why),
+            unknown_recipients: Observed::NotTried(why),
+            doubt: None,
+            attempts: 0,
+        }
+    }
+
+    /// Evidence that ends with a syntax fault.
+    #[must_use]
+    pub fn not_an_address(error: SyntaxError) -> Self {
+        Self {
+            syntax: Some(error),
+            ..Self::not_tried(NotTried::NotNeeded)
+        }
+    }
 }

@@ -39,3 +39,60 @@ pub struct Bounce {
     /// Which class of bounce; `None` when no bounce is expected.
     pub class: Option<Class>,
 }
+
+/// The mail will arrive, or nothing is known against it.
+pub(super) fn nothing_expected() -> Bounce {
+    Bounce {
+        kind: BounceKind::None,
+        class: None,
+    }
+}
+
+/// What a mailing would get back from a host that answered so, when the mailbox itself is not known to be dead.
+pub(super) fn of_class(class: Class) -> Bounce {
+    let kind = match class {
+        Class::Unknown | Class::Accepted | Class::Forwarded | Class::CannotVerify => return nothing_expected(),
+        Class::Greylisted
+        | Class::RateLimited
+        | Class::TooManyConnections
+        | Class::TooManyRecipients
+        | Class::HarvestProtection
+        | Class::RecipientThrottled
+        | Class::AddressVerificationPending
+        | Class::ServerTemporary
+        | Class::ServerFull
+        | Class::Network
+        | Class::Timeout
+        | Class::DnsTemporary => BounceKind::Pending,
+        Class::UserUnknown
+        | Class::UserDisabled
+        | Class::UserMoved
+        | Class::BadAddressSyntax
+        | Class::MailboxFull
+        | Class::RecipientRestricted
+        | Class::DomainNotFound
+        | Class::DomainNoMail
+        | Class::RelayDenied
+        | Class::IpBlocklisted
+        | Class::IpReputation
+        | Class::DomainReputation
+        | Class::SenderAuth
+        | Class::SenderDns
+        | Class::SenderRejected
+        | Class::Policy
+        | Class::AuthOrTlsRequired
+        | Class::SpamContent
+        | Class::ContentRejected
+        | Class::MessageTooBig
+        | Class::Filtered
+        | Class::ServerMisconfigured
+        | Class::RoutingLoop
+        | Class::ProtocolError
+        | Class::QueueExpired
+        | Class::AmbiguousDenied => BounceKind::Soft,
+    };
+    Bounce {
+        kind,
+        class: Some(class),
+    }
+}

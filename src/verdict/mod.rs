@@ -8,8 +8,7 @@ mod judge;
 mod reason;
 
 pub use evidence::{
-    Answer, ControlAnswer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt,
-    UnknownRecipients,
+    Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
 };
 pub use forecast::{Bounce, BounceKind};
 pub use judge::{Policy, judge};

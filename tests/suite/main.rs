@@ -13,6 +13,7 @@
 mod address;
 mod cli;
 mod dns;
+mod fake;
 mod house;
 mod input;
 mod lab;
@@ -21,4 +22,5 @@ mod output;
 mod pipeline;
 mod real_servers;
 mod replies;
+mod schedule;
 mod session;

@@ -1,0 +1,203 @@
+//! A list with DNS and mail hosts: read once to join equal addresses, asked domain by domain, read again to write the rows
+//! in input order with all their columns, as soon as each is known.
+
+use std::{collections::HashMap, sync::Arc};
+
+use hashbrown::HashTable;
+
+use super::{
+    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError,
+    resolve::{Probing, Settled},
+};
+use crate::{
+    address::{Address, Domain},
+    input::{Row, Table},
+    smtp::Tally,
+    verdict::{Evidence, NotTried},
+};
+
+/// In [`List::rows`]: the row needs no answer from outside, it is judged when it is written.
+const NOBODY: u32 = u32::MAX;
+/// Rows written before the channel is looked at again.
+const WRITE_AHEAD: usize = 4096;
+
+/// The list as it was imported: each different address once.
+#[derive(Default)]
+pub(super) struct List {
+    index: HashTable<u32>,
+    pub(super) addresses: Vec<Address>,
+    /// How many rows hold each address.
+    copies: Vec<u32>,
+    /// For each row the number of its address, or [`NOBODY`].
+    rows: Vec<u32>,
+    /// The addresses of each domain.
+    pub(super) domains: HashMap<Domain, Vec<u32>>,
+}
+
+impl List {
+    /// Reads the whole table; nothing is asked yet.
+    fn read(engine: &Engine, table: &mut Table, progress: &Progress, stop: &Stop) -> Result<Self, VerifyError> {
+        let mut list = Self::default();
+        let mut row = Row::default();
+        while !stop.is_requested() && table.read_row(&mut row)? {
+            progress.row_read();
+            list.add(engine, &row)?;
+        }
+        progress.input_ended();
+        Ok(list)
+    }
+
+    fn add(&mut self, engine: &Engine, row: &Row) -> Result<(), VerifyError> {
+        let settings = &engine.settings;
+        let asked = || {
+            let address = Address::parse(row.address(), settings.rules).ok()?;
+            settings.user_lists.decide(&address).is_none().then_some(address)
+        };
+        let Some(address) = row.fault.is_none().then(asked).flatten() else {
+            self.rows.push(NOBODY);
+            return Ok(());
+        };
+        let id = self.join(address, settings.exact)?;
+        self.rows.push(id);
+        Ok(())
+    }
+
+    /// The number of an address; equal ones share it.
+    fn join(&mut self, address: Address, exact: bool) -> Result<u32, VerifyError> {
+        let addresses = &self.addresses;
+        let same = |id: &u32| {
+            let known = addresses.get(*id as usize);
+            known.is_some_and(|known| known.join_eq_key(exact) == address.join_eq_key(exact))
+        };
+        let hash = fold(address.join_hash(exact));
+        if let Some(id) = self.index.find(hash, same).copied() {
+            if let Some(copies) = self.copies.get_mut(id as usize) {
+                *copies += 1;
+            }
+            return Ok(id);
+        }
+        let id = u32::try_from(self.addresses.len()).ok().filter(|id| *id != NOBODY);
+        let id = id.ok_or(VerifyError::TooManyAddresses)?;
+        let rehash = |id: &u32| {
+            addresses
+                .get(*id as usize)
+                .map_or(0, |known| fold(known.join_hash(exact)))
+        };
+        self.index.insert_unique(hash, id, rehash);
+        self.domains.entry(address.to_domain()).or_default().push(id);
+        self.addresses.push(address);
+        self.copies.push(1);
+        Ok(id)
+    }
+
+    pub(super) fn copies(&self, id: u32) -> u64 {
+        self.copies.get(id as usize).copied().map_or(0, u64::from)
+    }
+}
+
+/// A fingerprint's lower half: hash tables want 64 bits.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
+fn fold(hash: u128) -> u64 {
+    hash as u64
+}
+
+/// Runs the list.
+pub(super) async fn run(
+    engine: &Engine,
+    mut table: Table,
+    sink: &mut dyn Sink,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Summary, VerifyError> {
+    let mut list = List::read(engine, &mut table, progress, stop)?;
+    let tally = Arc::new(Tally::default());
+    let domains = std::mem::take(&mut list.domains);
+    for row in &list.rows {
+        if *row == NOBODY {
+            progress.row_needs_nobody();
+        }
+    }
+    table.rewind()?;
+    let mut writer = Writer {
+        engine,
+        table,
+        sink,
+        next: 0,
+        results: Vec::new(),
+        summary: Summary::default(),
+    };
+    writer.results.resize_with(list.addresses.len(), || None);
+    let mut probing = Probing::start(engine, domains, &list, Arc::clone(&tally), stop);
+    writer.advance(&list)?;
+    while let Some(settled) = probing.next(progress).await {
+        for settled in settled {
+            progress.settled(settled.verdict.label, list.copies(settled.id));
+            let id = settled.id as usize;
+            if let Some(slot) = writer.results.get_mut(id) {
+                *slot = Some(Box::new(settled));
+            }
+        }
+        while writer.advance(&list)? {
+            tokio::task::yield_now().await;
+        }
+    }
+    while writer.advance(&list)? {}
+    let mut summary = writer.summary;
+    summary.unique = list.addresses.len() as u64;
+    summary.duplicates = list.copies.iter().map(|copies| u64::from(*copies) - 1).sum();
+    summary.cost(&tally);
+    Ok(summary)
+}
+
+/// Reads the table a second time and writes every row whose address is settled.
+struct Writer<'a> {
+    engine: &'a Engine,
+    table: Table,
+    sink: &'a mut dyn Sink,
+    /// The next row to write.
+    next: usize,
+    results: Vec<Option<Box<Settled>>>,
+    summary: Summary,
+}
+
+impl Writer<'_> {
+    /// Writes rows while they are known; true if there may be more at once.
+    fn advance(&mut self, list: &List) -> Result<bool, VerifyError> {
+        let mut row = Row::default();
+        for _ in 0..WRITE_AHEAD {
+            let Some(id) = list.rows.get(self.next).copied() else {
+                return Ok(false);
+            };
+            let settled = self.results.get(id as usize).and_then(Option::as_deref);
+            if id != NOBODY && settled.is_none() {
+                self.sink.flush()?;
+                return Ok(false);
+            }
+            if !self.table.read_row(&mut row)? {
+                return Ok(false);
+            }
+            self.next += 1;
+            let outcome = answer(self.engine, &row, settled);
+            self.summary.count(&outcome.verdict);
+            self.summary.row_errors += u64::from(row.fault.is_some());
+            self.sink.write(&row, &outcome).map_err(VerifyError::Output)?;
+        }
+        Ok(true)
+    }
+}
+
+/// What is reported about a row.
+pub(super) fn answer(engine: &Engine, row: &Row, settled: Option<&Settled>) -> Outcome {
+    let mut outcome = engine.read(row.address());
+    if row.fault.is_some() {
+        outcome.conclude(Evidence::not_tried(NotTried::RowUnreadable), engine.settings.policy);
+    } else if let Some(settled) = settled {
+        outcome.evidence = settled.evidence.clone();
+        outcome.verdict = settled.verdict;
+        outcome.retry_at = settled.retry_at;
+        outcome.checked_at = settled.checked_at;
+        outcome.elapsed = settled.elapsed;
+        outcome.transcripts.clone_from(&settled.transcripts);
+    }
+    outcome
+}

@@ -1,0 +1,336 @@
+//! From different addresses to evidence: routes found concurrently, mail hosts asked by the scheduler.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
+
+use super::{Engine, Level, Outcome, Progress, Stop, import::List};
+use crate::{
+    address::{Address, Domain},
+    dns::MailRoute,
+    schedule::{Finding, Scheduler, Seams, Target, WaitingView, Work},
+    smtp::{Tally, Transcript},
+    verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge},
+};
+
+/// Routes looked up at once; the resolver has its own, lower limit on questions in flight.
+const ROUTES: usize = 512;
+/// Findings taken from the channel at once.
+const BATCH: usize = 1024;
+/// How often the display is told what the run waits for.
+const TICK: Duration = Duration::from_millis(500);
+
+/// One address, answered.
+pub(super) struct Settled {
+    pub(super) id: u32,
+    pub(super) evidence: Evidence,
+    pub(super) verdict: Verdict,
+    pub(super) retry_at: Option<SystemTime>,
+    pub(super) checked_at: SystemTime,
+    pub(super) elapsed: Duration,
+    pub(super) transcripts: Vec<Arc<Transcript>>,
+}
+
+/// What a route leads to.
+enum Next {
+    /// The mail host decides.
+    Ask,
+    /// Nobody needs to be asked, or may be.
+    Known(Box<Evidence>),
+}
+
+/// Whether a domain's mail hosts are asked.
+fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
+    let hosts = match &**route {
+        MailRoute::Exchangers(exchangers) => exchangers.as_slice(),
+        MailRoute::ImplicitMx(exchanger) => std::slice::from_ref(exchanger),
+        MailRoute::NullMx | MailRoute::NoSuchDomain | MailRoute::NoMailHost(_) | MailRoute::Failure(_) => &[],
+    };
+    let listed = hosts
+        .iter()
+        .find_map(|exchanger| engine.settings.user_lists.decide_mx(&exchanger.host));
+    let why = match (listed, hosts, engine.settings.level, &engine.manners) {
+        (Some(ListDecision::Allow), ..) => NotTried::AllowListed,
+        (Some(ListDecision::Block), ..) | (None, [], ..) => NotTried::NotNeeded,
+        (None, _, Level::Syntax | Level::Dns, _) => NotTried::Level,
+        (None, _, Level::Smtp, None) => NotTried::NoIdentity,
+        (None, _, Level::Smtp, Some(_)) => return Next::Ask,
+    };
+    let route = Observed::Known(Arc::clone(route));
+    Next::Known(Box::new(Evidence {
+        list: listed,
+        route,
+        ..Evidence::not_tried(why)
+    }))
+}
+
+/// Asks about one address.
+pub(super) async fn one(engine: &Engine, outcome: &mut Outcome, tally: Arc<Tally>) {
+    let (Some(router), Some(address)) = (&engine.route, outcome.address.clone()) else {
+        return;
+    };
+    let policy = engine.settings.policy;
+    let domain = address.to_domain();
+    let route = router.route(&domain).await;
+    let (Next::Ask, Some(mut scheduler)) = (next(engine, &route), scheduler(engine, tally, watch::channel(false).1))
+    else {
+        if let Next::Known(evidence) = next(engine, &route) {
+            outcome.conclude(*evidence, policy);
+        }
+        return;
+    };
+    scheduler.0.add(Work {
+        domain,
+        route,
+        targets: vec![Target { id: 0, address }],
+    });
+    scheduler.0.finish().await;
+    match scheduler.1.recv().await {
+        Some(finding) => {
+            outcome.conclude(finding.evidence, policy);
+            outcome.retry_at = finding.retry_at;
+            outcome.checked_at = finding.checked_at;
+            outcome.transcripts = finding.transcripts;
+        }
+        None => outcome.conclude(internal(), policy),
+    }
+}
+
+fn scheduler(
+    engine: &Engine,
+    tally: Arc<Tally>,
+    stop: watch::Receiver<bool>,
+) -> Option<(Scheduler, mpsc::UnboundedReceiver<Finding>)> {
+    let seams = Seams {
+        dial: Arc::clone(&engine.dial),
+        clock: Arc::clone(&engine.clock),
+        classifier: engine.classifier.clone(),
+        stop,
+    };
+    Some(Scheduler::new(engine.manners.clone()?, seams, tally))
+}
+
+/// Evidence of a fault of ours.
+fn internal() -> Evidence {
+    let answer = Observed::Failed(ProbeFailure::Internal);
+    let route = Observed::Known(Arc::new(MailRoute::Exchangers(Vec::new())));
+    Evidence {
+        route,
+        answer,
+        ..Evidence::not_tried(NotTried::NotNeeded)
+    }
+}
+
+/// A list being asked about.
+pub(super) struct Probing<'a> {
+    engine: &'a Engine,
+    stop: Stop,
+    /// Domains whose route is not known yet, with their addresses; the first `untouched` were not looked up.
+    unrouted: Vec<Option<(Domain, Vec<u32>)>>,
+    untouched: usize,
+    routing: JoinSet<(usize, Arc<MailRoute>)>,
+    /// Until every route is known.
+    scheduler: Option<Scheduler>,
+    groups: JoinSet<()>,
+    findings: Option<mpsc::UnboundedReceiver<Finding>>,
+    waiting: Option<WaitingView>,
+    addresses: &'a [Address],
+    /// Addresses not settled yet.
+    open: Vec<bool>,
+    left: usize,
+    tick: tokio::time::Interval,
+}
+
+impl<'a> Probing<'a> {
+    pub(super) fn start(
+        engine: &'a Engine,
+        domains: HashMap<Domain, Vec<u32>>,
+        list: &'a List,
+        tally: Arc<Tally>,
+        stop: &Stop,
+    ) -> Self {
+        let (scheduler, findings) = scheduler(engine, tally, stop.subscribe()).unzip();
+        // Large domains are last in the vector, so first out: they take longest.
+        let mut domains: Vec<_> = domains.into_iter().collect();
+        domains.sort_unstable_by_key(|(_, ids)| ids.len());
+        let unrouted: Vec<_> = domains.into_iter().map(Some).collect();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            engine,
+            stop: stop.clone(),
+            untouched: unrouted.len(),
+            unrouted,
+            routing: JoinSet::new(),
+            waiting: scheduler.as_ref().map(Scheduler::waiting),
+            scheduler,
+            groups: JoinSet::new(),
+            findings,
+            addresses: &list.addresses,
+            open: vec![true; list.addresses.len()],
+            left: list.addresses.len(),
+            tick,
+        }
+    }
+
+    /// The next answers; `None` when every address is settled.
+    pub(super) async fn next(&mut self, progress: &Progress) -> Option<Vec<Settled>> {
+        let mut settled = Vec::new();
+        let mut batch = Vec::new();
+        while settled.is_empty() {
+            if self.left == 0 {
+                return None;
+            }
+            self.look_up_more();
+            if self.routing.is_empty() {
+                self.all_routed();
+            }
+            let stop = self.stop.clone();
+            let routing = !self.routing.is_empty();
+            tokio::select! {
+                Some(routed) = self.routing.join_next(), if routing => self.routed(routed.ok(), &mut settled),
+                received = receive(self.findings.as_mut(), &mut batch) => {
+                    for finding in batch.drain(..received) {
+                        let found = self.found(finding);
+                        settled.push(found);
+                    }
+                }
+                Some(_) = self.groups.join_next(), if !self.groups.is_empty() => self.ended(&mut settled),
+                () = stop.requested(), if routing => self.interrupted(&mut settled),
+                _ = self.tick.tick() => progress.waits(self.waiting.as_ref().and_then(WaitingView::next)),
+            }
+        }
+        settled.retain(|settled| {
+            let open = self.open.get_mut(settled.id as usize);
+            open.is_some_and(|open| std::mem::replace(open, false))
+        });
+        self.left = self.left.saturating_sub(settled.len());
+        Some(settled)
+    }
+
+    fn look_up_more(&mut self) {
+        let Some(router) = &self.engine.route else { return };
+        while self.routing.len() < ROUTES && self.untouched > 0 {
+            self.untouched -= 1;
+            let index = self.untouched;
+            let Some(Some((domain, _))) = self.unrouted.get(index) else {
+                continue;
+            };
+            let (router, domain) = (Arc::clone(router), domain.clone());
+            self.routing.spawn(async move { (index, router.route(&domain).await) });
+        }
+    }
+
+    fn routed(&mut self, routed: Option<(usize, Arc<MailRoute>)>, settled: &mut Vec<Settled>) {
+        // A lookup that was cancelled or panicked keeps its addresses; they are settled as interrupted or internal.
+        let Some((index, route)) = routed else { return };
+        let Some((domain, ids)) = self.unrouted.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        match (next(self.engine, &route), &mut self.scheduler) {
+            (Next::Ask, Some(scheduler)) => {
+                let target = |id: u32| {
+                    let address = self.addresses.get(id as usize)?.clone();
+                    Some(Target { id, address })
+                };
+                let targets = ids.into_iter().filter_map(target).collect();
+                scheduler.add(Work { domain, route, targets });
+            }
+            (Next::Known(evidence), _) => {
+                settled.extend(ids.into_iter().map(|id| self.settle(id, (*evidence).clone())));
+            }
+            (Next::Ask, None) => settled.extend(ids.into_iter().map(|id| self.settle(id, internal()))),
+        }
+    }
+
+    /// No more work comes; the groups run to their ends.
+    fn all_routed(&mut self) {
+        if let Some(scheduler) = self.scheduler.take() {
+            self.groups.spawn(scheduler.finish());
+        }
+    }
+
+    /// All groups have ended: what is still open was lost by a fault of ours.
+    fn ended(&mut self, settled: &mut Vec<Settled>) {
+        if let Some(findings) = &mut self.findings {
+            while let Ok(finding) = findings.try_recv() {
+                settled.push(found(self.engine, finding));
+            }
+        }
+        let answered: std::collections::HashSet<u32> = settled.iter().map(|settled| settled.id).collect();
+        for (id, open) in (0..).zip(&self.open) {
+            if *open && !answered.contains(&id) {
+                settled.push(self.settle(id, internal()));
+            }
+        }
+    }
+
+    /// Whatever has no route yet will not get one.
+    fn interrupted(&mut self, settled: &mut Vec<Settled>) {
+        self.routing.abort_all();
+        self.untouched = 0;
+        let unrouted = self
+            .unrouted
+            .iter_mut()
+            .filter_map(Option::take)
+            .flat_map(|(_, ids)| ids);
+        let ids: Vec<u32> = unrouted.collect();
+        settled.extend(
+            ids.into_iter()
+                .map(|id| self.settle(id, Evidence::not_tried(NotTried::Interrupted))),
+        );
+    }
+
+    fn settle(&self, id: u32, evidence: Evidence) -> Settled {
+        Settled {
+            id,
+            verdict: judge(&evidence, &self.engine.settings.policy),
+            evidence,
+            retry_at: None,
+            checked_at: self.engine.clock.now(),
+            elapsed: Duration::ZERO,
+            transcripts: Vec::new(),
+        }
+    }
+
+    fn found(&self, finding: Finding) -> Settled {
+        found(self.engine, finding)
+    }
+}
+
+/// Takes what is there, or waits for something; never ends when there is no scheduler.
+async fn receive(findings: Option<&mut mpsc::UnboundedReceiver<Finding>>, batch: &mut Vec<Finding>) -> usize {
+    match findings {
+        Some(findings) => findings.recv_many(batch, BATCH).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn found(engine: &Engine, finding: Finding) -> Settled {
+    let Finding {
+        id,
+        evidence,
+        retry_at,
+        checked_at,
+        elapsed,
+        transcripts,
+    } = finding;
+    let verdict = judge(&evidence, &engine.settings.policy);
+    Settled {
+        id,
+        evidence,
+        verdict,
+        retry_at,
+        checked_at,
+        elapsed,
+        transcripts,
+    }
+}

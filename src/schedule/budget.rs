@@ -1,0 +1,219 @@
+//! What a group has spent: refusals in sliding windows, the share of refusals, and the breaker.
+
+use std::{collections::VecDeque, time::Duration};
+
+use tokio::time::Instant;
+
+use super::limits::Limits;
+
+/// Answers looked at for the refused share.
+const SAMPLE: usize = 20;
+/// How long a group is left alone after its last trip.
+pub(super) const STOPPED: Duration = Duration::from_hours(24);
+
+/// The budget of one group.
+#[derive(Debug)]
+pub(super) struct Budget {
+    limits: Limits,
+    /// When recipients were refused, oldest first; no longer than the hour's allowance.
+    refusals: VecDeque<Instant>,
+    /// Refusals that running sessions may still cause.
+    reserved: u32,
+    /// The last answers; `true` is a refusal.
+    sample: VecDeque<bool>,
+    paused_until: Option<Instant>,
+    open_until: Option<Instant>,
+    trips: u32,
+}
+
+impl Budget {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            refusals: VecDeque::new(),
+            reserved: 0,
+            sample: VecDeque::new(),
+            paused_until: None,
+            open_until: None,
+            trips: 0,
+        }
+    }
+
+    /// How many refusals a session that starts now may cause, or when to ask again.
+    pub(super) fn reserve(&mut self, now: Instant) -> Result<u32, Instant> {
+        if let Some(until) = [self.open_until, self.paused_until]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > now)
+            .max()
+        {
+            return Err(until);
+        }
+        let mut left = self.limits.refusals_per_session;
+        for (window, most) in self.limits.refusal_windows() {
+            if most == u32::MAX {
+                continue;
+            }
+            let since = now.checked_sub(window);
+            let mut spent = self.refusals.iter().filter(|at| since.is_none_or(|since| **at > since));
+            let count = u32::try_from(spent.clone().count())
+                .unwrap_or(u32::MAX)
+                .saturating_add(self.reserved);
+            if count >= most {
+                // The oldest refusal leaves the window first; while only running sessions block, they will wake us.
+                return Err(spent
+                    .next()
+                    .map_or(now + Duration::from_secs(1), |oldest| *oldest + window));
+            }
+            left = left.min(most - count);
+        }
+        // A half-open breaker lets a single question through.
+        if self.open_until.is_some() {
+            left = left.min(1);
+        }
+        if left != u32::MAX {
+            self.reserved = self.reserved.saturating_add(left);
+        }
+        Ok(left)
+    }
+
+    /// A session with `reserved` refusals is over and had these answers, in order; `true` is a refusal.
+    pub(super) fn settle(&mut self, reserved: u32, answers: &[bool], now: Instant) {
+        if reserved != u32::MAX {
+            self.reserved = self.reserved.saturating_sub(reserved);
+        }
+        if self.limits.refusals_per_hour == u32::MAX {
+            return;
+        }
+        for refused in answers {
+            if *refused {
+                self.refusals.push_back(now);
+                while self.refusals.len() > self.limits.refusals_per_hour as usize {
+                    self.refusals.pop_front();
+                }
+            }
+            self.sample.push_back(*refused);
+            if self.sample.len() > SAMPLE {
+                self.sample.pop_front();
+            }
+        }
+        let refused = self.sample.iter().filter(|refused| **refused).count();
+        if self.sample.len() == SAMPLE && refused * 100 > self.limits.refused_percent as usize * SAMPLE {
+            self.paused_until = Some(now + self.limits.refused_pause);
+            self.sample.clear();
+        }
+    }
+
+    /// The group blocks us: nothing more until the breaker's time is over.
+    pub(super) fn trip(&mut self, now: Instant) {
+        self.trips += 1;
+        let pause = if self.trips >= self.limits.trips {
+            STOPPED
+        } else {
+            self.limits.breaker
+        };
+        self.open_until = Some(now + pause);
+    }
+
+    /// A real answer came: the group talks to us again.
+    pub(super) fn answered(&mut self, now: Instant) {
+        if self.open_until.is_some_and(|until| until <= now) {
+            self.open_until = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spend(budget: &mut Budget, now: Instant, answers: &[bool]) {
+        let reserved = budget.reserve(now).unwrap();
+        budget.settle(reserved, answers, now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn four_refusals_a_minute_and_twenty_an_hour() {
+        let mut budget = Budget::new(Limits {
+            refused_percent: 100,
+            ..Limits::POLITE
+        });
+        let start = Instant::now();
+        let mut times = Vec::new();
+        let mut now = start;
+        while times.len() < 45 {
+            match budget.reserve(now) {
+                Ok(left) => {
+                    assert!((1..=2).contains(&left));
+                    let answers = vec![true; left as usize];
+                    budget.settle(left, &answers, now);
+                    times.extend(answers.iter().map(|_| now));
+                }
+                Err(at) => {
+                    assert!(at > now);
+                    now = at;
+                }
+            }
+        }
+        for (window, most) in [(60, 4), (3600, 20)] {
+            for (index, first) in times.iter().enumerate() {
+                let within = times
+                    .iter()
+                    .skip(index)
+                    .filter(|at| **at - *first < Duration::from_secs(window))
+                    .count();
+                assert!(within <= most, "{within} refusals within {window} s");
+            }
+        }
+        assert!(
+            now - start <= Duration::from_mins(125),
+            "the budget must be usable, not only safe"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn running_sessions_count_before_they_are_settled() {
+        let mut budget = Budget::new(Limits::POLITE);
+        let now = Instant::now();
+        assert_eq!(budget.reserve(now), Ok(2));
+        assert_eq!(budget.reserve(now), Ok(2));
+        assert!(budget.reserve(now).is_err());
+        budget.settle(2, &[], now);
+        assert_eq!(budget.reserve(now), Ok(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn too_many_refusals_among_the_last_twenty_pause_the_group() {
+        let limits = Limits {
+            refusals_per_minute: 100,
+            refusals_per_hour: 100,
+            ..Limits::POLITE
+        };
+        let mut budget = Budget::new(limits);
+        let now = Instant::now();
+        let mut answers = [false; 20];
+        answers[12..].fill(true);
+        spend(&mut budget, now, &answers);
+        assert!(budget.reserve(now).is_ok(), "40 % is not more than 40 %");
+        budget.settle(2, &[true], now);
+        budget.settle(0, &[true], now);
+        assert_eq!(budget.reserve(now), Err(now + Limits::POLITE.refused_pause));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_breaker_opens_asks_once_and_gives_up_for_a_day() {
+        let mut budget = Budget::new(Limits::POLITE);
+        let mut now = Instant::now();
+        for pause in [Limits::POLITE.breaker, Limits::POLITE.breaker, STOPPED] {
+            assert!(budget.reserve(now).is_ok());
+            budget.settle(2, &[], now);
+            budget.trip(now);
+            assert_eq!(budget.reserve(now), Err(now + pause));
+            now += pause;
+            assert_eq!(budget.reserve(now), Ok(1), "half open: one question");
+            budget.settle(1, &[], now);
+        }
+        budget.answered(now);
+        assert_eq!(budget.reserve(now), Ok(2));
+    }
+}

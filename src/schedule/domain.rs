@@ -1,0 +1,315 @@
+//! What is known about one domain during a run: its targets, their observations, and whether it refuses unknown recipients.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use rand::Rng as _;
+use tokio::time::Instant;
+
+use super::plan::ControlAnswer;
+use crate::{
+    address::{Address, Domain},
+    dns::MailRoute,
+    replies::{Class, Confidence, fingerprint},
+    smtp::{Stage, Transcript},
+    verdict::{Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients},
+};
+
+/// Refusals of one domain with the same words, and nobody accepted, from which on the words prove nothing unless they are
+/// certain by themselves (HOSTILE R11: a tenant whose directory is not in sync refuses everybody).
+const BLANKET: usize = 3;
+
+/// One address to ask about.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// The caller's number for it.
+    pub id: u32,
+    /// The address.
+    pub address: Address,
+}
+
+/// A target with its history.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) target: Target,
+    /// How many times it was asked about.
+    pub(super) attempts: u32,
+    /// Whether it was put back at once already, after a lost connection or a test of the host.
+    pub(super) requeued: bool,
+    /// When it was asked about for the first time.
+    pub(super) first_asked: Option<Instant>,
+}
+
+/// What one attempt observed.
+#[derive(Debug, Clone)]
+pub(super) struct Observation {
+    pub(super) host: Option<Arc<HostFacts>>,
+    pub(super) answer: Observed<Arc<Answer>, ProbeFailure>,
+    /// A harvest or rate reply came earlier in the session, so a refusal proves nothing.
+    pub(super) throttled: bool,
+    pub(super) elapsed: Duration,
+    pub(super) transcripts: Arc<[Arc<Transcript>]>,
+}
+
+impl Observation {
+    /// Nobody asked.
+    pub(super) fn not_tried(why: NotTried) -> Self {
+        Self {
+            host: None,
+            answer: Observed::NotTried(why),
+            throttled: false,
+            elapsed: Duration::ZERO,
+            transcripts: Arc::from([]),
+        }
+    }
+
+    pub(super) fn known(&self) -> Option<&Arc<Answer>> {
+        self.answer.known()
+    }
+
+    pub(super) fn accepted(&self) -> bool {
+        self.known()
+            .is_some_and(|answer| answer.stage == Stage::Rcpt && answer.reply.code().is_positive())
+    }
+
+    /// A refusal that says "no such mailbox" and nothing else.
+    fn proves_refusing(&self) -> bool {
+        let dead = |answer: &Arc<Answer>| {
+            answer.meaning.class == Class::UserUnknown && answer.meaning.dead_recipient().is_some()
+        };
+        !self.throttled && self.known().is_some_and(dead)
+    }
+}
+
+/// The random recipient that should not exist. It stays the same for the whole run: greylisting keys on it.
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) address: Option<Address>,
+    pub(super) attempts: u32,
+    pub(super) first_asked: Option<Instant>,
+    /// When it may be asked again after an undetermined answer.
+    pub(super) due: Option<Instant>,
+    /// Its time came; the next session asks.
+    pub(super) retry_now: bool,
+    pub(super) in_flight: bool,
+    /// Enough recipients were accepted since the last answer that it must be asked again.
+    pub(super) recheck: bool,
+}
+
+/// A target that waits for its next attempt.
+#[derive(Debug)]
+pub(super) struct Delayed {
+    pub(super) due: Instant,
+    pub(super) tracked: Tracked,
+}
+
+/// One domain.
+#[derive(Debug)]
+pub(super) struct DomainState {
+    pub(super) route: Arc<MailRoute>,
+    /// Which lane of the group serves it.
+    pub(super) lane: usize,
+    pub(super) waiting: VecDeque<Tracked>,
+    pub(super) delayed: Vec<Delayed>,
+    pub(super) done: Vec<(Tracked, Observation)>,
+    pub(super) in_flight: usize,
+    pub(super) unknown: Observed<UnknownRecipients, Stage>,
+    pub(super) control: Control,
+    accepted_since_control: u32,
+    /// A host whose word counts accepted somebody.
+    accepted: bool,
+}
+
+impl DomainState {
+    pub(super) fn new(domain: &Domain, route: Arc<MailRoute>, lane: usize, targets: Vec<Target>) -> Self {
+        let tracked = |target| Tracked {
+            target,
+            attempts: 0,
+            requeued: false,
+            first_asked: None,
+        };
+        let address = Address::control(&control_local_part(), domain);
+        let control = Control {
+            address,
+            attempts: 0,
+            first_asked: None,
+            due: None,
+            retry_now: false,
+            in_flight: false,
+            recheck: false,
+        };
+        Self {
+            route,
+            lane,
+            waiting: targets.into_iter().map(tracked).collect(),
+            delayed: Vec::new(),
+            done: Vec::new(),
+            in_flight: 0,
+            unknown: Observed::NotTried(NotTried::NotNeeded),
+            control,
+            accepted_since_control: 0,
+            accepted: false,
+        }
+    }
+
+    /// Keeps an observation that is final for this run.
+    pub(super) fn settle(&mut self, tracked: Tracked, observation: Observation, recheck_accepts: u32) {
+        if observation.accepted() {
+            self.accepted_since_control += 1;
+            self.accepted |= !observation.host.as_ref().is_some_and(|host| host.untruthful);
+            if self.accepted_since_control >= recheck_accepts {
+                self.control.recheck = true;
+            }
+        } else if observation.proves_refusing() && self.unknown.known().is_none() {
+            self.unknown = Observed::Known(UnknownRecipients::Refused);
+        }
+        self.done.push((tracked, observation));
+    }
+
+    /// Keeps what the control recipient was answered.
+    pub(super) fn settle_control(&mut self, answer: ControlAnswer) {
+        let ControlAnswer::Known(answer) = answer else {
+            if self.unknown.known().is_none() {
+                self.unknown = Observed::Failed(Stage::Rcpt);
+            }
+            return;
+        };
+        self.accepted_since_control = 0;
+        self.control.recheck = false;
+        self.control.due = None;
+        let before = self.unknown.known().copied();
+        let flipped = before.is_some_and(|before| before != answer);
+        self.unknown = Observed::Known(if flipped {
+            UnknownRecipients::Contradictory
+        } else {
+            answer
+        });
+    }
+
+    /// Whether it is still open what the host does with unknown recipients.
+    pub(super) fn is_open(&self) -> bool {
+        self.unknown.known().is_none() || self.control.recheck
+    }
+
+    /// Whether the next session should ask about the control recipient: somebody was really accepted, the question is open,
+    /// and no undetermined answer waits for its retry or was the last.
+    pub(super) fn wants_control(&self) -> bool {
+        let settled = matches!(self.unknown, Observed::Failed(_)) && !self.control.recheck && !self.control.retry_now;
+        let possible = self.control.address.is_some() && !self.control.in_flight && self.control.due.is_none();
+        self.accepted && self.is_open() && possible && !settled
+    }
+
+    /// Whether nothing is left to ask or to wait for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.waiting.is_empty()
+            && self.delayed.is_empty()
+            && self.in_flight == 0
+            && !self.control.in_flight
+            && self.control.due.is_none()
+            && !self.wants_control()
+    }
+
+    /// Whether the host was shown to take everything, so that asking about more addresses adds nothing.
+    pub(super) fn takes_everything(&self) -> bool {
+        self.unknown.known() == Some(&UnknownRecipients::Accepted)
+    }
+
+    /// Moves every target that waits, for whatever reason, to the done ones.
+    pub(super) fn give_up(&mut self, observation: &Observation) {
+        let delayed = self.delayed.drain(..).map(|delayed| delayed.tracked);
+        for tracked in self.waiting.drain(..).chain(delayed) {
+            self.done.push((tracked, observation.clone()));
+        }
+    }
+
+    /// The evidence about every done target. The domain's own facts are added here, when they are complete: a sentinel that
+    /// flips late re-opens what looked `valid` before.
+    pub(super) fn conclude(&mut self) -> Vec<(Tracked, Observation, Evidence)> {
+        let blanket = self.blanket_refusal();
+        let done = std::mem::take(&mut self.done);
+        let conclude = |(tracked, observation): (Tracked, Observation)| {
+            let doubtful = |answer: &Arc<Answer>| {
+                blanket == Some(fingerprint(&answer.reply)) && answer.meaning.confidence != Confidence::High
+            };
+            let traits = tracked.target.address.traits();
+            let refused_form = observation
+                .known()
+                .is_some_and(|answer| answer.meaning.class == Class::BadAddressSyntax);
+            let doubt = if observation.throttled {
+                Some(SessionDoubt::Throttled)
+            } else if refused_form && (traits.smtputf8 || traits.quoted_local) {
+                Some(SessionDoubt::UnusualForm)
+            } else {
+                observation
+                    .known()
+                    .is_some_and(doubtful)
+                    .then_some(SessionDoubt::BlanketRefusal)
+            };
+            let evidence = Evidence {
+                syntax: None,
+                list: None,
+                route: Observed::Known(Arc::clone(&self.route)),
+                host: observation.host.clone(),
+                answer: observation.answer.clone(),
+                unknown_recipients: self.unknown.clone(),
+                doubt,
+                attempts: tracked.attempts,
+            };
+            (tracked, observation, evidence)
+        };
+        done.into_iter().map(conclude).collect()
+    }
+
+    /// The words with which the host refused everybody, when it accepted nobody and refused at least [`BLANKET`].
+    fn blanket_refusal(&self) -> Option<u64> {
+        let mut words = None;
+        let mut count = 0;
+        for (_, observation) in &self.done {
+            let Some(answer) = observation.known() else { continue };
+            if observation.accepted() {
+                return None;
+            }
+            if answer.meaning.dead_recipient().is_some() {
+                let these = fingerprint(&answer.reply);
+                if words.is_some_and(|words| words != these) {
+                    return None;
+                }
+                words = Some(these);
+                count += 1;
+            }
+        }
+        words.filter(|_| count >= BLANKET)
+    }
+}
+
+/// A local-part that looks like a person's and belongs to nobody: two letters-only words and six random characters.
+///
+/// A string of random letters alone is what filters look for; a bare name may exist (HOSTILE R27).
+fn control_local_part() -> String {
+    const FIRST: &[&str] = &[
+        "karin", "tomas", "elena", "marek", "ingrid", "pavel", "sofia", "henrik", "amelie", "dario",
+    ];
+    const LAST: &[&str] = &[
+        "lindqvist",
+        "hartmann",
+        "moreau",
+        "kowalski",
+        "rossetti",
+        "verhoeven",
+        "novotny",
+        "olsson",
+    ];
+    const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let mut random = rand::rng();
+    let mut pick = |words: &[&'static str]| {
+        words
+            .get(random.random_range(0..words.len()))
+            .copied()
+            .unwrap_or_default()
+    };
+    let mut name = format!("{}.{}.", pick(FIRST), pick(LAST));
+    for _ in 0..6 {
+        let index = random.random_range(0..ALPHABET.len());
+        name.push(ALPHABET.get(index).copied().map_or('x', char::from));
+    }
+    name
+}

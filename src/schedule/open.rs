@@ -1,0 +1,159 @@
+//! Reaching a mail host: every exchanger and address in order, TLS where it is offered, once more in clear where it breaks.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use tokio::time::timeout;
+
+use super::scheduler::Shared;
+use crate::{
+    dns::Exchanger,
+    net::Vetted,
+    replies::providers::Truthful,
+    smtp::{Ended, Fault, Ready, Session, Stage, Transcript, Why, WireParts},
+    verdict::{Answer, HostFacts, Observed, ProbeFailure},
+};
+
+/// Addresses tried for one domain (Postfix: `smtp_mx_address_limit`).
+const MAX_ADDRESSES: usize = 5;
+/// Sessions that may fail after the connection stood (Postfix: `smtp_mx_session_limit`).
+const MAX_SESSIONS: usize = 2;
+
+/// A session that is ready for MAIL FROM.
+pub(super) struct Opened {
+    pub(super) session: Session<Ready>,
+    pub(super) host: Arc<HostFacts>,
+    /// Dialogues that failed before.
+    pub(super) transcripts: Vec<Arc<Transcript>>,
+}
+
+/// No session could be opened; the most telling failure.
+pub(super) struct NotOpened {
+    pub(super) host: Option<Arc<HostFacts>>,
+    pub(super) answer: Observed<Arc<Answer>, ProbeFailure>,
+    pub(super) transcripts: Vec<Arc<Transcript>>,
+}
+
+/// Tries the exchangers in order.
+pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shared) -> Result<Opened, NotOpened> {
+    let all = exchangers
+        .iter()
+        .flat_map(|exchanger| exchanger.addresses.iter().map(move |ip| (exchanger, *ip)));
+    let candidates: Vec<(&Exchanger, Vetted)> = all.take(MAX_ADDRESSES).collect();
+    let mut failure = NotOpened {
+        host: None,
+        answer: Observed::Failed(ProbeFailure::Unreachable),
+        transcripts: Vec::new(),
+    };
+    let mut sessions = 0;
+    for (exchanger, ip) in candidates {
+        let facts = |tls| HostFacts {
+            provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
+            name: Arc::clone(&exchanger.host),
+            ip: Some(ip.ip()),
+            preference: exchanger.preference,
+            implicit,
+            tls,
+            backup: exchanger.backup,
+            untruthful: shared
+                .provider(&exchanger.host)
+                .is_some_and(|provider| provider.truthful == Truthful::No),
+        };
+        match try_address(exchanger, ip, shared, &mut failure.transcripts).await {
+            Ok(session) => {
+                let host = Arc::new(facts(Some(session.encrypted())));
+                return Ok(Opened {
+                    session,
+                    host,
+                    transcripts: failure.transcripts,
+                });
+            }
+            Err(None) => {}
+            Err(Some(ended)) => {
+                failure.host = Some(Arc::new(facts(None)));
+                failure.answer = observe(ended, failure.host.as_deref(), shared);
+                sessions += 1;
+                if sessions == MAX_SESSIONS {
+                    break;
+                }
+            }
+        }
+    }
+    if failure.host.is_none()
+        && let Some(exchanger) = exchangers.first()
+    {
+        let ip = exchanger.addresses.first().map(|ip| ip.ip());
+        failure.host = Some(Arc::new(HostFacts {
+            provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
+            name: Arc::clone(&exchanger.host),
+            ip,
+            preference: exchanger.preference,
+            implicit,
+            tls: None,
+            backup: exchanger.backup,
+            untruthful: false,
+        }));
+    }
+    Err(failure)
+}
+
+/// One address: with TLS, and once more without when TLS breaks. `Err(None)` means that there was no connection at all.
+async fn try_address(
+    exchanger: &Exchanger,
+    ip: Vetted,
+    shared: &Shared,
+    transcripts: &mut Vec<Arc<Transcript>>,
+) -> Result<Session<Ready>, Option<Ended>> {
+    let first = attempt(exchanger, ip, shared, true).await;
+    let Err(Some(ended)) = first else { return first };
+    let broken = ended.why == Why::Fault(Fault::TlsBroken);
+    if broken {
+        transcripts.extend(ended.transcript.map(Arc::new));
+        // The handshake itself failed; opportunistic TLS never changes a verdict (RFC 7435).
+        return attempt(exchanger, ip, shared, false).await;
+    }
+    transcripts.extend(ended.transcript.clone().map(Arc::new));
+    Err(Some(ended))
+}
+
+async fn attempt(
+    exchanger: &Exchanger,
+    ip: Vetted,
+    shared: &Shared,
+    tls: bool,
+) -> Result<Session<Ready>, Option<Ended>> {
+    let manners = &shared.manners;
+    let dialled = timeout(manners.timeouts.connect, shared.dial.dial(ip, manners.smtp_port)).await;
+    let Ok(Ok(stream)) = dialled else { return Err(None) };
+    let parts = WireParts {
+        stream,
+        host: Arc::clone(&exchanger.host),
+        peer: SocketAddr::new(ip.ip(), manners.smtp_port),
+        timeouts: manners.timeouts,
+        transcript: manners.transcript,
+        tally: Arc::clone(&shared.tally),
+    };
+    let greeted = Session::new(parts).greeting(&manners.identity).await.map_err(Some)?;
+    greeted.hello(&manners.identity, tls).await.map_err(Some)
+}
+
+/// A failed dialogue as evidence.
+pub(super) fn observe(ended: Ended, host: Option<&HostFacts>, shared: &Shared) -> Observed<Arc<Answer>, ProbeFailure> {
+    let Ended { stage, why, .. } = ended;
+    match why {
+        Why::Refused(reply) => {
+            let meaning = shared.classify(stage, &reply, host.and_then(|host| host.provider));
+            Observed::Known(Arc::new(Answer { stage, reply, meaning }))
+        }
+        Why::Fault(fault) => Observed::Failed(match fault {
+            Fault::Closed | Fault::TlsBroken => ProbeFailure::ConnectionLost,
+            Fault::Timeout => ProbeFailure::Timeout,
+            Fault::Tarpit => ProbeFailure::Tarpit,
+            Fault::Malformed(_) if stage == Stage::Greeting => ProbeFailure::NotSmtp,
+            Fault::Malformed(_) => ProbeFailure::Protocol,
+            Fault::Desynchronised => ProbeFailure::Desynchronised,
+            Fault::TlsInjection => ProbeFailure::TlsInjection,
+            Fault::Loop => ProbeFailure::Loop,
+            Fault::Unsayable => ProbeFailure::Internal,
+        }),
+    }
+}

@@ -1,0 +1,133 @@
+//! What a session is to ask, and what it brings back.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use super::domain::{Observation, Tracked};
+use crate::{
+    address::Address,
+    dns::Exchanger,
+    verdict::{Answer, HostFacts, UnknownRecipients},
+};
+
+/// One session: where to, and about whom.
+pub(super) struct SessionPlan {
+    pub(super) exchangers: Arc<[Exchanger]>,
+    /// The only exchanger is an implicit MX.
+    pub(super) implicit: bool,
+    pub(super) slices: Vec<Slice>,
+    /// Refused recipients after which the session ends.
+    pub(super) refusals: u32,
+    /// The host once answered only the first command of a burst.
+    pub(super) lockstep: bool,
+}
+
+/// What a session asks about one domain.
+pub(super) struct Slice {
+    /// The domain's number within its group.
+    pub(super) domain: usize,
+    pub(super) targets: Vec<Tracked>,
+    pub(super) control: Option<Address>,
+    pub(super) need: ControlNeed,
+}
+
+/// Whether the session must ask about the control recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ControlNeed {
+    /// It is known what the host does with unknown recipients.
+    No,
+    /// If this session is the first that sees a recipient accepted, and none refused as unknown.
+    IfAccepted,
+    /// A recipient was accepted before.
+    Yes,
+}
+
+/// What a session learned.
+pub(super) struct SessionReport {
+    pub(super) slices: Vec<SliceReport>,
+    /// Every answer at RCPT in order; `true` is a refusal.
+    pub(super) answers: Vec<bool>,
+    /// The reply that shows that the host blocks us.
+    pub(super) trip: Option<Trip>,
+    /// The host lies about PIPELINING.
+    pub(super) lockstep: bool,
+}
+
+/// A reply that opens the breaker.
+#[derive(Clone)]
+pub(super) struct Trip {
+    pub(super) host: Option<Arc<HostFacts>>,
+    pub(super) answer: Arc<Answer>,
+}
+
+/// What a session learned about one domain.
+pub(super) struct SliceReport {
+    pub(super) domain: usize,
+    pub(super) answered: Vec<(Tracked, Observation)>,
+    /// Back into the queue: not asked, or to be asked again at once.
+    pub(super) again: Vec<Tracked>,
+    /// The control recipient's answer.
+    pub(super) control: ControlAnswer,
+}
+
+/// What the control recipient was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ControlAnswer {
+    /// It was not asked about.
+    NotAsked,
+    /// The reply says nothing about the domain.
+    Undetermined,
+    /// The host takes it, or refuses it.
+    Known(UnknownRecipients),
+}
+
+/// One question.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Target(Tracked),
+    Control(Address),
+}
+
+impl Ask {
+    pub(super) fn address(&self) -> &Address {
+        match self {
+            Self::Target(tracked) => &tracked.target.address,
+            Self::Control(address) => address,
+        }
+    }
+}
+
+/// The questions of one transaction: one domain, one need for SMTPUTF8.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) slice: usize,
+    pub(super) smtputf8: bool,
+    pub(super) asks: VecDeque<Ask>,
+}
+
+impl Piece {
+    /// The first `most` questions; the rest stay.
+    pub(super) fn split_off_front(&mut self, most: usize) -> Self {
+        let rest = self.asks.split_off(most.min(self.asks.len()));
+        let asks = std::mem::replace(&mut self.asks, rest);
+        Self {
+            slice: self.slice,
+            smtputf8: self.smtputf8,
+            asks,
+        }
+    }
+}
+
+/// A slice's questions as transactions: those that need SMTPUTF8 apart, so that a host without it still hears the others.
+pub(super) fn pieces(index: usize, targets: Vec<Tracked>) -> impl Iterator<Item = Piece> {
+    let (utf8, plain): (Vec<_>, Vec<_>) = targets
+        .into_iter()
+        .partition(|tracked| tracked.target.address.traits().smtputf8);
+    [(false, plain), (true, utf8)]
+        .into_iter()
+        .filter(|(_, asks)| !asks.is_empty())
+        .map(move |(smtputf8, asks)| Piece {
+            slice: index,
+            smtputf8,
+            asks: asks.into_iter().map(Ask::Target).collect(),
+        })
+}

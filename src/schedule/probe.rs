@@ -1,0 +1,610 @@
+//! One session with a mail host: many recipients, one domain a transaction, the control recipient after the first real
+//! acceptance.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    domain::{Observation, Tracked},
+    open::{NotOpened, Opened, observe, open},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
+    scheduler::{GroupContext, Shared},
+    signals::{asks_for_another_session, control_answer, trips, voids_session},
+};
+use crate::{
+    address::Address,
+    replies::Class,
+    smtp::{Ended, Fault, InTransaction, Mail, Ready, Replies, Reply, Session, Stage, Transaction, Transcript, Why},
+    verdict::{Answer, HostFacts, Observed, ProbeFailure},
+};
+
+/// Commands said in one write; their replies must fit a socket's buffers (RFC 2920 section 3.1).
+const BURST: usize = 100;
+
+/// An open session.
+enum Live {
+    Ready(Session<Ready>),
+    InTransaction(Session<InTransaction>),
+}
+
+/// What is known of one slice while the session runs.
+struct Progress {
+    report: SliceReport,
+    control: Option<Address>,
+    need: ControlNeed,
+    /// Questions not yet answered.
+    open: usize,
+    accepted: bool,
+    refused_unknown: bool,
+}
+
+/// A running session.
+struct Conversation<'a> {
+    shared: &'a Shared,
+    group: &'a GroupContext,
+    host: Arc<HostFacts>,
+    live: Option<Live>,
+    started: Instant,
+    slices: Vec<Progress>,
+    queue: VecDeque<Piece>,
+    refusals_left: u32,
+    recipients_left: u32,
+    resets_left: u32,
+    per_transaction: usize,
+    throttled: bool,
+    lockstep: bool,
+    /// The host offers PIPELINING and answered only the start of a burst.
+    deaf: bool,
+    answers: Vec<bool>,
+    trip: Option<Trip>,
+    /// Nothing this session said counts.
+    void: Option<ProbeFailure>,
+    transcripts: Vec<Arc<Transcript>>,
+}
+
+/// Runs one session to its end. Every target of the plan comes back, answered or not.
+pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared) -> SessionReport {
+    let started = Instant::now();
+    group.connects.turn().await;
+    match open(&plan.exchangers, plan.implicit, shared).await {
+        Ok(opened) => Conversation::new(plan, opened, group, shared, started).run().await,
+        Err(failure) => not_opened(plan, failure, started),
+    }
+}
+
+/// Every target gets the failure; it says nothing about any of them.
+fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> SessionReport {
+    let NotOpened {
+        host,
+        answer,
+        transcripts,
+    } = failure;
+    let transcripts: Arc<[_]> = transcripts.into();
+    let elapsed = started.elapsed();
+    let trip = answer.known().filter(|answer| trips(answer)).map(|answer| Trip {
+        host: host.clone(),
+        answer: Arc::clone(answer),
+    });
+    let observation = Observation {
+        host,
+        answer,
+        throttled: false,
+        elapsed,
+        transcripts,
+    };
+    let slices = plan.slices.into_iter().map(|slice| SliceReport {
+        domain: slice.domain,
+        answered: slice
+            .targets
+            .into_iter()
+            .map(|tracked| (asked(tracked, started), observation.clone()))
+            .collect(),
+        again: Vec::new(),
+        control: if slice.need == ControlNeed::Yes {
+            ControlAnswer::Undetermined
+        } else {
+            ControlAnswer::NotAsked
+        },
+    });
+    SessionReport {
+        slices: slices.collect(),
+        answers: Vec::new(),
+        trip,
+        lockstep: false,
+    }
+}
+
+/// Counts an attempt.
+fn asked(mut tracked: Tracked, at: Instant) -> Tracked {
+    tracked.attempts += 1;
+    tracked.first_asked.get_or_insert(at);
+    tracked
+}
+
+impl<'a> Conversation<'a> {
+    fn new(plan: SessionPlan, opened: Opened, group: &'a GroupContext, shared: &'a Shared, started: Instant) -> Self {
+        let Opened {
+            session,
+            host,
+            transcripts,
+        } = opened;
+        let limits = &group.limits;
+        let offers = session.extensions();
+        let mut slices = Vec::with_capacity(plan.slices.len());
+        let mut queue = VecDeque::new();
+        for (index, slice) in plan.slices.into_iter().enumerate() {
+            slices.push(Progress {
+                report: SliceReport {
+                    domain: slice.domain,
+                    answered: Vec::new(),
+                    again: Vec::new(),
+                    control: ControlAnswer::NotAsked,
+                },
+                control: slice.control,
+                need: slice.need,
+                open: slice.targets.len(),
+                accepted: false,
+                refused_unknown: false,
+            });
+            queue.extend(pieces(index, slice.targets));
+        }
+        let lockstep = plan.lockstep || !limits.pipelining || !offers.pipelining;
+        let mut conversation = Self {
+            shared,
+            group,
+            host,
+            live: Some(Live::Ready(session)),
+            started,
+            slices,
+            queue,
+            refusals_left: plan.refusals,
+            recipients_left: limits.recipients_per_session,
+            resets_left: limits
+                .resets
+                .min(offers.mail_max.map_or(u32::MAX, |most| most.get() - 1)),
+            per_transaction: offers
+                .rcpt_max
+                .map_or(BURST / 2, |most| most.get() as usize)
+                .min(BURST / 2),
+            throttled: false,
+            lockstep,
+            deaf: false,
+            answers: Vec::new(),
+            trip: None,
+            void: None,
+            transcripts,
+        };
+        for index in 0..conversation.slices.len() {
+            conversation.ask_control_if_due(index);
+        }
+        conversation
+    }
+
+    async fn run(mut self) -> SessionReport {
+        while self.goes_on() && !self.queue.is_empty() {
+            if self.lockstep {
+                self.one_by_one().await;
+            } else {
+                self.burst().await;
+            }
+        }
+        self.close().await
+    }
+
+    fn goes_on(&self) -> bool {
+        self.live.is_some()
+            && self.trip.is_none()
+            && self.refusals_left > 0
+            && self.recipients_left > 0
+            && !self.shared.stopping()
+    }
+
+    /// One transaction, one command at a time, at the group's pace.
+    async fn one_by_one(&mut self) {
+        let Some(mut piece) = self.next_piece() else { return };
+        let Some(session) = self.reset().await else {
+            return self.put_back(piece);
+        };
+        match session.mail_from(&self.shared.manners.identity, piece.smtputf8).await {
+            Err(ended) => {
+                self.ended(ended);
+                self.lose(piece);
+            }
+            Ok(Mail::Refused(session, reply)) => {
+                self.live = Some(Live::Ready(session));
+                self.mail_refused(piece, reply);
+            }
+            Ok(Mail::Accepted(session)) => {
+                let mut session = Some(session);
+                let mut accepted = 0;
+                while self.goes_on_within(session.is_some()) {
+                    let Some(ask) = piece.asks.pop_front() else { break };
+                    let Some(open) = session.take() else { break };
+                    self.group.questions.turn().await;
+                    match open.rcpt_to(ask.address()).await {
+                        Ok((open, reply)) => {
+                            session = Some(open);
+                            let positive = reply.code().is_positive();
+                            if let Some(ask) = self.answered(piece.slice, ask, reply, accepted) {
+                                piece.asks.push_front(ask);
+                                break;
+                            }
+                            accepted += usize::from(positive);
+                        }
+                        Err(ended) => {
+                            self.ended(ended);
+                            piece.asks.push_front(ask);
+                            self.lose_first(&mut piece);
+                        }
+                    }
+                }
+                self.live = session.map(Live::InTransaction);
+                self.put_back(piece);
+            }
+        }
+    }
+
+    /// As [`Self::goes_on`], while the session is out of `live`.
+    fn goes_on_within(&self, open: bool) -> bool {
+        open && self.trip.is_none() && self.refusals_left > 0 && self.recipients_left > 0 && !self.shared.stopping()
+    }
+
+    /// Several transactions in one write.
+    async fn burst(&mut self) {
+        let fresh = matches!(self.live, Some(Live::Ready(_)));
+        let mut batch = Vec::new();
+        let mut commands = 0;
+        while commands < BURST {
+            let resets = u32::from(!fresh || !batch.is_empty());
+            if resets > self.resets_left {
+                break;
+            }
+            let Some(piece) = self.next_piece() else { break };
+            self.resets_left -= resets;
+            commands += piece.asks.len() + 2;
+            batch.push(piece);
+        }
+        if batch.is_empty() {
+            return self.leave().await;
+        }
+        let recipients: Vec<Vec<&Address>> = batch
+            .iter()
+            .map(|piece| piece.asks.iter().map(Ask::address).collect())
+            .collect();
+        let transactions: Vec<Transaction<'_>> = batch
+            .iter()
+            .zip(&recipients)
+            .map(|(piece, recipients)| Transaction {
+                recipients,
+                smtputf8: piece.smtputf8,
+            })
+            .collect();
+        let mut replies = Vec::with_capacity(batch.len());
+        let identity = &self.shared.manners.identity;
+        let result = match self.live.take() {
+            Some(Live::Ready(session)) => session.burst(identity, &transactions, &mut replies).await,
+            Some(Live::InTransaction(session)) => session.burst(identity, &transactions, &mut replies).await,
+            None => return batch.into_iter().for_each(|piece| self.put_back(piece)),
+        };
+        match result {
+            Ok(session) => self.live = Some(Live::InTransaction(session)),
+            Err(ended) => {
+                // A host that offers PIPELINING and then hears only the first command is spoken to in lockstep (HOSTILE T3).
+                self.deaf = matches!(ended.why, Why::Fault(Fault::Timeout | Fault::Tarpit)) && !replies.is_empty();
+                self.ended(ended);
+            }
+        }
+        let mut replies = replies.into_iter();
+        for piece in batch {
+            match replies.next() {
+                Some(Replies { mail, rcpt }) if mail.code().is_positive() => self.burst_answered(piece, rcpt),
+                Some(Replies { mail, .. }) => self.mail_refused(piece, mail),
+                None => self.lose(piece),
+            }
+        }
+    }
+
+    fn burst_answered(&mut self, mut piece: Piece, replies: Vec<Reply>) {
+        let mut postponed = VecDeque::new();
+        let mut accepted = 0;
+        for reply in replies {
+            let Some(ask) = piece.asks.pop_front() else { break };
+            let positive = reply.code().is_positive();
+            postponed.extend(self.answered(piece.slice, ask, reply, accepted));
+            accepted += usize::from(positive);
+        }
+        let unanswered = Piece {
+            slice: piece.slice,
+            smtputf8: piece.smtputf8,
+            asks: piece.asks,
+        };
+        if !unanswered.asks.is_empty() {
+            self.lose(unanswered);
+        }
+        self.put_back(Piece {
+            slice: piece.slice,
+            smtputf8: piece.smtputf8,
+            asks: postponed,
+        });
+    }
+
+    /// The next transaction's questions, within what the host takes in one.
+    fn next_piece(&mut self) -> Option<Piece> {
+        let most = self.per_transaction.min(self.recipients_left as usize).max(1);
+        loop {
+            let piece = self.queue.front_mut()?;
+            let part = piece.split_off_front(most);
+            if piece.asks.is_empty() {
+                self.queue.pop_front();
+            }
+            if part.smtputf8 && !self.offers_smtputf8() {
+                self.fail_all(part, ProbeFailure::NeedsSmtpUtf8);
+                continue;
+            }
+            return Some(part);
+        }
+    }
+
+    fn offers_smtputf8(&self) -> bool {
+        match &self.live {
+            Some(Live::Ready(session)) => session.extensions().smtputf8,
+            Some(Live::InTransaction(session)) => session.extensions().smtputf8,
+            None => true,
+        }
+    }
+
+    /// A session outside a transaction; `None` when it is over.
+    async fn reset(&mut self) -> Option<Session<Ready>> {
+        match self.live.take()? {
+            Live::Ready(session) => Some(session),
+            live @ Live::InTransaction(_) if self.resets_left == 0 => {
+                self.live = Some(live);
+                self.leave().await;
+                None
+            }
+            Live::InTransaction(session) => {
+                self.resets_left -= 1;
+                match session.rset().await {
+                    Ok(session) => Some(session),
+                    Err(ended) => {
+                        self.ended(ended);
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a reply to RCPT, after `accepted` others in the transaction. Gives the question back when it must be put in
+    /// another transaction.
+    fn answered(&mut self, slice: usize, ask: Ask, reply: Reply, accepted: usize) -> Option<Ask> {
+        self.recipients_left = self.recipients_left.saturating_sub(1);
+        let refused = reply.code().is_permanent();
+        let meaning = self.shared.classify(Stage::Rcpt, &reply, self.host.provider);
+        let answer = Arc::new(Answer {
+            stage: Stage::Rcpt,
+            reply,
+            meaning,
+        });
+        let class = answer.meaning.class;
+        let progress = self.slices.get_mut(slice)?;
+        if class == Class::TooManyRecipients && accepted > 0 {
+            // RFC 5321 section 4.5.3.1.10: the rest goes into another transaction.
+            self.per_transaction = self.per_transaction.min(accepted);
+            return Some(ask);
+        }
+        self.answers.push(refused);
+        if refused {
+            self.refusals_left = self.refusals_left.saturating_sub(1);
+        }
+        if trips(&answer) && (!self.group.trusted || answer.reply.code().number() == 421) {
+            self.trip = Some(Trip {
+                host: Some(Arc::clone(&self.host)),
+                answer: Arc::clone(&answer),
+            });
+        }
+        let throttled = self.throttled;
+        self.throttled |= matches!(class, Class::HarvestProtection | Class::RateLimited);
+        match ask {
+            Ask::Control(_) => {
+                progress.report.control = if throttled {
+                    ControlAnswer::Undetermined
+                } else {
+                    control_answer(&answer)
+                };
+            }
+            Ask::Target(tracked) => {
+                progress.open = progress.open.saturating_sub(1);
+                progress.accepted |= answer.reply.code().is_positive();
+                progress.refused_unknown |=
+                    !throttled && class == Class::UserUnknown && answer.meaning.dead_recipient().is_some();
+                self.keep(slice, tracked, Observed::Known(answer), throttled);
+                self.ask_control_if_due(slice);
+            }
+        }
+        None
+    }
+
+    /// Files an answer, or puts the target back when the reply is only a test of us.
+    fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
+        let observation = Observation {
+            host: Some(Arc::clone(&self.host)),
+            throttled,
+            elapsed: self.started.elapsed(),
+            transcripts: Arc::from([]),
+            answer,
+        };
+        let now = Instant::now();
+        let Some(progress) = self.slices.get_mut(slice) else {
+            return;
+        };
+        let mut tracked = asked(tracked, now);
+        if !tracked.requeued && asks_for_another_session(&observation) {
+            tracked.requeued = true;
+            progress.report.again.push(tracked);
+        } else {
+            progress.report.answered.push((tracked, observation));
+        }
+    }
+
+    /// Asks about the control recipient once a slice is through, if its domain still needs that.
+    fn ask_control_if_due(&mut self, index: usize) {
+        let Some(progress) = self.slices.get_mut(index) else {
+            return;
+        };
+        let due = match progress.need {
+            ControlNeed::No => false,
+            ControlNeed::IfAccepted => progress.accepted && !progress.refused_unknown,
+            ControlNeed::Yes => true,
+        };
+        if progress.open > 0 || !due || self.host.untruthful {
+            return;
+        }
+        if let Some(address) = progress.control.take() {
+            let asks = VecDeque::from([Ask::Control(address)]);
+            self.queue.push_back(Piece {
+                slice: index,
+                smtputf8: false,
+                asks,
+            });
+        }
+    }
+
+    /// MAIL FROM was refused: it is about us, and the same for every recipient of this session.
+    fn mail_refused(&mut self, piece: Piece, reply: Reply) {
+        let stage = Stage::Mail;
+        let meaning = self.shared.classify(stage, &reply, self.host.provider);
+        let answer = Arc::new(Answer { stage, reply, meaning });
+        if trips(&answer) {
+            self.trip = Some(Trip {
+                host: Some(Arc::clone(&self.host)),
+                answer: Arc::clone(&answer),
+            });
+        }
+        let others = if piece.smtputf8 {
+            VecDeque::new()
+        } else {
+            std::mem::take(&mut self.queue)
+        };
+        let affected = std::iter::once(piece).chain(others);
+        for piece in affected {
+            for ask in piece.asks {
+                match ask {
+                    Ask::Target(tracked) => {
+                        self.keep(piece.slice, tracked, Observed::Known(Arc::clone(&answer)), false);
+                    }
+                    Ask::Control(_) => self.control_undetermined(piece.slice),
+                }
+            }
+        }
+    }
+
+    fn fail_all(&mut self, piece: Piece, failure: ProbeFailure) {
+        for ask in piece.asks {
+            match ask {
+                Ask::Target(tracked) => {
+                    if let Some(progress) = self.slices.get_mut(piece.slice) {
+                        progress.open = progress.open.saturating_sub(1);
+                    }
+                    self.keep(piece.slice, tracked, Observed::Failed(failure), false);
+                }
+                Ask::Control(_) => self.control_undetermined(piece.slice),
+            }
+        }
+        self.ask_control_if_due(piece.slice);
+    }
+
+    fn control_undetermined(&mut self, slice: usize) {
+        if let Some(progress) = self.slices.get_mut(slice) {
+            progress.report.control = ControlAnswer::Undetermined;
+        }
+    }
+
+    /// The question at the front got no answer because the session ended; the others were not asked at all.
+    fn lose_first(&mut self, piece: &mut Piece) {
+        let first = piece.split_off_front(1);
+        self.lose(first);
+    }
+
+    /// These questions were on their way when the session ended.
+    fn lose(&mut self, piece: Piece) {
+        if self.deaf {
+            // That the host does not listen to bursts says nothing about the recipients.
+            return self.put_back(piece);
+        }
+        let failure = self.void.unwrap_or(ProbeFailure::ConnectionLost);
+        self.fail_all(piece, failure);
+    }
+
+    fn put_back(&mut self, piece: Piece) {
+        if !piece.asks.is_empty() {
+            self.queue.push_front(piece);
+        }
+    }
+
+    /// The session ended by itself; remembers why for those whose answer is missing.
+    fn ended(&mut self, ended: Ended) {
+        self.transcripts.extend(ended.transcript.clone().map(Arc::new));
+        let stage = ended.stage;
+        match observe(ended, Some(&self.host), self.shared) {
+            Observed::Failed(failure) => self.void = Some(failure),
+            Observed::Known(answer) if trips(&answer) => {
+                self.trip = Some(Trip {
+                    host: Some(Arc::clone(&self.host)),
+                    answer,
+                });
+                self.void = Some(ProbeFailure::ConnectionLost);
+            }
+            Observed::Known(_) | Observed::NotTried(_) => {
+                tracing::debug!(?stage, "the host ended the session");
+                self.void = Some(ProbeFailure::ConnectionLost);
+            }
+        }
+    }
+
+    /// Says QUIT; what is still in the queue is for another session.
+    async fn leave(&mut self) {
+        let transcript = match self.live.take() {
+            Some(Live::Ready(session)) => session.quit().await,
+            Some(Live::InTransaction(session)) => session.quit().await,
+            None => None,
+        };
+        self.transcripts.extend(transcript.map(Arc::new));
+    }
+
+    async fn close(mut self) -> SessionReport {
+        self.leave().await;
+        for piece in std::mem::take(&mut self.queue) {
+            let Some(progress) = self.slices.get_mut(piece.slice) else {
+                continue;
+            };
+            for ask in piece.asks {
+                match ask {
+                    Ask::Target(tracked) => progress.report.again.push(tracked),
+                    Ask::Control(_) => {}
+                }
+            }
+        }
+        let transcripts: Arc<[_]> = self.transcripts.into();
+        let doubt = self.void.filter(|failure| voids_session(*failure));
+        let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
+        for slice in &mut slices {
+            if doubt.is_some() && slice.control != ControlAnswer::NotAsked {
+                slice.control = ControlAnswer::Undetermined;
+            }
+            for (_, observation) in &mut slice.answered {
+                observation.transcripts = Arc::clone(&transcripts);
+                if let Some(failure) = doubt {
+                    observation.answer = Observed::Failed(failure);
+                }
+            }
+        }
+        SessionReport {
+            slices,
+            answers: self.answers,
+            trip: self.trip,
+            lockstep: self.deaf,
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! The entry: takes domains with their routes, forms mail-host groups, hands out findings.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
+
+use super::{
+    domain::Target,
+    group::Group,
+    limits::{Limits, TrustedHosts},
+    pace::Pacer,
+};
+use crate::{
+    address::Domain,
+    clock::Clock,
+    dns::{Exchanger, MailRoute},
+    net::Dial,
+    replies::{
+        Classifier, Meaning,
+        providers::{Provider, recognise},
+    },
+    smtp::{Identity, Reply, Stage, Tally, Timeouts, Transcript},
+    verdict::{Evidence, NotTried, Observed},
+};
+
+/// Sessions at once, over all groups.
+const MAX_SESSIONS: usize = 512;
+
+/// How a run behaves towards mail hosts.
+#[derive(Debug, Clone)]
+pub struct Manners {
+    /// Who we say we are.
+    pub identity: Identity,
+    /// How long to wait.
+    pub timeouts: Timeouts,
+    /// 25, or a lab's port.
+    pub smtp_port: u16,
+    /// Keep dialogues.
+    pub transcript: bool,
+    /// When to ask again after a transient answer, counted from the first attempt.
+    pub ladder: Vec<Duration>,
+    /// The longest wait for a retry or a budget; what needs longer is reported with the time to ask again.
+    pub max_wait: Duration,
+    /// The budget of hosts that are not ours.
+    pub limits: Limits,
+    /// Our own hosts.
+    pub trusted: TrustedHosts,
+    /// Ask every provider whose published policy forbids it.
+    pub probe_forbidden: bool,
+    /// Ask these providers (ids) although their published policy forbids it.
+    pub probe_providers: Vec<String>,
+}
+
+/// A domain with its mail hosts and the addresses to ask about.
+#[derive(Debug)]
+pub struct Work {
+    /// The domain.
+    pub domain: Domain,
+    /// Its route; must name exchangers.
+    pub route: Arc<MailRoute>,
+    /// The addresses.
+    pub targets: Vec<Target>,
+}
+
+/// What was found out about one target.
+#[derive(Debug)]
+pub struct Finding {
+    /// The target's number.
+    pub id: u32,
+    /// What was observed.
+    pub evidence: Evidence,
+    /// When asking again can help.
+    pub retry_at: Option<SystemTime>,
+    /// When it was observed.
+    pub checked_at: SystemTime,
+    /// How long the last attempt took.
+    pub elapsed: Duration,
+    /// The dialogues, when they are kept.
+    pub transcripts: Vec<Arc<Transcript>>,
+}
+
+/// What all groups share.
+pub(super) struct Shared {
+    pub(super) manners: Manners,
+    pub(super) classifier: Option<Arc<Classifier>>,
+    pub(super) dial: Arc<dyn Dial>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) stop: watch::Receiver<bool>,
+    pub(super) sessions: Semaphore,
+    findings: mpsc::UnboundedSender<Finding>,
+    /// Until when each group that waits will wait.
+    waits: Mutex<HashMap<Arc<str>, Instant>>,
+}
+
+impl Shared {
+    pub(super) fn stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    pub(super) fn classify(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Meaning {
+        let classifier = self.classifier.as_deref().unwrap_or_else(|| Classifier::built_in());
+        classifier.classify(stage, reply, provider)
+    }
+
+    #[expect(clippy::unused_self, reason = "operators will be able to add providers to a run")]
+    pub(super) fn provider(&self, host: &str) -> Option<&'static Provider> {
+        recognise(host)
+    }
+
+    pub(super) fn report(&self, finding: Finding) {
+        // The receiver is gone only when the run was dropped; nobody wants the finding then.
+        let _ = self.findings.send(finding);
+    }
+
+    /// The wall-clock time of an instant ahead.
+    pub(super) fn wall(&self, at: Instant) -> SystemTime {
+        self.clock.now() + at.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn waits_until(&self, group: &Arc<str>, until: Option<Instant>) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        match until {
+            Some(until) => waits.insert(Arc::clone(group), until),
+            None => waits.remove(group),
+        };
+    }
+}
+
+/// What the sessions of one group share.
+pub(super) struct GroupContext {
+    pub(super) name: Arc<str>,
+    pub(super) limits: Limits,
+    pub(super) trusted: bool,
+    /// The control recipient needs a session of its own.
+    pub(super) control_apart: bool,
+    /// Between two recipients.
+    pub(super) questions: Pacer,
+    /// Between two connections.
+    pub(super) connects: Pacer,
+}
+
+/// Takes work and runs the groups.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    groups: HashMap<Arc<str>, mpsc::UnboundedSender<Work>>,
+    tasks: JoinSet<()>,
+    routed: watch::Sender<bool>,
+}
+
+/// What a scheduler needs from its caller.
+pub struct Seams {
+    /// Opens connections.
+    pub dial: Arc<dyn Dial>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Understands replies; `None` is the bundled classifier.
+    pub classifier: Option<Arc<Classifier>>,
+    /// Turns true when the run shall stop politely.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Scheduler {
+    /// A scheduler and the channel on which every target comes back exactly once.
+    #[must_use]
+    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Finding>) {
+        let (findings, receiver) = mpsc::unbounded_channel();
+        let Seams {
+            dial,
+            clock,
+            classifier,
+            stop,
+        } = seams;
+        let shared = Arc::new(Shared {
+            manners,
+            classifier,
+            dial,
+            clock,
+            tally,
+            stop,
+            sessions: Semaphore::new(MAX_SESSIONS),
+            findings,
+            waits: Mutex::default(),
+        });
+        let (routed, _) = watch::channel(false);
+        (
+            Self {
+                shared,
+                groups: HashMap::new(),
+                tasks: JoinSet::new(),
+                routed,
+            },
+            receiver,
+        )
+    }
+
+    /// Adds a domain. Targets that must not be asked about come back at once.
+    pub fn add(&mut self, work: Work) {
+        let exchangers: &[Exchanger] = match &*work.route {
+            MailRoute::Exchangers(exchangers) => exchangers,
+            MailRoute::ImplicitMx(exchanger) => std::slice::from_ref(exchanger),
+            MailRoute::NullMx | MailRoute::NoSuchDomain | MailRoute::NoMailHost(_) | MailRoute::Failure(_) => &[],
+        };
+        let Some(first) = exchangers.first() else {
+            return self.answer_unasked(work, NotTried::NotNeeded);
+        };
+        let manners = &self.shared.manners;
+        let trusted = exchangers
+            .iter()
+            .all(|exchanger| manners.trusted.contain(&exchanger.host));
+        let provider = recognise(&first.host);
+        let permitted = |provider: &Provider| {
+            !provider.probing_forbidden
+                || manners.probe_forbidden
+                || manners.probe_providers.iter().any(|id| **id == *provider.id)
+        };
+        if !trusted && !provider.is_none_or(permitted) {
+            return self.answer_unasked(work, NotTried::ProviderPolicy);
+        }
+        let name = group_name(first, trusted, provider);
+        let sender = self.groups.entry(Arc::clone(&name)).or_insert_with(|| {
+            let limits = limits(manners, trusted, provider);
+            let context = GroupContext {
+                name,
+                questions: Pacer::new(limits.gap),
+                connects: Pacer::new(limits.reconnect),
+                limits,
+                trusted,
+                control_apart: provider.is_some_and(|provider| provider.control_own_session),
+            };
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let group = Group::new(context, Arc::clone(&self.shared), receiver);
+            self.tasks.spawn(group.run(self.routed.subscribe()));
+            sender
+        });
+        // A group ends only after its sender is dropped.
+        let _ = sender.send(work);
+    }
+
+    /// Until when the group that waits least will wait, and how many wait.
+    #[must_use]
+    pub fn waiting(&self) -> WaitingView {
+        WaitingView {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Says that no more work comes, and waits for every group.
+    pub async fn finish(mut self) {
+        self.groups.clear();
+        self.routed.send_replace(true);
+        while let Some(ended) = self.tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a mail-host group ended by a fault of ours");
+            }
+        }
+    }
+
+    fn answer_unasked(&self, work: Work, why: NotTried) {
+        let checked_at = self.shared.clock.now();
+        for target in work.targets {
+            let mut evidence = Evidence::not_tried(why);
+            evidence.route = Observed::Known(Arc::clone(&work.route));
+            let finding = Finding {
+                id: target.id,
+                evidence,
+                retry_at: None,
+                checked_at,
+                elapsed: Duration::ZERO,
+                transcripts: Vec::new(),
+            };
+            self.shared.report(finding);
+        }
+    }
+}
+
+/// A view of the groups that wait, for progress displays.
+#[derive(Clone)]
+pub struct WaitingView {
+    shared: Arc<Shared>,
+}
+
+impl WaitingView {
+    /// The next time a waiting group goes on, and how many groups wait.
+    #[must_use]
+    pub fn next(&self) -> Option<(SystemTime, usize)> {
+        let waits = self.shared.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = waits.values().min().copied()?;
+        Some((self.shared.wall(first), waits.len()))
+    }
+}
+
+/// Hosts that share a budget: a provider's, else those of one network. Loopback hosts (labs) stand for machines of their own.
+fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> Arc<str> {
+    if trusted {
+        return Arc::from(format!("host {}", first.host));
+    }
+    if let Some(provider) = provider {
+        return Arc::from(format!("provider {}", provider.id));
+    }
+    match first.addresses.first().map(|ip| ip.ip()) {
+        Some(ip) if ip.is_loopback() => Arc::from(format!("host {ip}")),
+        Some(IpAddr::V4(ip)) => {
+            let [a, b, c, _] = ip.octets();
+            Arc::from(format!("network {a}.{b}.{c}.0/24"))
+        }
+        Some(IpAddr::V6(ip)) => {
+            let [a, b, c, ..] = ip.segments();
+            Arc::from(format!("network {a:x}:{b:x}:{c:x}::/48"))
+        }
+        None => Arc::from(format!("host {}", first.host)),
+    }
+}
+
+/// The group's budget: ours, narrowed or widened by what the provider is known to take.
+fn limits(manners: &Manners, trusted: bool, provider: Option<&Provider>) -> Limits {
+    if trusted {
+        return Limits::TRUSTED;
+    }
+    let mut limits = manners.limits.clone();
+    if let Some(provider) = provider {
+        if let Some(connections) = provider.connections {
+            limits.connections = limits.connections.max(connections.min(3));
+        }
+        if let Some(most) = provider.recipients_per_session {
+            limits.recipients_per_session = limits.recipients_per_session.min(most);
+        }
+    }
+    limits
+}

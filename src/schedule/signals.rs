@@ -1,0 +1,108 @@
+//! What single answers mean for the session and the group, beyond the recipient they were given for.
+
+use super::{domain::Observation, plan::ControlAnswer};
+use crate::{
+    replies::{About, Class},
+    smtp::EnhancedStatusCode,
+    verdict::{Answer, Observed, ProbeFailure, UnknownRecipients},
+};
+
+/// Whether a reply shows that the host will not talk to us at all for now.
+pub(super) fn trips(answer: &Answer) -> bool {
+    if answer.reply.code().number() == 421 {
+        return true;
+    }
+    match answer.meaning.class {
+        Class::IpBlocklisted
+        | Class::IpReputation
+        | Class::DomainReputation
+        | Class::HarvestProtection
+        | Class::RateLimited
+        | Class::TooManyConnections
+        | Class::SenderAuth
+        | Class::SenderDns
+        | Class::SenderRejected => true,
+        Class::Policy => answer.meaning.about == About::Sender,
+        Class::Accepted
+        | Class::Forwarded
+        | Class::CannotVerify
+        | Class::UserUnknown
+        | Class::UserDisabled
+        | Class::UserMoved
+        | Class::BadAddressSyntax
+        | Class::MailboxFull
+        | Class::RecipientThrottled
+        | Class::RecipientRestricted
+        | Class::DomainNotFound
+        | Class::DomainNoMail
+        | Class::RelayDenied
+        | Class::AddressVerificationPending
+        | Class::Greylisted
+        | Class::TooManyRecipients
+        | Class::AuthOrTlsRequired
+        | Class::SpamContent
+        | Class::ContentRejected
+        | Class::MessageTooBig
+        | Class::Filtered
+        | Class::ServerTemporary
+        | Class::ServerFull
+        | Class::ServerMisconfigured
+        | Class::RoutingLoop
+        | Class::ProtocolError
+        | Class::AmbiguousDenied
+        | Class::Network
+        | Class::Timeout
+        | Class::DnsTemporary
+        | Class::QueueExpired
+        | Class::Unknown => false,
+    }
+}
+
+/// Protocol doubt takes every answer of the session with it (DESIGN section 3, rule 3).
+pub(super) fn voids_session(failure: ProbeFailure) -> bool {
+    match failure {
+        ProbeFailure::Protocol | ProbeFailure::Desynchronised | ProbeFailure::TlsInjection | ProbeFailure::NotSmtp => {
+            true
+        }
+        ProbeFailure::Unreachable
+        | ProbeFailure::Timeout
+        | ProbeFailure::Tarpit
+        | ProbeFailure::ConnectionLost
+        | ProbeFailure::Loop
+        | ProbeFailure::NeedsSmtpUtf8
+        | ProbeFailure::Internal => false,
+    }
+}
+
+/// Whether the host wants to see us once more before it answers: the connection broke, it said 421, or it is postscreen's
+/// first-session test (HOSTILE S10, R13, R14).
+pub(super) fn asks_for_another_session(observation: &Observation) -> bool {
+    match &observation.answer {
+        Observed::Failed(failure) => *failure == ProbeFailure::ConnectionLost,
+        Observed::Known(answer) => {
+            let deep_test = EnhancedStatusCode {
+                class: 4,
+                subject: 3,
+                detail: 2,
+            };
+            answer.reply.code().number() == 421
+                || (answer.reply.code().number() == 450 && answer.reply.enhanced() == Some(deep_test))
+        }
+        Observed::NotTried(_) => false,
+    }
+}
+
+/// What the control recipient's reply says about the domain.
+pub(super) fn control_answer(answer: &Answer) -> ControlAnswer {
+    let code = answer.reply.code();
+    if code.is_positive() && answer.meaning.class != Class::CannotVerify {
+        return ControlAnswer::Known(UnknownRecipients::Accepted);
+    }
+    // A recipient of the same session was accepted, so a permanent refusal that is not about us is about this one.
+    let about_recipient = matches!(answer.meaning.about, About::Recipient | About::Unclear);
+    if code.is_permanent() && about_recipient {
+        ControlAnswer::Known(UnknownRecipients::Refused)
+    } else {
+        ControlAnswer::Undetermined
+    }
+}
