@@ -22,4 +22,5 @@ pub mod output;
 pub mod replies;
 pub mod schedule;
 pub mod smtp;
+pub mod stop;
 pub mod verdict;

@@ -6,11 +6,10 @@ mod outcome;
 mod progress;
 mod resolve;
 mod settings;
-mod stop;
 mod syntax;
 
+pub use crate::stop::Stop;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use outcome::{Outcome, Source};
 pub use progress::{Progress, Snapshot, Summary};
 pub use settings::{Level, Settings};
-pub use stop::Stop;

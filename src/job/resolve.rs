@@ -6,11 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-    time::MissedTickBehavior,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
 
 use super::{Engine, Level, Outcome, Progress, Stop, import::List};
 use crate::{
@@ -80,8 +76,7 @@ pub(super) async fn one(engine: &Engine, outcome: &mut Outcome, tally: Arc<Tally
     let policy = engine.settings.policy;
     let domain = address.to_domain();
     let route = router.route(&domain).await;
-    let (Next::Ask, Some(mut scheduler)) = (next(engine, &route), scheduler(engine, tally, watch::channel(false).1))
-    else {
+    let (Next::Ask, Some(mut scheduler)) = (next(engine, &route), scheduler(engine, tally, Stop::new())) else {
         if let Next::Known(evidence) = next(engine, &route) {
             outcome.conclude(*evidence, policy);
         }
@@ -104,11 +99,7 @@ pub(super) async fn one(engine: &Engine, outcome: &mut Outcome, tally: Arc<Tally
     }
 }
 
-fn scheduler(
-    engine: &Engine,
-    tally: Arc<Tally>,
-    stop: watch::Receiver<bool>,
-) -> Option<(Scheduler, mpsc::UnboundedReceiver<Finding>)> {
+fn scheduler(engine: &Engine, tally: Arc<Tally>, stop: Stop) -> Option<(Scheduler, mpsc::UnboundedReceiver<Finding>)> {
     let seams = Seams {
         dial: Arc::clone(&engine.dial),
         clock: Arc::clone(&engine.clock),
@@ -157,7 +148,7 @@ impl<'a> Probing<'a> {
         tally: Arc<Tally>,
         stop: &Stop,
     ) -> Self {
-        let (scheduler, findings) = scheduler(engine, tally, stop.subscribe()).unzip();
+        let (scheduler, findings) = scheduler(engine, tally, stop.clone()).unzip();
         // Large domains are last in the vector, so first out: they take longest.
         let mut domains: Vec<_> = domains.into_iter().collect();
         domains.sort_unstable_by_key(|(_, ids)| ids.len());

@@ -79,7 +79,6 @@ impl Group {
     /// Runs until every target is concluded.
     pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>) {
         self.gather(&mut routed).await;
-        let mut stop = self.shared.stop.clone();
         loop {
             while let Ok(work) = self.work.try_recv() {
                 self.admit(work);
@@ -106,7 +105,7 @@ impl Group {
                     Err(error) => tracing::error!(%error, "a session ended by a fault of ours"),
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {},
-                () = stopped(&mut stop), if !self.shared.stopping() => {},
+                () = self.shared.stop.requested(), if !self.shared.stopping() => {},
             }
         }
         self.shared.waits_until(&self.context.name, None);
@@ -333,7 +332,7 @@ impl Group {
             let due = step
                 .map(|step| (first + *step).max(now))
                 .filter(|due| *due - now <= manners.max_wait);
-            if report.control == ControlAnswer::Undetermined
+            if matches!(report.control, ControlAnswer::Undetermined { retry: true })
                 && let Some(due) = due
             {
                 state.control.due = Some(due);
@@ -399,13 +398,6 @@ impl Group {
                 transcripts: observation.transcripts.to_vec(),
             });
         }
-    }
-}
-
-/// Waits for the request to stop; for ever, if nobody can make it any more.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|requested| *requested).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
 

@@ -122,7 +122,10 @@ async fn attempt(
     tls: bool,
 ) -> Result<Session<Ready>, Option<Ended>> {
     let manners = &shared.manners;
-    let dialled = timeout(manners.timeouts.connect, shared.dial.dial(ip, manners.smtp_port)).await;
+    let dialled = tokio::select! {
+        dialled = timeout(manners.timeouts.connect, shared.dial.dial(ip, manners.smtp_port)) => dialled,
+        () = shared.stop.requested() => return Err(None),
+    };
     let Ok(Ok(stream)) = dialled else { return Err(None) };
     let parts = WireParts {
         stream,
@@ -131,6 +134,7 @@ async fn attempt(
         timeouts: manners.timeouts,
         transcript: manners.transcript,
         tally: Arc::clone(&shared.tally),
+        stop: shared.stop.clone(),
     };
     let greeted = Session::new(parts).greeting(&manners.identity).await.map_err(Some)?;
     greeted.hello(&manners.identity, tls).await.map_err(Some)

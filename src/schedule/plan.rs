@@ -75,7 +75,10 @@ pub(super) enum ControlAnswer {
     /// It was not asked about.
     NotAsked,
     /// The reply says nothing about the domain.
-    Undetermined,
+    Undetermined {
+        /// Asking again may help.
+        retry: bool,
+    },
     /// The host takes it, or refuses it.
     Known(UnknownRecipients),
 }

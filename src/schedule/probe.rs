@@ -65,11 +65,32 @@ struct Conversation<'a> {
 
 /// Runs one session to its end. Every target of the plan comes back, answered or not.
 pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared) -> SessionReport {
+    tokio::select! {
+        () = group.connects.turn() => {}
+        () = shared.stop.requested() => return not_started(plan),
+    }
     let started = Instant::now();
-    group.connects.turn().await;
     match open(&plan.exchangers, plan.implicit, shared).await {
         Ok(opened) => Conversation::new(plan, opened, group, shared, started).run().await,
+        // What failed because we were asked to stop says nothing about the host.
+        Err(_) if shared.stopping() => not_started(plan),
         Err(failure) => not_opened(plan, failure, started),
+    }
+}
+
+/// Every target comes back as it was.
+fn not_started(plan: SessionPlan) -> SessionReport {
+    let slices = plan.slices.into_iter().map(|slice| SliceReport {
+        domain: slice.domain,
+        answered: Vec::new(),
+        again: slice.targets,
+        control: ControlAnswer::NotAsked,
+    });
+    SessionReport {
+        slices: slices.collect(),
+        answers: Vec::new(),
+        trip: None,
+        lockstep: false,
     }
 }
 
@@ -102,7 +123,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
             .collect(),
         again: Vec::new(),
         control: if slice.need == ControlNeed::Yes {
-            ControlAnswer::Undetermined
+            ControlAnswer::Undetermined { retry: true }
         } else {
             ControlAnswer::NotAsked
         },
@@ -409,7 +430,7 @@ impl<'a> Conversation<'a> {
         match ask {
             Ask::Control(_) => {
                 progress.report.control = if throttled {
-                    ControlAnswer::Undetermined
+                    ControlAnswer::Undetermined { retry: true }
                 } else {
                     control_answer(&answer)
                 };
@@ -517,7 +538,7 @@ impl<'a> Conversation<'a> {
 
     fn control_undetermined(&mut self, slice: usize) {
         if let Some(progress) = self.slices.get_mut(slice) {
-            progress.report.control = ControlAnswer::Undetermined;
+            progress.report.control = ControlAnswer::Undetermined { retry: true };
         }
     }
 
@@ -529,8 +550,8 @@ impl<'a> Conversation<'a> {
 
     /// These questions were on their way when the session ended.
     fn lose(&mut self, piece: Piece) {
-        if self.deaf {
-            // That the host does not listen to bursts says nothing about the recipients.
+        if self.deaf || self.shared.stopping() {
+            // That the host does not listen to bursts, or that we hurry, says nothing about the recipients.
             return self.put_back(piece);
         }
         let failure = self.void.unwrap_or(ProbeFailure::ConnectionLost);
@@ -591,7 +612,7 @@ impl<'a> Conversation<'a> {
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
         for slice in &mut slices {
             if doubt.is_some() && slice.control != ControlAnswer::NotAsked {
-                slice.control = ControlAnswer::Undetermined;
+                slice.control = ControlAnswer::Undetermined { retry: true };
             }
             for (_, observation) in &mut slice.answered {
                 observation.transcripts = Arc::clone(&transcripts);

@@ -29,6 +29,7 @@ use crate::{
         providers::{Provider, recognise},
     },
     smtp::{Identity, Reply, Stage, Tally, Timeouts, Transcript},
+    stop::Stop,
     verdict::{Evidence, NotTried, Observed},
 };
 
@@ -95,7 +96,7 @@ pub(super) struct Shared {
     pub(super) dial: Arc<dyn Dial>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tally: Arc<Tally>,
-    pub(super) stop: watch::Receiver<bool>,
+    pub(super) stop: Stop,
     pub(super) sessions: Semaphore,
     findings: mpsc::UnboundedSender<Finding>,
     /// Until when each group that waits will wait.
@@ -104,7 +105,7 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn stopping(&self) -> bool {
-        *self.stop.borrow()
+        self.stop.is_requested()
     }
 
     pub(super) fn classify(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Meaning {
@@ -165,8 +166,8 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// Understands replies; `None` is the bundled classifier.
     pub classifier: Option<Arc<Classifier>>,
-    /// Turns true when the run shall stop politely.
-    pub stop: watch::Receiver<bool>,
+    /// The request to stop politely.
+    pub stop: Stop,
 }
 
 impl Scheduler {

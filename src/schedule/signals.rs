@@ -98,11 +98,12 @@ pub(super) fn control_answer(answer: &Answer) -> ControlAnswer {
     if code.is_positive() && answer.meaning.class != Class::CannotVerify {
         return ControlAnswer::Known(UnknownRecipients::Accepted);
     }
-    // A recipient of the same session was accepted, so a permanent refusal that is not about us is about this one.
-    let about_recipient = matches!(answer.meaning.about, About::Recipient | About::Unclear);
-    if code.is_permanent() && about_recipient {
-        ControlAnswer::Known(UnknownRecipients::Refused)
-    } else {
-        ControlAnswer::Undetermined
+    // Only words that would make the control recipient `invalid` show that strangers are refused. A vague 550 may just as
+    // well be a ban that began with this question (HOSTILE R22), and `valid` must not rest on it.
+    match answer.meaning.dead_recipient() {
+        Some(_) => ControlAnswer::Known(UnknownRecipients::Refused),
+        None => ControlAnswer::Undetermined {
+            retry: code.is_transient(),
+        },
     }
 }

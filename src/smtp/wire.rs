@@ -22,7 +22,7 @@ use super::{
     reply::printable,
     tls::{self, TlsFault},
 };
-use crate::net::Stream;
+use crate::{net::Stream, stop::Stop};
 
 /// Bytes asked from the socket at once.
 const READ_CHUNK: usize = 8 * 1024;
@@ -56,6 +56,9 @@ impl Timeouts {
     /// QUIT's reply is not needed; waiting a little lets the peer close first.
     pub(super) const QUIT: Duration = Duration::from_secs(2);
 }
+
+/// How long a reply may still take once the run was asked to stop.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// What all sessions of a run cost together.
 #[derive(Debug, Default)]
@@ -117,6 +120,7 @@ pub(super) struct Wire {
     peer: SocketAddr,
     entries: Option<Vec<Entry>>,
     tally: Arc<Tally>,
+    stop: Stop,
 }
 
 /// What a wire is made of.
@@ -133,6 +137,8 @@ pub struct WireParts {
     pub transcript: bool,
     /// Where connections and commands are counted.
     pub tally: Arc<Tally>,
+    /// The request to stop, which cuts waits short.
+    pub stop: Stop,
 }
 
 impl Wire {
@@ -144,6 +150,7 @@ impl Wire {
             timeouts,
             transcript,
             tally,
+            stop,
         } = parts;
         tally.connections.fetch_add(1, Ordering::Relaxed);
         let started = Instant::now();
@@ -161,6 +168,7 @@ impl Wire {
             peer,
             entries,
             tally,
+            stop,
         };
         wire.note(&format!("connected to {peer}"));
         wire
@@ -213,7 +221,8 @@ impl Wire {
 
     /// The next reply, whole, before the deadline.
     pub(super) async fn reply(&mut self) -> Result<Reply, Fault> {
-        let by = self.reply_deadline();
+        let mut by = self.reply_deadline();
+        let mut hurried = false;
         loop {
             if let Some(reply) = self.reader.next_reply()? {
                 self.record_reply(&reply);
@@ -221,7 +230,15 @@ impl Wire {
             }
             let buffer = self.reader.buffer();
             buffer.reserve(READ_CHUNK);
-            match timeout_at(by, self.stream.read_buf(buffer)).await {
+            let read = tokio::select! {
+                read = timeout_at(by, self.stream.read_buf(buffer)) => read,
+                () = self.stop.requested(), if !hurried => {
+                    hurried = true;
+                    by = by.min(Instant::now() + GRACE);
+                    continue;
+                }
+            };
+            match read {
                 Ok(Ok(0) | Err(_)) => {
                     self.note("the connection was closed");
                     return Err(Fault::Closed);

@@ -9,9 +9,9 @@ use presend::{
     net::vet,
     schedule::{Finding, Limits, Manners, Scheduler, Seams, Target, TrustedHosts, Work},
     smtp::{Identity, Tally, Timeouts},
+    stop::Stop,
     verdict::{Label, Policy, judge},
 };
-use tokio::sync::watch;
 
 use crate::fake::{Act, FakeNet, MINUTE, SECOND, mailboxes, say};
 
@@ -68,16 +68,10 @@ struct Run {
 impl Run {
     async fn of(net: FakeNet, manners: Manners, addresses: &[&str]) -> Self {
         let route = MailRoute::Exchangers(vec![exchanger("mx.fake.test", 10, "127.9.0.1", false)]);
-        Self::over(net, manners, route, addresses, watch::channel(false).1).await
+        Self::over(net, manners, route, addresses, Stop::new()).await
     }
 
-    async fn over(
-        net: FakeNet,
-        manners: Manners,
-        route: MailRoute,
-        addresses: &[&str],
-        stop: watch::Receiver<bool>,
-    ) -> Self {
+    async fn over(net: FakeNet, manners: Manners, route: MailRoute, addresses: &[&str], stop: Stop) -> Self {
         let seams = Seams {
             dial: Arc::new(net.clone()),
             clock: Arc::new(SystemClock),
@@ -512,7 +506,7 @@ async fn r18_a_refused_reverse_path_is_about_us() {
 async fn s13_a_backup_that_takes_everything_proves_nothing() {
     let route = MailRoute::Exchangers(vec![exchanger("mx2.fake.test", 20, "127.9.0.2", true)]);
     let net = FakeNet::new("", |_| None);
-    let stop = watch::channel(false).1;
+    let stop = Stop::new();
     let run = Run::over(net, manners(), route.clone(), &["ann@one.test"], stop.clone()).await;
     assert_eq!(run.reason("ann@one.test"), "backup_mx_only");
     let run = Run::over(
@@ -554,7 +548,7 @@ async fn r11_a_tenant_that_refuses_everybody_alike_is_not_believed() {
     };
     let exo = exchanger("one-test.mail.protection.outlook.com", 0, "127.9.0.3", false);
     let route = MailRoute::Exchangers(vec![exo]);
-    let stop = watch::channel(false).1;
+    let stop = Stop::new();
     let few = Run::over(
         FakeNet::new("", refuse),
         manners(),
@@ -573,12 +567,13 @@ async fn r11_a_tenant_that_refuses_everybody_alike_is_not_believed() {
 
 #[tokio::test(start_paused = true)]
 async fn stopping_closes_sessions_politely_and_answers_everybody() {
-    let (stop, stopped) = watch::channel(false);
+    let stop = Stop::new();
+    let stopped = stop.clone();
     let addresses: Vec<String> = (0..30).map(|n| format!("user{n}@one.test")).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let net = FakeNet::new("", move |heard| {
         if heard.rcpt()? == "user4@one.test" {
-            stop.send_replace(true);
+            stop.request();
         }
         None
     });
@@ -596,6 +591,31 @@ async fn stopping_closes_sessions_politely_and_answers_everybody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn r22_a_vague_refusal_of_the_control_makes_nobody_valid() {
+    let script = |heard: &crate::fake::Heard<'_>| (heard.rcpt()? != "ann@one.test").then(|| say("550 Not now"));
+    let run = Run::of(FakeNet::new("", script), manners(), &["ann@one.test"]).await;
+    assert_eq!(run.reason("ann@one.test"), "catchall_undetermined");
+    assert_eq!(run.controls().len(), 1, "a permanent answer is not asked for again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_a_silent_host() {
+    let stop = Stop::new();
+    let stopped = stop.clone();
+    let net = FakeNet::new("", move |heard| {
+        heard.rcpt()?;
+        stop.request();
+        Some(Act::Hang)
+    });
+    let start = tokio::time::Instant::now();
+    let route = MailRoute::Exchangers(vec![exchanger("mx.fake.test", 10, "127.9.0.1", false)]);
+    let run = Run::over(net, manners(), route, &["ann@one.test"], stopped).await;
+    assert_eq!(run.reason("ann@one.test"), "interrupted");
+    assert!(start.elapsed() < 10 * SECOND, "{:?}", start.elapsed());
+    assert_eq!(run.net.lines().last().unwrap(), "QUIT");
+}
+
+#[tokio::test(start_paused = true)]
 async fn s1_silence_is_a_timeout_and_the_next_host_is_tried() {
     let silent = |heard: &crate::fake::Heard<'_>| match heard.connection {
         0 => Some(Act::Hang),
@@ -605,7 +625,7 @@ async fn s1_silence_is_a_timeout_and_the_next_host_is_tried() {
         exchanger("mx1.fake.test", 10, "127.9.0.1", false),
         exchanger("mx2.fake.test", 20, "127.9.0.2", true),
     ]);
-    let stop = watch::channel(false).1;
+    let stop = Stop::new();
     let run = Run::over(FakeNet::new("", silent), impatient(), route, &["ann@one.test"], stop).await;
     assert_eq!(run.reason("ann@one.test"), "mailbox_exists");
     let run = Run::of(FakeNet::new("", |_| Some(Act::Hang)), impatient(), &["ann@one.test"]).await;

@@ -8,6 +8,7 @@ use std::{
 use presend::{
     address::{Address, Rules},
     smtp::{Fault, Identity, Mail, Session, Stage, Tally, Timeouts, Transaction, Why, WireParts},
+    stop::Stop,
 };
 use proptest::prelude::*;
 use tokio::{
@@ -31,6 +32,7 @@ fn parts(stream: tokio::io::DuplexStream) -> WireParts {
         timeouts: Timeouts::INTERACTIVE,
         transcript: true,
         tally: Arc::new(Tally::default()),
+        stop: Stop::new(),
     }
 }
 
@@ -109,8 +111,8 @@ fn assert_polite(heard: &[u8]) {
 fn reply() -> impl Strategy<Value = Vec<u8>> {
     let ordinary = (200..600_u16, "[ -~]{0,60}").prop_map(|(code, text)| format!("{code} {text}\r\n").into_bytes());
     let lines = (200..600_u16, prop::collection::vec("[ -~]{0,40}", 1..6)).prop_map(|(code, lines)| {
-        let body: String = lines.iter().map(|line| format!("{code}-{line}\r\n")).collect();
-        format!("{body}{code} end\r\n").into_bytes()
+        let lines = lines.join(&format!("\r\n{code}-"));
+        format!("{code}-{lines}\r\n{code} end\r\n").into_bytes()
     });
     let tempting = prop::sample::select(vec![
         &b"354 Go ahead, send DATA\r\n"[..],

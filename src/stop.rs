@@ -26,11 +26,6 @@ impl Stop {
         *self.0.borrow()
     }
 
-    /// A view for those who wait on several things.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
-        self.0.subscribe()
-    }
-
     /// Waits until somebody asks.
     pub async fn requested(&self) {
         let mut seen = self.0.subscribe();
