@@ -87,26 +87,21 @@ impl Limits {
 pub struct TrustedHosts(Vec<Box<str>>);
 
 impl TrustedHosts {
-    /// From names (`mx1.example.com`) and suffixes (`.example.com`), any case.
+    /// From names, any case: `mx1.example.com` is that host and the hosts below it, so `example.com` (or `.example.com`) is
+    /// every host of that domain.
     pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self(
-            names
-                .into_iter()
-                .map(|name| name.as_ref().trim_end_matches('.').to_ascii_lowercase().into())
-                .collect(),
-        )
+        let name = |name: &str| name.trim_matches('.').to_ascii_lowercase().into();
+        Self(names.into_iter().map(|typed| name(typed.as_ref())).collect())
     }
 
     /// Whether `host` (lower-case) is one of them.
     #[must_use]
     pub fn contain(&self, host: &str) -> bool {
-        self.0.iter().any(|name| {
-            if name.starts_with('.') {
-                host.ends_with(&**name)
-            } else {
-                **name == *host
-            }
-        })
+        let below = |name: &str| {
+            host.strip_suffix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        };
+        self.0.iter().any(|name| !name.is_empty() && below(name))
     }
 }
 
