@@ -35,11 +35,11 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Reads the whole table; nothing is asked yet.
-    fn read(engine: &Engine, table: &mut Table, progress: &Progress, stop: &Stop) -> Result<Self, VerifyError> {
+    /// Reads the whole table; nothing is asked yet. Even a run that is stopped now must know its rows to answer them.
+    fn read(engine: &Engine, table: &mut Table, progress: &Progress) -> Result<Self, VerifyError> {
         let mut list = Self::default();
         let mut row = Row::default();
-        while !stop.is_requested() && table.read_row(&mut row)? {
+        while table.read_row(&mut row)? {
             progress.row_read();
             list.add(engine, &row)?;
         }
@@ -109,7 +109,7 @@ pub(super) async fn run(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let mut list = List::read(engine, &mut table, progress, stop)?;
+    let mut list = List::read(engine, &mut table, progress)?;
     let tally = Arc::new(Tally::default());
     let domains = std::mem::take(&mut list.domains);
     for row in &list.rows {

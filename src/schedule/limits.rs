@@ -113,9 +113,8 @@ mod tests {
     fn trusted_names_and_suffixes() {
         let trusted = TrustedHosts::new(["MX1.example.com.", ".example.org"]);
         assert!(trusted.contain("mx1.example.com"));
-        assert!(trusted.contain("mx.example.org"));
+        assert!(trusted.contain("mx.example.org") && trusted.contain("example.org"));
         for other in [
-            "example.org",
             "mx2.example.com",
             "evilexample.org",
             "mx1.example.com.evil.net",
