@@ -86,7 +86,7 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
         user_lists: UserLists::default(),
         replies: None,
         // Every host is ours, so the demo need not be polite for an hour.
-        trusted: vec!["example".into(), "test".into()],
+        trusted: vec!["example".into()],
         smtp_port: lab.smtp_port(),
         nameservers: vec![lab.dns()],
         timeouts: Timeouts {
