@@ -8,6 +8,7 @@ use super::{
     fault::note,
     paint::{BOLD, paint, stdout_terminal},
     progress::Display,
+    signal::Signals,
     summary,
     verify::{self, Job},
 };
@@ -49,16 +50,15 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
             table,
             output,
             display,
+            signals: Signals::listen(),
         };
-        job.work().await
+        job.run().await
     })?;
     runtime.shutdown_background();
     if !args.quiet {
         let run = summary::Run {
-            input: std::path::Path::new("-"),
-            written: true,
-            split: None,
             verbose: true,
+            next: None,
         };
         note(&summary::text(&summary, &run));
         note(&format!(
