@@ -188,7 +188,9 @@ impl Matcher {
             let mut rule = None;
             let mut vetoed = false;
             for candidate in bits(&scratch.candidates).filter_map(|i| self.rules.get(i)) {
-                let veto = candidate.layer == Layer::Veto && candidate.about != About::Recipient;
+                // "Try again later" unsays "disabled" and "moved" as surely as a word about us does.
+                let veto = candidate.layer == Layer::Temporary
+                    || candidate.layer == Layer::Veto && candidate.about != About::Recipient;
                 if rule.is_some() && !veto || !candidate.satisfied(&query, scratch) {
                     continue;
                 }
@@ -276,7 +278,7 @@ struct Query {
 }
 
 impl Compiled {
-    fn is_deadly(&self) -> bool {
+    pub(super) fn is_deadly(&self) -> bool {
         matches!(self.existence, Existence::DoesNotExist | Existence::Undeliverable)
     }
 

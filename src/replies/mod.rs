@@ -292,7 +292,12 @@ impl Classifier {
             Some(rule) => from_rule(stage, reply, rule, &found),
             None => bare(stage, reply),
         };
-        meaning.blocklist = found.blocklist.cloned();
+        if let Some(list) = found.blocklist {
+            meaning.blocklist = Some(list.clone());
+            if meaning.about == About::Unclear || DeadKind::of(meaning.class).is_some() {
+                listed(&mut meaning);
+            }
+        }
         if found.asks_to_wait && meaning.persistence == Persistence::Transient {
             meaning.retry_after = hint::retry_after(reply);
         }
@@ -336,7 +341,8 @@ impl Classifier {
 
 static POSITIVE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("positive"));
 static NO_RULE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
-static DISPUTED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("vetoed"));
+static VETOED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("vetoed"));
+static LISTED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("blocklist"));
 
 /// 2yz and 3yz need no rules: the text of an acceptance is never read (it may hold anything).
 fn positive(stage: Stage, reply: &Reply) -> Meaning {
@@ -362,6 +368,15 @@ fn positive(stage: Stage, reply: &Reply) -> Meaning {
         blocklist: None,
         dead: None,
     }
+}
+
+/// A blocklist is named, and nothing says about whom: about us.
+fn listed(meaning: &mut Meaning) {
+    meaning.class = Class::IpBlocklisted;
+    meaning.about = About::Sender;
+    meaning.existence = Existence::None;
+    meaning.confidence = Confidence::Medium;
+    meaning.rule = LISTED.clone();
 }
 
 /// A refusal that no rule knows.
@@ -390,10 +405,9 @@ fn bare(stage: Stage, reply: &Reply) -> Meaning {
 
 fn from_rule(stage: Stage, reply: &Reply, rule: &Compiled, found: &Found<'_>) -> Meaning {
     let mut meaning = bare(stage, reply);
-    let deadly = DeadKind::of(rule.class).is_some();
-    if deadly && (found.vetoed && !rule.overrules_veto || found.blocklist.is_some()) {
+    if found.vetoed && rule.is_deadly() && !rule.overrules_veto {
         meaning.class = Class::AmbiguousDenied;
-        meaning.rule = DISPUTED.clone();
+        meaning.rule = VETOED.clone();
         return meaning;
     }
     meaning.class = rule.class;

@@ -193,7 +193,7 @@ struct RawRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Layer {
-    /// A provider's own texts.
+    /// Texts that only one house writes; with `provider`, only where it is known to answer.
     Provider,
     /// Words about the sender or the server.
     Veto,
@@ -256,9 +256,6 @@ impl RawRule {
         }
         if !self.seq.is_empty() && self.seq.len() != 2 {
             return Err("`seq` holds two phrases, the first before the second".to_owned());
-        }
-        if self.layer == Layer::Provider && self.provider.is_empty() {
-            return Err("a rule of the layer `provider` names at least one `provider`".to_owned());
         }
         if self.example.is_empty() {
             return Err("give at least one `example`: a whole reply that the rule decides".to_owned());

@@ -145,6 +145,9 @@ fn is_host(piece: &str) -> bool {
     let host_like = piece.bytes().all(|b| {
         b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'/' | b'#' | b'?' | b'&' | b'%' | b'~')
     });
+    if piece.contains("..") {
+        return false;
+    }
     let host = piece.split(['/', '?', '#']).next().unwrap_or_default();
     let (mut dots, mut last) = (0, host);
     for label in host.split('.').skip(1) {
