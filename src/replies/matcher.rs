@@ -123,7 +123,7 @@ impl Matcher {
         let mut compiled = Vec::new();
         let mut blocklists = Vec::new();
         for rules in sets {
-            let mut ordered: Vec<&Rule> = rules.rules.iter().collect();
+            let mut ordered: Vec<&Rule> = rules.list.iter().collect();
             ordered.sort_by_key(|rule| rule.layer);
             for rule in ordered {
                 match compile(rule, &named, &mut terms, &mut providers) {
@@ -165,7 +165,7 @@ impl Matcher {
         Ok(Self {
             rules: compiled,
             automaton,
-            patterns: terms.pattern_terms,
+            patterns: terms.owners,
             wakes,
             always,
             blocklists,
@@ -429,7 +429,7 @@ fn bits(words: &[u64]) -> impl Iterator<Item = usize> {
 #[derive(Default)]
 struct Terms {
     patterns: Vec<String>,
-    pattern_terms: Vec<(Vec<Term>, bool)>,
+    owners: Vec<(Vec<Term>, bool)>,
     known: HashMap<String, usize>,
     groups: HashMap<Vec<String>, Term>,
     count: u32,
@@ -474,10 +474,10 @@ impl Terms {
         };
         let index = *self.known.entry(text).or_insert_with_key(|text| {
             self.patterns.push(text.clone());
-            self.pattern_terms.push((Vec::new(), spaced));
+            self.owners.push((Vec::new(), spaced));
             self.patterns.len() - 1
         });
-        if let Some((terms, _)) = self.pattern_terms.get_mut(index)
+        if let Some((terms, _)) = self.owners.get_mut(index)
             && !terms.contains(&term)
         {
             terms.push(term);

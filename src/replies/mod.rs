@@ -312,7 +312,7 @@ impl Classifier {
     /// Every example that its own rule does not decide.
     pub(crate) fn check(&self, rules: &Rules) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for rule in &rules.rules {
+        for rule in &rules.list {
             let stage = match rule.stages.as_slice() {
                 [] => Stage::Rcpt,
                 stages if stages.contains(&Stage::Rcpt) => Stage::Rcpt,
@@ -352,10 +352,10 @@ fn positive(stage: Stage, reply: &Reply) -> Meaning {
         (300.., Stage::Rcpt | Stage::Mail | Stage::Ehlo | Stage::Greeting) => Class::ProtocolError,
         _ => Class::Accepted,
     };
-    let about = match class {
-        Class::ProtocolError => About::Server,
-        _ if stage == Stage::Rcpt => About::Recipient,
-        _ => About::Server,
+    let about = if stage == Stage::Rcpt && class != Class::ProtocolError {
+        About::Recipient
+    } else {
+        About::Server
     };
     Meaning {
         class,

@@ -14,7 +14,7 @@ pub struct Rules {
     pub(super) file: Box<str>,
     pub(super) sets: BTreeMap<String, Vec<String>>,
     pub(super) blocklists: Vec<Blocklist>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) list: Vec<Rule>,
 }
 
 /// A complaint about a list: where, and what to do.
@@ -104,7 +104,7 @@ impl Rules {
                 file: file.into(),
                 sets: raw.sets,
                 blocklists: raw.blocklist,
-                rules,
+                list: rules,
             })
         } else {
             Err(RulesError::Invalid(problems))
@@ -125,7 +125,7 @@ impl<'a> Lines<'a> {
 
     fn line(&self, at: usize) -> usize {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + before.iter().filter(|b| **b == b'\n').count()
+        1 + memchr::memchr_iter(b'\n', before).count()
     }
 
     fn problem(&self, at: usize, message: String) -> Problem {

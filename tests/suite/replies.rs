@@ -79,7 +79,7 @@ fn every_trap_of_the_corpus_is_a_named_test() {
     let traps: Vec<_> = rows.iter().filter(|row| row.note.contains("TRAP")).collect();
     assert_eq!(traps.len(), TRAPS.len());
     for row in traps {
-        assert!(TRAPS.contains(&(&row.provider, &row.text)), "{}", row.text);
+        assert!(TRAPS.contains(&(row.provider, row.text)), "{}", row.text);
     }
 }
 
@@ -116,7 +116,7 @@ fn an_enhanced_code_is_never_read_as_a_reply_code() {
 fn greylisting_carries_the_wait_that_it_asks_for() {
     let meaning = classify(Stage::Rcpt, &reply("451 4.7.1 Greylisted for 5 minutes"), None);
     assert_eq!(meaning.class, Class::Greylisted);
-    assert_eq!(meaning.retry_after, Some(Duration::from_secs(300)));
+    assert_eq!(meaning.retry_after, Some(Duration::from_mins(5)));
     assert_eq!(meaning.persistence, Persistence::Transient);
 }
 

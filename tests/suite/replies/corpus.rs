@@ -37,6 +37,15 @@ impl Row {
             && self.reply().code().is_permanent()
     }
 
+    /// Every class that the label covers is about the sender or the server.
+    pub(crate) fn is_about_us(&self) -> bool {
+        matches!(self.about, Some(About::Sender | About::Server))
+            || self
+                .classes
+                .iter()
+                .all(|class| matches!(class.about(), About::Sender | About::Server))
+    }
+
     /// Another row gives the same text another label, or the corpus disputes its own label.
     pub(crate) fn is_double(&self) -> bool {
         self.note.contains("SAME-TEXT-OTHER-LABEL") || self.note.contains("LABEL-DISPUTED")
@@ -95,14 +104,16 @@ pub(crate) fn providers() -> &'static [Row] {
 }
 
 /// The corpus's class and the ones that only draw a finer line.
+#[expect(clippy::wildcard_enum_match_arm, reason = "every other class stands alone")]
 fn same_class(name: &str) -> Vec<Class> {
     let class = serde_json::from_value(name.into()).unwrap();
-    match class {
-        Class::RateLimited => vec![class, Class::TooManyRecipients],
-        Class::Timeout => vec![class, Class::QueueExpired],
-        Class::ServerTemporary => vec![class, Class::Network],
-        _ => vec![class],
-    }
+    let finer = match class {
+        Class::RateLimited => Some(Class::TooManyRecipients),
+        Class::Timeout => Some(Class::QueueExpired),
+        Class::ServerTemporary => Some(Class::Network),
+        _ => None,
+    };
+    [class].into_iter().chain(finer).collect()
 }
 
 pub(crate) fn sisimai() -> &'static [Row] {
