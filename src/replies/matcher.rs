@@ -110,15 +110,7 @@ impl Matcher {
     pub(super) fn new(sets: &[&Rules]) -> Result<Self, Vec<Problem>> {
         let mut terms = Terms::default();
         let mut problems = Vec::new();
-        let mut named: BTreeMap<&str, &[String]> = BTreeMap::new();
-        for rules in sets.iter().rev() {
-            named.extend(
-                rules
-                    .sets
-                    .iter()
-                    .map(|(name, phrases)| (name.as_str(), phrases.as_slice())),
-            );
-        }
+        let named = name_sets(sets, &mut problems);
         let mut providers = super::providers::interned();
         let mut compiled = Vec::new();
         let mut blocklists = Vec::new();
@@ -323,12 +315,29 @@ fn stage_bit(stage: Stage) -> u16 {
 
 /// The stage gate: only RCPT and DATA can say anything about a recipient, or leave open whom they mean.
 fn stage_mask(rule: &Rule) -> u16 {
-    let wanted = rule.stages.iter().map(|stage| stage_bit(*stage)).sum::<u16>();
+    let wanted = rule.stages.iter().fold(0, |mask, stage| mask | stage_bit(*stage));
     let wanted = if wanted == 0 { u16::MAX } else { wanted };
     match rule.about {
         About::Recipient | About::Unclear => wanted & (stage_bit(Stage::Rcpt) | stage_bit(Stage::Data)),
         About::Sender | About::Server => wanted,
     }
+}
+
+/// Every phrase set by name. The user's sets add to ours and cannot replace them: ours guard the vetoes.
+fn name_sets<'a>(sets: &[&'a Rules], problems: &mut Vec<Problem>) -> BTreeMap<&'a str, &'a [String]> {
+    let mut named = BTreeMap::new();
+    for rules in sets.iter().rev() {
+        for (name, phrases) in &rules.sets {
+            if named.insert(name.as_str(), phrases.as_slice()).is_some() {
+                problems.push(Problem {
+                    file: rules.file.clone(),
+                    line: 1,
+                    message: format!("a bundled set is called `{name}` already: choose another name"),
+                });
+            }
+        }
+    }
+    named
 }
 
 fn compile(

@@ -278,6 +278,10 @@ fn faults_in_a_rule_file_are_named_with_file_and_line() {
             rule("all = [\"purple\"]\nexistence = \"does_not_exist\""),
             "my.toml:1: only a rule about the recipient",
         ),
+        (
+            "[sets]\npolicy = [\"purple\"]".to_owned(),
+            "my.toml:1: a bundled set is called `policy` already",
+        ),
         ("[[rule".to_owned(), "my.toml:1: "),
     ] {
         let error = Rules::parse(&text, "my.toml")
