@@ -88,7 +88,6 @@ impl DeadRecipient {
             && reply.code().is_permanent()
             && meaning.about == About::Recipient
             && meaning.persistence == Persistence::Permanent
-            && meaning.blocklist.is_none()
             && matches!(meaning.existence, Existence::DoesNotExist | Existence::Undeliverable);
         let kind = DeadKind::of(meaning.class)?;
         proven.then_some(Self { kind })

@@ -313,6 +313,22 @@ fn a_users_rule_comes_before_ours_and_cannot_break_the_promise() {
     ] {
         assert_eq!(at(stage, text).dead_recipient(), None, "{stage:?} {text}");
     }
+    let with =
+        |extra: &str| Classifier::with_rules(&Rules::parse(&format!("{text}{extra}"), "my.toml").unwrap()).unwrap();
+    let permanent = with("persistence = \"permanent\"\n");
+    assert_eq!(
+        permanent
+            .classify(Stage::Rcpt, &reply("450 purple haze"), None)
+            .dead_recipient(),
+        None
+    );
+    let transient = with("persistence = \"transient\"\n");
+    assert_eq!(
+        transient
+            .classify(Stage::Rcpt, &reply("550 purple haze"), None)
+            .dead_recipient(),
+        None
+    );
     assert!(
         Classifier::load(&directory.path().join("none.toml"))
             .unwrap_err()
@@ -427,6 +443,8 @@ fn any_provider() -> impl Strategy<Value = Option<String>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn arbitrary_bytes_never_panic_and_never_kill_outside_5yz_at_rcpt(
         code in 200_u16..600, lines in proptest::collection::vec(".{0,80}", 0..4), stage in 0_usize..9, provider in any_provider()
