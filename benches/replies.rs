@@ -32,18 +32,21 @@ fn main() {
         black_box(classify(Stage::Rcpt, reply, None));
     }
     println!("first use (rules compiled): {:?}", started.elapsed());
-    let started = Instant::now();
-    let mut count = 0_u32;
-    while started.elapsed() < Duration::from_secs(3) {
-        for _ in 0..100 {
-            for reply in &replies {
-                black_box(classify(Stage::Rcpt, black_box(reply), None));
-                count += 1;
+    // The best of many short windows: what the code can do, whatever else the machine does.
+    let best = (0..20)
+        .map(|_| {
+            let started = Instant::now();
+            let mut count = 0_u32;
+            while started.elapsed() < Duration::from_millis(150) {
+                for reply in &replies {
+                    black_box(classify(Stage::Rcpt, black_box(reply), None));
+                    count += 1;
+                }
             }
-        }
-    }
-    let rate = f64::from(count) / started.elapsed().as_secs_f64();
-    println!("{rate:.0} replies/s");
+            f64::from(count) / started.elapsed().as_secs_f64()
+        })
+        .fold(0.0, f64::max);
+    println!("{best:.0} replies/s");
     let hostile = Reply::parse(&format!("550 {}", "no such user {who} 5.1.1 a.b ".repeat(2260)))
         .into_iter()
         .next();
