@@ -110,20 +110,12 @@ impl Matcher {
     pub(super) fn new(sets: &[&Rules]) -> Result<Self, Vec<Problem>> {
         let mut terms = Terms::default();
         let mut problems = Vec::new();
-        let mut named: BTreeMap<&str, &[String]> = BTreeMap::new();
-        for rules in sets.iter().rev() {
-            named.extend(
-                rules
-                    .sets
-                    .iter()
-                    .map(|(name, phrases)| (name.as_str(), phrases.as_slice())),
-            );
-        }
+        let named = name_sets(sets, &mut problems);
         let mut providers = super::providers::interned();
         let mut compiled = Vec::new();
         let mut blocklists = Vec::new();
         for rules in sets {
-            let mut ordered: Vec<&Rule> = rules.rules.iter().collect();
+            let mut ordered: Vec<&Rule> = rules.list.iter().collect();
             ordered.sort_by_key(|rule| rule.layer);
             for rule in ordered {
                 match compile(rule, &named, &mut terms, &mut providers) {
@@ -165,7 +157,7 @@ impl Matcher {
         Ok(Self {
             rules: compiled,
             automaton,
-            patterns: terms.pattern_terms,
+            patterns: terms.owners,
             wakes,
             always,
             blocklists,
@@ -188,7 +180,9 @@ impl Matcher {
             let mut rule = None;
             let mut vetoed = false;
             for candidate in bits(&scratch.candidates).filter_map(|i| self.rules.get(i)) {
-                let veto = candidate.layer == Layer::Veto && candidate.about != About::Recipient;
+                // "Try again later" unsays "disabled" and "moved" as surely as a word about us does.
+                let veto = candidate.layer == Layer::Temporary
+                    || candidate.layer == Layer::Veto && candidate.about != About::Recipient;
                 if rule.is_some() && !veto || !candidate.satisfied(&query, scratch) {
                     continue;
                 }
@@ -276,7 +270,7 @@ struct Query {
 }
 
 impl Compiled {
-    fn is_deadly(&self) -> bool {
+    pub(super) fn is_deadly(&self) -> bool {
         matches!(self.existence, Existence::DoesNotExist | Existence::Undeliverable)
     }
 
@@ -321,12 +315,29 @@ fn stage_bit(stage: Stage) -> u16 {
 
 /// The stage gate: only RCPT and DATA can say anything about a recipient, or leave open whom they mean.
 fn stage_mask(rule: &Rule) -> u16 {
-    let wanted = rule.stages.iter().map(|stage| stage_bit(*stage)).sum::<u16>();
+    let wanted = rule.stages.iter().fold(0, |mask, stage| mask | stage_bit(*stage));
     let wanted = if wanted == 0 { u16::MAX } else { wanted };
     match rule.about {
         About::Recipient | About::Unclear => wanted & (stage_bit(Stage::Rcpt) | stage_bit(Stage::Data)),
         About::Sender | About::Server => wanted,
     }
+}
+
+/// Every phrase set by name. The user's sets add to ours and cannot replace them: ours guard the vetoes.
+fn name_sets<'a>(sets: &[&'a Rules], problems: &mut Vec<Problem>) -> BTreeMap<&'a str, &'a [String]> {
+    let mut named = BTreeMap::new();
+    for rules in sets.iter().rev() {
+        for (name, phrases) in &rules.sets {
+            if named.insert(name.as_str(), phrases.as_slice()).is_some() {
+                problems.push(Problem {
+                    file: rules.file.clone(),
+                    line: 1,
+                    message: format!("a bundled set is called `{name}` already: choose another name"),
+                });
+            }
+        }
+    }
+    named
 }
 
 fn compile(
@@ -427,7 +438,7 @@ fn bits(words: &[u64]) -> impl Iterator<Item = usize> {
 #[derive(Default)]
 struct Terms {
     patterns: Vec<String>,
-    pattern_terms: Vec<(Vec<Term>, bool)>,
+    owners: Vec<(Vec<Term>, bool)>,
     known: HashMap<String, usize>,
     groups: HashMap<Vec<String>, Term>,
     count: u32,
@@ -472,10 +483,10 @@ impl Terms {
         };
         let index = *self.known.entry(text).or_insert_with_key(|text| {
             self.patterns.push(text.clone());
-            self.pattern_terms.push((Vec::new(), spaced));
+            self.owners.push((Vec::new(), spaced));
             self.patterns.len() - 1
         });
-        if let Some((terms, _)) = self.pattern_terms.get_mut(index)
+        if let Some((terms, _)) = self.owners.get_mut(index)
             && !terms.contains(&term)
         {
             terms.push(term);

@@ -88,7 +88,6 @@ impl DeadRecipient {
             && reply.code().is_permanent()
             && meaning.about == About::Recipient
             && meaning.persistence == Persistence::Permanent
-            && meaning.blocklist.is_none()
             && matches!(meaning.existence, Existence::DoesNotExist | Existence::Undeliverable);
         let kind = DeadKind::of(meaning.class)?;
         proven.then_some(Self { kind })
@@ -292,7 +291,12 @@ impl Classifier {
             Some(rule) => from_rule(stage, reply, rule, &found),
             None => bare(stage, reply),
         };
-        meaning.blocklist = found.blocklist.cloned();
+        if let Some(list) = found.blocklist {
+            meaning.blocklist = Some(list.clone());
+            if meaning.about == About::Unclear || DeadKind::of(meaning.class).is_some() {
+                listed(&mut meaning);
+            }
+        }
         if found.asks_to_wait && meaning.persistence == Persistence::Transient {
             meaning.retry_after = hint::retry_after(reply);
         }
@@ -307,7 +311,7 @@ impl Classifier {
     /// Every example that its own rule does not decide.
     pub(crate) fn check(&self, rules: &Rules) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for rule in &rules.rules {
+        for rule in &rules.list {
             let stage = match rule.stages.as_slice() {
                 [] => Stage::Rcpt,
                 stages if stages.contains(&Stage::Rcpt) => Stage::Rcpt,
@@ -336,7 +340,8 @@ impl Classifier {
 
 static POSITIVE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("positive"));
 static NO_RULE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
-static DISPUTED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("vetoed"));
+static VETOED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("vetoed"));
+static LISTED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("blocklist"));
 
 /// 2yz and 3yz need no rules: the text of an acceptance is never read (it may hold anything).
 fn positive(stage: Stage, reply: &Reply) -> Meaning {
@@ -346,10 +351,10 @@ fn positive(stage: Stage, reply: &Reply) -> Meaning {
         (300.., Stage::Rcpt | Stage::Mail | Stage::Ehlo | Stage::Greeting) => Class::ProtocolError,
         _ => Class::Accepted,
     };
-    let about = match class {
-        Class::ProtocolError => About::Server,
-        _ if stage == Stage::Rcpt => About::Recipient,
-        _ => About::Server,
+    let about = if stage == Stage::Rcpt && class != Class::ProtocolError {
+        About::Recipient
+    } else {
+        About::Server
     };
     Meaning {
         class,
@@ -362,6 +367,15 @@ fn positive(stage: Stage, reply: &Reply) -> Meaning {
         blocklist: None,
         dead: None,
     }
+}
+
+/// A blocklist is named, and nothing says about whom: about us.
+fn listed(meaning: &mut Meaning) {
+    meaning.class = Class::IpBlocklisted;
+    meaning.about = About::Sender;
+    meaning.existence = Existence::None;
+    meaning.confidence = Confidence::Medium;
+    meaning.rule = LISTED.clone();
 }
 
 /// A refusal that no rule knows.
@@ -390,10 +404,9 @@ fn bare(stage: Stage, reply: &Reply) -> Meaning {
 
 fn from_rule(stage: Stage, reply: &Reply, rule: &Compiled, found: &Found<'_>) -> Meaning {
     let mut meaning = bare(stage, reply);
-    let deadly = DeadKind::of(rule.class).is_some();
-    if deadly && (found.vetoed && !rule.overrules_veto || found.blocklist.is_some()) {
+    if found.vetoed && rule.is_deadly() && !rule.overrules_veto {
         meaning.class = Class::AmbiguousDenied;
-        meaning.rule = DISPUTED.clone();
+        meaning.rule = VETOED.clone();
         return meaning;
     }
     meaning.class = rule.class;

@@ -14,7 +14,7 @@ pub struct Rules {
     pub(super) file: Box<str>,
     pub(super) sets: BTreeMap<String, Vec<String>>,
     pub(super) blocklists: Vec<Blocklist>,
-    pub(super) rules: Vec<Rule>,
+    pub(super) list: Vec<Rule>,
 }
 
 /// A complaint about a list: where, and what to do.
@@ -104,7 +104,7 @@ impl Rules {
                 file: file.into(),
                 sets: raw.sets,
                 blocklists: raw.blocklist,
-                rules,
+                list: rules,
             })
         } else {
             Err(RulesError::Invalid(problems))
@@ -125,7 +125,7 @@ impl<'a> Lines<'a> {
 
     fn line(&self, at: usize) -> usize {
         let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + before.iter().filter(|b| **b == b'\n').count()
+        1 + memchr::memchr_iter(b'\n', before).count()
     }
 
     fn problem(&self, at: usize, message: String) -> Problem {
@@ -193,7 +193,7 @@ struct RawRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Layer {
-    /// A provider's own texts.
+    /// Texts that only one house writes; with `provider`, only where it is known to answer.
     Provider,
     /// Words about the sender or the server.
     Veto,
@@ -256,9 +256,6 @@ impl RawRule {
         }
         if !self.seq.is_empty() && self.seq.len() != 2 {
             return Err("`seq` holds two phrases, the first before the second".to_owned());
-        }
-        if self.layer == Layer::Provider && self.provider.is_empty() {
-            return Err("a rule of the layer `provider` names at least one `provider`".to_owned());
         }
         if self.example.is_empty() {
             return Err("give at least one `example`: a whole reply that the rule decides".to_owned());
