@@ -128,6 +128,7 @@ pub(super) enum Origin {
 pub(super) struct Resolved {
     /// The configuration file that was read.
     pub(super) file: Option<PathBuf>,
+    profile: Profile,
     merged: Overlay,
     values: Map<String, Value>,
     origins: Vec<Origin>,
@@ -206,6 +207,7 @@ impl Resolved {
         let merged = serde_json::from_value(Value::Object(values.clone()))?;
         Ok(Self {
             file,
+            profile,
             merged,
             values,
             origins,
@@ -269,7 +271,10 @@ impl Resolved {
                 .into_iter()
                 .map(|server| server.0)
                 .collect(),
-            limits: Limits::POLITE,
+            limits: match self.profile {
+                Profile::Interactive => Limits::INTERACTIVE,
+                Profile::Bulk => Limits::POLITE,
+            },
             timeouts,
             retry_ladder: all
                 .retry_ladder

@@ -14,7 +14,7 @@ use super::{Engine, Progress, Sink, Stop, Summary, VerifyError, import};
 use crate::{
     input::{Row, Table},
     output::{Chunk, Renderer},
-    verdict::Verdict,
+    verdict::{Evidence, NotTried, Verdict},
 };
 
 /// Rows handed to a thread at once.
@@ -58,7 +58,7 @@ pub(super) fn run(
                 let renderer = renderer.clone();
                 scope.spawn(move || {
                     for mut batch in batches {
-                        work(engine, renderer.as_deref(), &mut batch);
+                        work(engine, renderer.as_deref(), stop, &mut batch);
                         if done.send(batch).is_err() {
                             return;
                         }
@@ -75,7 +75,7 @@ pub(super) fn run(
             joined: HashSet::default(),
             summary: Summary::default(),
         };
-        feed(&mut table, &workers, &mut writer, stop)?;
+        feed(&mut table, &workers, &mut writer)?;
         drop(workers);
         progress.input_ended();
         writer.summary.unique = writer.joined.len() as u64;
@@ -84,7 +84,7 @@ pub(super) fn run(
 }
 
 /// Reads batches to the threads in turn and takes them back in the same turn, so that the order holds.
-fn feed(table: &mut Table, workers: &[Worker], writer: &mut Writer<'_>, stop: &Stop) -> Result<(), VerifyError> {
+fn feed(table: &mut Table, workers: &[Worker], writer: &mut Writer<'_>) -> Result<(), VerifyError> {
     let mut spare: Vec<Batch> = Vec::new();
     let mut on_their_way = 0;
     let mut turns = workers.iter().cycle();
@@ -95,7 +95,7 @@ fn feed(table: &mut Table, workers: &[Worker], writer: &mut Writer<'_>, stop: &S
         };
         writer.write(batch).map(Some)
     };
-    while !stop.is_requested() {
+    loop {
         let mut batch = spare.pop().unwrap_or_default();
         if !batch.fill(table)? {
             break;
@@ -131,14 +131,18 @@ impl Batch {
     }
 }
 
-/// Parses, judges and renders a batch.
-fn work(engine: &Engine, renderer: Option<&Renderer>, batch: &mut Batch) {
+/// Parses, judges and renders a batch; once the run is asked to stop, rows are only passed through.
+fn work(engine: &Engine, renderer: Option<&Renderer>, stop: &Stop, batch: &mut Batch) {
     batch.chunk.clear();
     batch.verdicts.clear();
     batch.joined.clear();
     batch.faults = 0;
+    let stopped = stop.is_requested();
     for row in batch.rows.iter().take(batch.used) {
-        let outcome = import::answer(engine, row, None);
+        let mut outcome = import::answer(engine, row, None);
+        if stopped {
+            outcome.conclude(Evidence::not_tried(NotTried::Interrupted), engine.settings.policy);
+        }
         batch.verdicts.push(outcome.verdict);
         batch.faults += u64::from(row.fault.is_some());
         batch.joined.extend(

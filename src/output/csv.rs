@@ -15,7 +15,6 @@ use crate::{
     address::Address,
     input::{Cells, Layout, Row},
     job::Outcome,
-    replies::Class,
 };
 
 /// The columns that are added, in order.
@@ -198,7 +197,7 @@ impl Render for Csv {
         self.word(verdict.bounce.kind.name(), out);
         out.push(self.delimiter);
         if let Some(class) = verdict.bounce.class {
-            class_name(class, out);
+            out.extend_from_slice(class.name().as_bytes());
         }
         self.next(did_you_mean(outcome).unwrap_or_default(), out);
         self.next(address.map(Address::mailbox).unwrap_or_default(), out);
@@ -240,13 +239,4 @@ fn is_formula(cell: &[u8]) -> bool {
 /// Appends what `Display` says; writing to memory cannot fail.
 fn show(value: &dyn std::fmt::Display, out: &mut Vec<u8>) {
     let _ = std::io::Write::write_fmt(out, format_args!("{value}"));
-}
-
-/// Appends the stable name of a class: its JSON form without the quotes.
-fn class_name(class: Class, out: &mut Vec<u8>) {
-    let start = out.len();
-    if serde_json::to_writer(&mut *out, &class).is_ok() {
-        out.pop();
-        out.remove(start);
-    }
 }

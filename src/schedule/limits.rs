@@ -58,6 +58,13 @@ impl Limits {
         pipelining: false,
     };
 
+    /// For a few addresses asked by hand: as polite, but a second session (after a lost connection, or for a control recipient
+    /// that needs its own) does not keep a person waiting for half a minute.
+    pub const INTERACTIVE: Self = Self {
+        reconnect: Duration::from_secs(2),
+        ..Self::POLITE
+    };
+
     /// For hosts that the operator names as his own: no budget, pipelined.
     pub const TRUSTED: Self = Self {
         connections: 2,
@@ -114,11 +121,7 @@ mod tests {
         let trusted = TrustedHosts::new(["MX1.example.com.", ".example.org"]);
         assert!(trusted.contain("mx1.example.com"));
         assert!(trusted.contain("mx.example.org") && trusted.contain("example.org"));
-        for other in [
-            "mx2.example.com",
-            "evilexample.org",
-            "mx1.example.com.evil.net",
-        ] {
+        for other in ["mx2.example.com", "evilexample.org", "mx1.example.com.evil.net"] {
             assert!(!trusted.contain(other), "{other}");
         }
     }
