@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Context;
 use clap::ArgMatches;
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
 };
 use crate::{
     dns::{MailRoute, NoMailHost, RouteFailure},
-    job::{Engine, Outcome},
+    job::{Engine, Outcome, Stop},
     output,
     smtp::{Speaker, Transcript},
     verdict::{Label, Observed, ProbeFailure},
@@ -35,8 +34,15 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen();
+        let stop = Stop::new();
+        let mut answers = std::pin::pin!(answer(args, settings, &stop));
         tokio::select! {
-            exit = answer(args, settings) => exit,
+            exit = &mut answers => return exit,
+            () = signals.next() => stop.request(),
+        }
+        // The first signal closes the sessions politely, the second ends everything at once.
+        tokio::select! {
+            exit = &mut answers => exit.map(|_| Exit::Interrupted),
             () = signals.next() => Ok(Exit::Interrupted),
         }
     })?;
@@ -51,16 +57,11 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     }
 }
 
-async fn answer(args: &CheckArgs, settings: crate::job::Settings) -> anyhow::Result<Exit> {
-    let engine = Arc::new(Engine::start(settings).await?);
-    let mut asked = Vec::with_capacity(args.addresses.len());
-    for address in &args.addresses {
-        let (engine, address) = (Arc::clone(&engine), address.clone());
-        asked.push(tokio::spawn(async move { engine.check(&address).await }));
-    }
+async fn answer(args: &CheckArgs, settings: crate::job::Settings, stop: &Stop) -> anyhow::Result<Exit> {
+    let engine = Engine::start(settings).await?;
     let mut exit = Exit::Done;
-    for (index, outcome) in asked.into_iter().enumerate() {
-        let outcome = outcome.await.context("a check ended before its answer")?;
+    let mut shown: Vec<Arc<Transcript>> = Vec::new();
+    for (index, mut outcome) in engine.check(&args.addresses, stop).await.into_iter().enumerate() {
         if outcome.verdict.label == Label::Unknown && is_our_side(outcome.verdict.reason) {
             exit = Exit::Incomplete;
         }
@@ -70,6 +71,11 @@ async fn answer(args: &CheckArgs, settings: crate::job::Settings) -> anyhow::Res
             line.push(b'\n');
             io::stdout().write_all(&line)?;
         } else {
+            // Addresses of one host share a session; its dialogue is shown once.
+            outcome
+                .transcripts
+                .retain(|dialogue| !shown.iter().any(|other| Arc::ptr_eq(other, dialogue)));
+            shown.extend(outcome.transcripts.iter().cloned());
             let gap = if index > 0 { "\n" } else { "" };
             let report = report(&outcome, args.verbose);
             write!(anstream::stdout(), "{gap}{report}")?;

@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, resolve, syntax};
+use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, syntax};
 use crate::{
     address::Address,
     clock::{Clock, SystemClock},
@@ -16,7 +16,6 @@ use crate::{
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
     schedule::{Manners, TrustedHosts},
-    smtp::Tally,
     verdict::{Evidence, NotTried},
 };
 
@@ -177,16 +176,14 @@ impl Engine {
         }
     }
 
-    /// Answers one address.
-    pub async fn check(&self, typed: &str) -> Outcome {
-        let started = Instant::now();
-        let mut outcome = self.read(typed);
-        if outcome.evidence.syntax.is_none() && outcome.evidence.list.is_none() && self.route.is_some() {
-            let tally = Arc::new(Tally::default());
-            resolve::one(self, &mut outcome, tally).await;
+    /// Answers a few addresses, in the order given; equal ones, and those of one mail host, share questions and sessions.
+    ///
+    /// When `stop` is requested, open sessions are closed politely and what is still open is `unknown/interrupted`.
+    pub async fn check(&self, typed: &[String], stop: &Stop) -> Vec<Outcome> {
+        match &self.route {
+            None => typed.iter().map(|typed| self.read(typed)).collect(),
+            Some(_) => import::few(self, typed, stop).await,
         }
-        outcome.elapsed = started.elapsed();
-        outcome
     }
 
     /// Answers every row of `table`, in input order; equal addresses are asked about once.

@@ -48,16 +48,20 @@ impl List {
     }
 
     fn add(&mut self, engine: &Engine, row: &Row) -> Result<(), VerifyError> {
-        let settings = &engine.settings;
-        let asked = || {
-            let address = Address::parse(row.address(), settings.rules).ok()?;
-            settings.user_lists.decide(&address).is_none().then_some(address)
-        };
-        let Some(address) = row.fault.is_none().then(asked).flatten() else {
+        if row.fault.is_some() {
             self.rows.push(NOBODY);
             return Ok(());
+        }
+        self.add_typed(engine, row.address())
+    }
+
+    fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<(), VerifyError> {
+        let settings = &engine.settings;
+        let parsed = Address::parse(typed, settings.rules).ok();
+        let id = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
+            Some(address) => self.join(address, settings.exact)?,
+            None => NOBODY,
         };
-        let id = self.join(address, settings.exact)?;
         self.rows.push(id);
         Ok(())
     }
@@ -149,6 +153,35 @@ pub(super) async fn run(
     Ok(summary)
 }
 
+/// Answers a few addresses.
+pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Vec<Outcome> {
+    let mut list = List::default();
+    for typed in typed {
+        if list.add_typed(engine, typed).is_err() {
+            break;
+        }
+    }
+    let domains = std::mem::take(&mut list.domains);
+    let mut probing = Probing::start(engine, domains, &list, Arc::default(), stop);
+    let mut results: Vec<Option<Settled>> = Vec::new();
+    results.resize_with(list.addresses.len(), || None);
+    while let Some(settled) = probing.next(&Progress::default()).await {
+        for settled in settled {
+            if let Some(slot) = results.get_mut(settled.id as usize) {
+                *slot = Some(settled);
+            }
+        }
+    }
+    let outcome = |(typed, id): (&String, &u32)| {
+        let mut outcome = engine.read(typed);
+        if let Some(Some(settled)) = results.get(*id as usize) {
+            outcome.settle(settled);
+        }
+        outcome
+    };
+    typed.iter().zip(&list.rows).map(outcome).collect()
+}
+
 /// Reads the table a second time and writes every row whose address is settled.
 struct Writer<'a> {
     engine: &'a Engine,
@@ -192,12 +225,7 @@ pub(super) fn answer(engine: &Engine, row: &Row, settled: Option<&Settled>) -> O
     if row.fault.is_some() {
         outcome.conclude(Evidence::not_tried(NotTried::RowUnreadable), engine.settings.policy);
     } else if let Some(settled) = settled {
-        outcome.evidence = settled.evidence.clone();
-        outcome.verdict = settled.verdict;
-        outcome.retry_at = settled.retry_at;
-        outcome.checked_at = settled.checked_at;
-        outcome.elapsed = settled.elapsed;
-        outcome.transcripts.clone_from(&settled.transcripts);
+        outcome.settle(settled);
     }
     outcome
 }

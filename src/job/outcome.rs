@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::resolve::Settled;
 use crate::{
     address::Address,
     lists::ListHits,
@@ -58,6 +59,16 @@ impl Outcome {
             elapsed: Duration::ZERO,
             transcripts: Vec::new(),
         }
+    }
+
+    /// Takes what was found out about the address.
+    pub(super) fn settle(&mut self, settled: &Settled) {
+        self.evidence = settled.evidence.clone();
+        self.verdict = settled.verdict;
+        self.retry_at = settled.retry_at;
+        self.checked_at = settled.checked_at;
+        self.elapsed = settled.elapsed;
+        self.transcripts.clone_from(&settled.transcripts);
     }
 
     /// Puts other evidence in the place of what was known, and judges it.

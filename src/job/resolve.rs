@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
 
-use super::{Engine, Level, Outcome, Progress, Stop, import::List};
+use super::{Engine, Level, Progress, Stop, import::List};
 use crate::{
     address::{Address, Domain},
     dns::MailRoute,
@@ -66,37 +66,6 @@ fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
         route,
         ..Evidence::not_tried(why)
     }))
-}
-
-/// Asks about one address.
-pub(super) async fn one(engine: &Engine, outcome: &mut Outcome, tally: Arc<Tally>) {
-    let (Some(router), Some(address)) = (&engine.route, outcome.address.clone()) else {
-        return;
-    };
-    let policy = engine.settings.policy;
-    let domain = address.to_domain();
-    let route = router.route(&domain).await;
-    let (Next::Ask, Some(mut scheduler)) = (next(engine, &route), scheduler(engine, tally, Stop::new())) else {
-        if let Next::Known(evidence) = next(engine, &route) {
-            outcome.conclude(*evidence, policy);
-        }
-        return;
-    };
-    scheduler.0.add(Work {
-        domain,
-        route,
-        targets: vec![Target { id: 0, address }],
-    });
-    scheduler.0.finish().await;
-    match scheduler.1.recv().await {
-        Some(finding) => {
-            outcome.conclude(finding.evidence, policy);
-            outcome.retry_at = finding.retry_at;
-            outcome.checked_at = finding.checked_at;
-            outcome.transcripts = finding.transcripts;
-        }
-        None => outcome.conclude(internal(), policy),
-    }
 }
 
 fn scheduler(engine: &Engine, tally: Arc<Tally>, stop: Stop) -> Option<(Scheduler, mpsc::UnboundedReceiver<Finding>)> {
