@@ -23,7 +23,7 @@ use crate::{
     address::Domain,
     clock::Clock,
     dns::{Exchanger, MailRoute},
-    net::Dial,
+    net::{Dial, open_file_limit},
     replies::{
         Classifier, Meaning,
         providers::{Provider, recognise},
@@ -33,7 +33,8 @@ use crate::{
     verdict::{Evidence, NotTried, Observed},
 };
 
-/// Sessions at once, over all groups.
+/// Sessions at once, over all groups; never more than the dialler has sockets for, because a wait for one would look like
+/// a dead host.
 const MAX_SESSIONS: usize = 512;
 
 /// How a run behaves towards mail hosts.
@@ -188,7 +189,7 @@ impl Scheduler {
             clock,
             tally,
             stop,
-            sessions: Semaphore::new(MAX_SESSIONS),
+            sessions: Semaphore::new(MAX_SESSIONS.min(open_file_limit() / 2).max(1)),
             findings,
             waits: Mutex::default(),
         });

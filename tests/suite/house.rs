@@ -168,3 +168,27 @@ fn check_sizes(folder: &Path) -> usize {
     }
     seen
 }
+
+#[test]
+fn the_readme_names_every_command() {
+    let help = assert_cmd::cargo::cargo_bin_cmd!("presend")
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.split_whitespace().next())
+        .filter(|command| *command != "help")
+        .collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    for command in commands {
+        assert!(
+            readme.contains(&format!("`presend {command}")),
+            "README.md does not name `presend {command}`"
+        );
+    }
+}
