@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
 use super::{Engine, Level, Progress, Stop, import::List};
 use crate::{
     address::{Address, Domain},
-    dns::MailRoute,
+    dns::{MailRoute, RouteFailure},
     schedule::{Finding, Scheduler, Seams, Target, WaitingView, Work},
     smtp::{Tally, Transcript},
     verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge},
@@ -250,12 +250,16 @@ impl<'a> Probing<'a> {
     }
 
     fn settle(&self, id: u32, evidence: Evidence) -> Settled {
+        let checked_at = self.engine.clock.now();
+        let retry = route_may_mend(&evidence)
+            .then(|| self.engine.settings.retry_ladder.first())
+            .flatten();
         Settled {
             id,
             verdict: judge(&evidence, &self.engine.settings.policy),
             evidence,
-            retry_at: None,
-            checked_at: self.engine.clock.now(),
+            retry_at: retry.map(|step| checked_at + *step),
+            checked_at,
             elapsed: Duration::ZERO,
             transcripts: Vec::new(),
         }
@@ -263,6 +267,22 @@ impl<'a> Probing<'a> {
 
     fn found(&self, finding: Finding) -> Settled {
         found(self.engine, finding)
+    }
+}
+
+/// Whether looking the route up again later can give another answer.
+fn route_may_mend(evidence: &Evidence) -> bool {
+    match evidence.route.known().map(|route| &**route) {
+        Some(MailRoute::Failure(RouteFailure::Dns(_) | RouteFailure::MxUnresolvable)) => true,
+        Some(
+            MailRoute::Failure(RouteFailure::PrivateMx(_) | RouteFailure::MxIsAddress | RouteFailure::ResolverRewrites)
+            | MailRoute::Exchangers(_)
+            | MailRoute::ImplicitMx(_)
+            | MailRoute::NullMx
+            | MailRoute::NoSuchDomain
+            | MailRoute::NoMailHost(_),
+        )
+        | None => false,
     }
 }
 

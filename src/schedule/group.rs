@@ -102,7 +102,11 @@ impl Group {
                 },
                 Some(ended) = self.sessions.join_next() => match ended {
                     Ok((reserved, lane, report)) => self.absorb(reserved, lane, report),
-                    Err(error) => tracing::error!(%error, "a session ended by a fault of ours"),
+                    Err(error) => {
+                        // Its targets are lost, so the group cannot be concluded; the job reports what is open as `internal`.
+                        tracing::error!(%error, "a session ended by a fault of ours");
+                        break;
+                    }
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {},
                 () = self.shared.stop.requested(), if !self.shared.stopping() => {},

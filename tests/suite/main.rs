@@ -16,6 +16,7 @@ mod dns;
 mod fake;
 mod house;
 mod input;
+mod job;
 mod lab;
 mod lists;
 mod output;
