@@ -91,6 +91,8 @@ pub(super) struct Control {
     /// Its time came; the next session asks.
     pub(super) retry_now: bool,
     pub(super) in_flight: bool,
+    /// The last answer was undetermined, and another day may bring a better one.
+    pub(super) may_mend: bool,
     /// Enough recipients were accepted since the last answer that it must be asked again.
     pub(super) recheck: bool,
 }
@@ -135,6 +137,7 @@ impl DomainState {
             due: None,
             retry_now: false,
             in_flight: false,
+            may_mend: false,
             recheck: false,
         };
         Self {
@@ -167,15 +170,21 @@ impl DomainState {
 
     /// Keeps what the control recipient was answered.
     pub(super) fn settle_control(&mut self, answer: ControlAnswer) {
-        let ControlAnswer::Known(answer) = answer else {
-            if self.unknown.known().is_none() {
-                self.unknown = Observed::Failed(Stage::Rcpt);
-            }
-            return;
-        };
+        // A check that stayed open does not undo what was shown before, and must not be repeated at every acceptance.
         self.accepted_since_control = 0;
         self.control.recheck = false;
         self.control.due = None;
+        let answer = match answer {
+            ControlAnswer::Known(answer) => answer,
+            ControlAnswer::Undetermined { retry } => {
+                self.control.may_mend = retry;
+                if self.unknown.known().is_none() {
+                    self.unknown = Observed::Failed(Stage::Rcpt);
+                }
+                return;
+            }
+            ControlAnswer::NotAsked => return,
+        };
         let before = self.unknown.known().copied();
         let flipped = before.is_some_and(|before| before != answer);
         self.unknown = Observed::Known(if flipped {

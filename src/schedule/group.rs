@@ -383,12 +383,16 @@ impl Group {
         let Some(mut state) = state else { return };
         let now = Instant::now();
         let ladder = &self.shared.manners.ladder;
+        let open = state.control.may_mend && state.unknown.known().is_none();
         for (tracked, observation, evidence) in state.conclude() {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
                 // A refusal of us may end with our bad name, not with the mailbox.
                 Observed::Known(answer) if answer.meaning.about == About::Sender => {
                     Some(given_up_until.unwrap_or(now + self.context.limits.breaker))
+                }
+                Observed::Known(_) if open && observation.accepted() => {
+                    Some(now + ladder.first().copied().unwrap_or(LATER))
                 }
                 Observed::NotTried(_) | Observed::Failed(_) | Observed::Known(_) => None,
             };

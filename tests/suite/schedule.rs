@@ -201,6 +201,36 @@ async fn r3_an_undetermined_control_is_retried_and_stays_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_undetermined_control_says_when_to_ask_again() {
+    let script = |heard: &crate::fake::Heard<'_>| {
+        (heard.rcpt()? != "ann@one.test").then(|| say("450 4.7.1 Greylisted, try again later"))
+    };
+    let run = Run::of(FakeNet::new("", script), impatient(), &["ann@one.test"]).await;
+    assert_eq!(run.reason("ann@one.test"), "catchall_undetermined");
+    assert!(run.findings["ann@one.test"].retry_at.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sentinel_that_stays_undetermined_does_not_keep_the_group_busy() {
+    let addresses: Vec<String> = (0..70).map(|n| format!("user{n}@one.test")).collect();
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let net = FakeNet::new("", |heard| {
+        let real = heard.rcpt()?.starts_with("user");
+        let text = if heard.connection == 0 {
+            "550 5.1.1 User unknown"
+        } else {
+            "451 4.3.0 Try again later"
+        };
+        (!real).then(|| say(text))
+    });
+    let run = Run::of(net, manners(), &addresses).await;
+    assert!(run.controls().len() <= 3, "{:?}", run.controls());
+    for address in addresses {
+        assert_eq!(run.reason(address), "mailbox_exists", "{address}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn r12_greylisting_is_retried_with_the_same_envelope_and_control() {
     let start = tokio::time::Instant::now();
     let script = move |heard: &crate::fake::Heard<'_>| {
