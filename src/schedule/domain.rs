@@ -86,15 +86,23 @@ pub(super) struct Control {
     pub(super) address: Option<Address>,
     pub(super) attempts: u32,
     pub(super) first_asked: Option<Instant>,
-    /// When it may be asked again after an undetermined answer.
-    pub(super) due: Option<Instant>,
-    /// Its time came; the next session asks.
-    pub(super) retry_now: bool,
-    pub(super) in_flight: bool,
+    pub(super) phase: Phase,
     /// The last answer was undetermined, and another day may bring a better one.
     pub(super) may_mend: bool,
     /// Enough recipients were accepted since the last answer that it must be asked again.
     pub(super) recheck: bool,
+}
+
+/// What is being done about the control recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Idle,
+    /// A session may be asking.
+    InFlight,
+    /// It may be asked again then, after an undetermined answer.
+    Waits(Instant),
+    /// Its time came; the next session asks.
+    Due,
 }
 
 /// A target that waits for its next attempt.
@@ -134,9 +142,7 @@ impl DomainState {
             address,
             attempts: 0,
             first_asked: None,
-            due: None,
-            retry_now: false,
-            in_flight: false,
+            phase: Phase::Idle,
             may_mend: false,
             recheck: false,
         };
@@ -173,7 +179,6 @@ impl DomainState {
         // A check that stayed open does not undo what was shown before, and must not be repeated at every acceptance.
         self.accepted_since_control = 0;
         self.control.recheck = false;
-        self.control.due = None;
         let answer = match answer {
             ControlAnswer::Known(answer) => answer,
             ControlAnswer::Undetermined { retry } => {
@@ -202,9 +207,13 @@ impl DomainState {
     /// Whether the next session should ask about the control recipient: somebody was really accepted, the question is open,
     /// and no undetermined answer waits for its retry or was the last.
     pub(super) fn wants_control(&self) -> bool {
-        let settled = matches!(self.unknown, Observed::Failed(_)) && !self.control.recheck && !self.control.retry_now;
-        let possible = self.control.address.is_some() && !self.control.in_flight && self.control.due.is_none();
-        self.accepted && self.is_open() && possible && !settled
+        let possible = match self.control.phase {
+            Phase::Due => true,
+            // An undetermined answer that waits for nothing is the last word.
+            Phase::Idle => self.control.recheck || !matches!(self.unknown, Observed::Failed(_)),
+            Phase::InFlight | Phase::Waits(_) => false,
+        };
+        self.accepted && self.is_open() && possible && self.control.address.is_some()
     }
 
     /// Whether nothing is left to ask or to wait for.
@@ -212,8 +221,7 @@ impl DomainState {
         self.waiting.is_empty()
             && self.delayed.is_empty()
             && self.in_flight == 0
-            && !self.control.in_flight
-            && self.control.due.is_none()
+            && !matches!(self.control.phase, Phase::InFlight | Phase::Waits(_))
             && !self.wants_control()
     }
 

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::{
     budget::Budget,
-    domain::{Delayed, DomainState, Observation, Tracked},
+    domain::{Delayed, DomainState, Observation, Phase, Tracked},
     plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
     probe,
     scheduler::{Finding, GroupContext, Shared, Work},
@@ -185,9 +185,8 @@ impl Group {
             state.delayed = rest;
             let due: Vec<Delayed> = due;
             state.waiting.extend(due.into_iter().map(|delayed| delayed.tracked));
-            if state.control.due.is_some_and(|due| due <= at) {
-                state.control.due = None;
-                state.control.retry_now = true;
+            if matches!(state.control.phase, Phase::Waits(due) if due <= at) {
+                state.control.phase = Phase::Due;
             }
             self.make_ready(domain);
         }
@@ -242,6 +241,7 @@ impl Group {
             }
             let slice = slice(state, domain, room, self.context.control_apart);
             if slice.targets.is_empty() && slice.need == ControlNeed::No {
+                answered.push(domain);
                 continue;
             }
             room = room.saturating_sub(slice.targets.len() + usize::from(slice.need != ControlNeed::No));
@@ -327,7 +327,9 @@ impl Group {
         for tracked in report.again {
             state.waiting.push_back(tracked);
         }
-        state.control.in_flight = false;
+        if report.need != ControlNeed::No {
+            state.control.phase = Phase::Idle;
+        }
         if report.control != ControlAnswer::NotAsked {
             state.control.attempts += 1;
             let first = *state.control.first_asked.get_or_insert(now);
@@ -337,9 +339,10 @@ impl Group {
                 .map(|step| (first + *step).max(now))
                 .filter(|due| *due - now <= manners.max_wait);
             if matches!(report.control, ControlAnswer::Undetermined { retry: true })
+                && state.is_open()
                 && let Some(due) = due
             {
-                state.control.due = Some(due);
+                state.control.phase = Phase::Waits(due);
                 self.alarms.push(Reverse((due, index)));
             }
         }
@@ -368,9 +371,11 @@ impl Group {
             };
             let Some(state) = slot else { continue };
             state.give_up(observation);
-            state.control.due = None;
             state.control.address = None;
-            if state.in_flight == 0 && !state.control.in_flight {
+            if state.control.phase != Phase::InFlight {
+                state.control.phase = Phase::Idle;
+            }
+            if state.in_flight == 0 && state.control.phase == Phase::Idle {
                 let state = slot.take();
                 self.conclude(state, retry_at);
             }
@@ -423,15 +428,17 @@ fn slice(state: &mut DomainState, domain: usize, room: usize, control_apart: boo
     let apart = control_apart && !targets.is_empty();
     let need = if state.wants_control() && !apart {
         ControlNeed::Yes
-    } else if targets.is_empty() || apart || state.control.in_flight || !matches!(state.unknown, Observed::NotTried(_))
+    } else if targets.is_empty()
+        || apart
+        || state.control.phase == Phase::InFlight
+        || !matches!(state.unknown, Observed::NotTried(_))
     {
         ControlNeed::No
     } else {
         ControlNeed::IfAccepted
     };
     if need != ControlNeed::No {
-        state.control.in_flight = true;
-        state.control.retry_now = false;
+        state.control.phase = Phase::InFlight;
     }
     Slice {
         domain,

@@ -65,6 +65,8 @@ pub(super) struct SliceReport {
     pub(super) answered: Vec<(Tracked, Observation)>,
     /// Back into the queue: not asked, or to be asked again at once.
     pub(super) again: Vec<Tracked>,
+    /// Whether the session was to ask about the control recipient.
+    pub(super) need: ControlNeed,
     /// The control recipient's answer.
     pub(super) control: ControlAnswer,
 }

@@ -32,7 +32,6 @@ enum Live {
 struct Progress {
     report: SliceReport,
     control: Option<Address>,
-    need: ControlNeed,
     /// Questions not yet answered.
     open: usize,
     accepted: bool,
@@ -84,6 +83,7 @@ fn not_started(plan: SessionPlan) -> SessionReport {
         domain: slice.domain,
         answered: Vec::new(),
         again: slice.targets,
+        need: slice.need,
         control: ControlAnswer::NotAsked,
     });
     SessionReport {
@@ -122,6 +122,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
             .map(|tracked| (asked(tracked, started), observation.clone()))
             .collect(),
         again: Vec::new(),
+        need: slice.need,
         control: if slice.need == ControlNeed::Yes {
             ControlAnswer::Undetermined { retry: true }
         } else {
@@ -160,10 +161,10 @@ impl<'a> Conversation<'a> {
                     domain: slice.domain,
                     answered: Vec::new(),
                     again: Vec::new(),
+                    need: slice.need,
                     control: ControlAnswer::NotAsked,
                 },
                 control: slice.control,
-                need: slice.need,
                 open: slice.targets.len(),
                 accepted: false,
                 refused_unknown: false,
@@ -474,7 +475,7 @@ impl<'a> Conversation<'a> {
         let Some(progress) = self.slices.get_mut(index) else {
             return;
         };
-        let due = match progress.need {
+        let due = match progress.report.need {
             ControlNeed::No => false,
             ControlNeed::IfAccepted => progress.accepted && !progress.refused_unknown,
             ControlNeed::Yes => true,
