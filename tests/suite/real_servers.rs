@@ -286,11 +286,12 @@ fn assert_verdicts(servers: &Servers, table: &str, options: &[&str]) {
     let mut wrong = String::new();
     for ((address, expected), answer) in rows(table).zip(&answers) {
         let word = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+        let (row, answer) = (&answer["row"], &answer["presend"]);
         let code = answer["evidence"]["code"]
             .as_u64()
             .map_or("-".to_owned(), |code| code.to_string());
         let got = [word(&answer["label"]), word(&answer["reason"]), code].join(" ");
-        if answer["address"] != address || got != expected {
+        if row["email"] != address || answer["address"] != address || got != expected {
             writeln!(wrong, "{address}: wanted {expected}, got {answer}").expect("written");
         }
     }
