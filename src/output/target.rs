@@ -63,7 +63,7 @@ impl Target {
         }
     }
 
-    /// A file that replaces `path` when [`Target::finish`] is called. Pipes, terminals and devices are written directly.
+    /// A file that replaces `path` when it is finished. Pipes, terminals and devices are written directly.
     ///
     /// # Errors
     /// The folder or the file cannot be written.

@@ -55,6 +55,8 @@ pub(super) struct Group {
     lane_of: HashMap<Vec<(u16, Arc<str>)>, usize>,
     ready_lanes: VecDeque<usize>,
     alarms: BinaryHeap<Reverse<(Instant, usize)>>,
+    /// No session is planned before this, so that it takes whatever is ready by then.
+    connect_after: Instant,
     sessions: JoinSet<(u32, usize, SessionReport)>,
 }
 
@@ -72,6 +74,7 @@ impl Group {
             lane_of: HashMap::new(),
             ready_lanes: VecDeque::new(),
             alarms: BinaryHeap::new(),
+            connect_after: Instant::now(),
             sessions: JoinSet::new(),
         }
     }
@@ -196,6 +199,9 @@ impl Group {
     fn start_sessions(&mut self) -> Option<Instant> {
         while !self.ready_lanes.is_empty() && self.sessions.len() < self.context.limits.connections as usize {
             let now = Instant::now();
+            if now < self.connect_after {
+                return Some(self.connect_after);
+            }
             let refusals = match self.budget.reserve(now) {
                 Ok(refusals) => refusals,
                 Err(until) => {
@@ -210,6 +216,7 @@ impl Group {
                 self.budget.settle(refusals, &[], now);
                 continue;
             };
+            self.connect_after = now + self.context.limits.reconnect;
             let (context, shared) = (Arc::clone(&self.context), Arc::clone(&self.shared));
             self.sessions.spawn(async move {
                 let permit = shared.sessions.acquire().await;
@@ -313,16 +320,23 @@ impl Group {
             .in_flight
             .saturating_sub(report.answered.len() + report.again.len());
         let manners = &self.shared.manners;
+        let mut delayed = Vec::new();
         for (tracked, observation) in report.answered {
             let due = retry_due(&tracked, &observation, &manners.ladder, now);
             match due.filter(|due| tracked.attempts as usize <= manners.ladder.len() && *due - now <= manners.max_wait)
             {
-                Some(due) => {
-                    self.alarms.push(Reverse((due, index)));
-                    state.delayed.push(Delayed { due, tracked });
-                }
+                Some(due) => delayed.push(Delayed { due, tracked }),
                 None => state.settle(tracked, observation, self.context.limits.recheck_accepts),
             }
+        }
+        // What one session asked, one session asks again.
+        let last = delayed.iter().map(|delayed| delayed.due).max().unwrap_or(now);
+        for mut delayed in delayed {
+            if last - delayed.due <= self.context.limits.reconnect {
+                delayed.due = last;
+            }
+            self.alarms.push(Reverse((delayed.due, index)));
+            state.delayed.push(delayed);
         }
         for tracked in report.again {
             state.waiting.push_back(tracked);

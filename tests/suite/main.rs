@@ -14,6 +14,7 @@ mod address;
 mod cli;
 mod dns;
 mod fake;
+mod fuzz;
 mod house;
 mod input;
 mod job;

@@ -251,6 +251,43 @@ async fn r12_greylisting_is_retried_with_the_same_envelope_and_control() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_one_session_was_denied_one_session_asks_again() {
+    let start = tokio::time::Instant::now();
+    let script = move |heard: &crate::fake::Heard<'_>| {
+        if heard.rcpt().is_some() && start.elapsed() < 5 * MINUTE {
+            Some(say("451 4.7.1 Greylisted, see you later"))
+        } else {
+            mailboxes(&["ann@one.test", "bob@one.test"])(heard)
+        }
+    };
+    let addresses = ["ann@one.test", "bob@one.test", "cid@one.test"];
+    let run = Run::of(FakeNet::new("", script), manners(), &addresses).await;
+    assert_eq!(
+        addresses.map(|address| run.reason(address)),
+        ["mailbox_exists", "mailbox_exists", "mailbox_unknown"]
+    );
+    assert_eq!(run.connections(), 2);
+    assert_eq!(run.controls(), [""; 0], "the refused sibling is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_takes_what_became_ready_while_it_waited() {
+    let start = tokio::time::Instant::now();
+    let script = move |heard: &crate::fake::Heard<'_>| {
+        let busy = heard.rcpt().is_some() && start.elapsed() < 3 * SECOND;
+        busy.then(|| say("451 4.7.1 Greylisted, see you later"))
+            .or_else(|| mailboxes(&[])(heard))
+    };
+    let hasty = Manners {
+        ladder: vec![3 * SECOND],
+        ..manners()
+    };
+    let run = Run::of(FakeNet::new("", script), hasty, &["ann@one.test", "bob@two.test"]).await;
+    assert_eq!(run.reason("bob@two.test"), "mailbox_unknown");
+    assert_eq!(run.connections(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn greylisting_without_patience_says_when_to_ask_again() {
     let script = |heard: &crate::fake::Heard<'_>| heard.rcpt().map(|_| say("450 4.7.1 Greylisted, see you later"));
     let run = Run::of(FakeNet::new("", script), impatient(), &["ann@one.test"]).await;

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::client::Client;
 
 /// Every address that `tests/real/dns/test.zone` names.
-const ADDRESSES: [Ipv4Addr; 19] = [
+const ADDRESSES: [Ipv4Addr; 20] = [
     loopback(11),
     loopback(12),
     loopback(13),
@@ -35,6 +35,7 @@ const ADDRESSES: [Ipv4Addr; 19] = [
     loopback(34),
     loopback(35),
     loopback(36),
+    loopback(37),
     Ipv4Addr::LOCALHOST,
 ];
 
@@ -221,6 +222,15 @@ impl Record {
             }
         }
         sessions
+    }
+
+    /// Reply code and recipient of every refusal by Postfix, in order.
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.postfix.lines().filter_map(|line| {
+            let (_, reply) = line.split_once(": reject: RCPT from localhost[127.0.0.1]: ")?;
+            let (_, recipient) = reply.split_once(" to=<")?;
+            Some((reply.get(..3)?, recipient.split_once('>')?.0))
+        })
     }
 
     /// Nothing but questions reached the servers, and each session was left with QUIT.
