@@ -208,9 +208,12 @@ fn answered(outcome: &Outcome) -> Option<String> {
                 .map(|code| format!(" {code}"))
                 .unwrap_or_default();
             let said = output::said(outcome, None).unwrap_or_default();
+            // After a refusal the control recipient decides nothing.
             let control = match output::control(&outcome.evidence) {
-                "not_sent" => String::new(),
-                control => format!("; control recipient: {control}"),
+                control if answer.reply.code().is_positive() && control != "not_sent" => {
+                    format!("; control recipient: {control}")
+                }
+                _ => String::new(),
             };
             let stage = answer.stage.name();
             format!("{}{enhanced} {said} (at {stage}{control})", answer.reply.code())

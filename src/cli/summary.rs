@@ -22,10 +22,17 @@ const REASONS: usize = 12;
 
 /// What the closing words need to know beside the counts.
 pub(super) struct Run<'a> {
+    /// Say how much was asked.
+    pub(super) verbose: bool,
+    /// Say what to do next.
+    pub(super) next: Option<Next<'a>>,
+}
+
+/// What the next steps depend on.
+pub(super) struct Next<'a> {
     pub(super) input: &'a Path,
     pub(super) written: bool,
     pub(super) split: Option<&'a Path>,
-    pub(super) verbose: bool,
 }
 
 /// The question was not answered for a fault of the network or of this side, not of the address or its host.
@@ -69,7 +76,9 @@ pub(super) fn text(summary: &Summary, run: &Run<'_>) -> String {
         text.push_str(&paint(DIM, asked));
         text.push('\n');
     }
-    next(summary, run, &mut text);
+    if let Some(next) = &run.next {
+        steps(summary, next, &mut text);
+    }
     text.truncate(text.trim_end().len());
     text
 }
@@ -181,7 +190,7 @@ fn forecast(summary: &Summary, text: &mut String) {
     text.push('\n');
 }
 
-fn next(summary: &Summary, run: &Run<'_>, text: &mut String) {
+fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
     let of = |reason| summary.by_reason.get(&reason).copied().unwrap_or_default();
     let mut steps = Vec::new();
     let file = paint::quoted(run.input);
@@ -239,10 +248,12 @@ mod tests {
 
     fn plain(summary: &Summary) -> String {
         let run = Run {
-            input: Path::new("my leads.csv"),
-            written: false,
-            split: None,
             verbose: true,
+            next: Some(Next {
+                input: Path::new("my leads.csv"),
+                written: false,
+                split: None,
+            }),
         };
         anstream::adapter::strip_str(&text(summary, &run)).to_string()
     }

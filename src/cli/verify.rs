@@ -29,6 +29,12 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     let settings = resolved.to_settings(args.transcript)?;
     let input = input(args.input.as_deref())?;
     let table = Table::open(&input, &input_options(&args.layout))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // From the first words on an interruption is polite; before them there is nothing to be polite about.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::listen()
+    };
     let quiet = args.display.quiet;
     if !quiet {
         note(&paint(DIM, understood(&input, table.layout())));
@@ -46,17 +52,24 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         table,
         output,
         display,
+        signals,
     };
-    let (summary, files) = job.run()?;
+    let result = runtime.block_on(job.run());
+    // Sessions that do not end must not hold up the prompt.
+    runtime.shutdown_background();
+    let (summary, files) = result?;
     if !quiet {
         for file in &files {
             note(&paint(DIM, format!("wrote {}", file.display())));
         }
-        let run = summary::Run {
+        let next = summary::Next {
             input: &input,
             written: !files.is_empty(),
             split: args.results.split.as_deref(),
+        };
+        let run = summary::Run {
             verbose: args.display.verbose,
+            next: Some(next),
         };
         note(&summary::text(&summary, &run));
     }
@@ -75,23 +88,15 @@ pub(super) struct Job {
     pub(super) table: Table,
     pub(super) output: Output,
     pub(super) display: Display,
+    pub(super) signals: Signals,
 }
 
 impl Job {
     /// Runs to the end, or until somebody interrupts; writes what is known either way.
-    fn run(self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(self.work());
-        // Sessions that do not end must not hold up the prompt.
-        runtime.shutdown_background();
-        result
-    }
-
-    /// The run, inside a runtime.
-    pub(super) async fn work(mut self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
+    pub(super) async fn run(mut self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
         let stop = Stop::new();
         let progress = Arc::new(Progress::default());
-        let signals = tokio::spawn(Signals::listen().stop_then_exit(stop.clone()));
+        let signals = tokio::spawn(self.signals.stop_then_exit(stop.clone()));
         let watch = self.display.watch(Arc::clone(&progress));
         let engine = Engine::start(self.settings).await?;
         let result = engine.verify(self.table, &mut self.output, &progress, stop).await;

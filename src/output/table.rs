@@ -13,8 +13,8 @@ use crate::{input::Row, job::Outcome, verdict::Label};
 const LABEL: usize = 11;
 /// `send`, `hold`, `drop` and two spaces.
 const ACTION: usize = 8;
-/// The longest common reasons (`catchall_undetermined`) and two spaces.
-const REASON: usize = 24;
+/// All but the longest syntax faults, and two spaces; the rest is cut.
+const REASON: usize = 26;
 
 #[derive(Debug)]
 pub(super) struct Table {

@@ -1,5 +1,7 @@
 //! The program as people and scripts meet it: exit codes, messages, settings, files.
 
+mod against_lab;
+
 use std::{fs, path::Path, process::Output};
 
 use assert_cmd::Command;

@@ -435,11 +435,11 @@ fn the_table_is_aligned_and_bounded() {
     let text = written(&layout, &options(Format::Table), &rows);
     assert!(text.lines().all(|line| output::width(line) <= 110), "{text}");
     insta::assert_snapshot!(text, @r#"
-    ADDRESS                          LABEL      ACTION  REASON                  WHAT WAS SAID
-    Jane.Doe@acme.example            unknown    hold    greylisted              451 Greylisted, try later
-    jane                             invalid    drop    syntax_no_at_sign       did you mean jane@acme.example?
-    你好你好你好你好你好你好你好你…  invalid    drop    syntax_no_at_sign       did you mean jane@acme.example?
-    x@y.example                      valid      send    mailbox_exists          250 Ok
+    ADDRESS                         LABEL      ACTION  REASON                    WHAT WAS SAID
+    Jane.Doe@acme.example           unknown    hold    greylisted                451 Greylisted, try later
+    jane                            invalid    drop    syntax_no_at_sign         did you mean jane@acme.example?
+    你好你好你好你好你好你好你好…   invalid    drop    syntax_no_at_sign         did you mean jane@acme.example?
+    x@y.example                     valid      send    mailbox_exists            250 Ok
     "#);
     let mut colored = options(Format::Table);
     colored.terminal.color = true;
