@@ -109,13 +109,16 @@ fn message(now: &Snapshot) -> String {
         .map(|(label, count)| format!("{} {}", grouped(count), label.name()))
         .collect();
     let mut text = labels.join(", ");
-    if let Some(eta) = now.eta {
-        // Whole seconds: more would flicker.
-        let eta = humantime::format_duration(Duration::from_secs(eta.as_secs())).to_string();
-        let _ = write!(text, "  {eta} left");
-    }
     if let Some(what) = &now.waiting_for {
-        let _ = write!(text, "  waiting for {}", crate::output::clean(what, 120));
+        let _ = write!(text, "  {}", crate::output::clean(what, 120));
+    }
+    // Whole seconds: more would flicker.
+    if let Some(seconds) = now.eta.map(|eta| eta.as_secs()).filter(|seconds| *seconds > 0) {
+        let _ = write!(
+            text,
+            "  {} left",
+            humantime::format_duration(Duration::from_secs(seconds))
+        );
     }
     text
 }

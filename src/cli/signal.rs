@@ -49,8 +49,8 @@ impl Signals {
     /// The first signal asks politely, the second ends everything at once.
     pub(super) async fn stop_then_exit(mut self, stop: Stop) {
         self.next().await;
-        stop.request();
         note("stopping: sessions are being closed and what is known is written; once more to end at once");
+        stop.request();
         self.next().await;
         std::process::exit(130);
     }
