@@ -96,12 +96,13 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
             refusals_per_minute: 100,
             ..Limits::POLITE
         },
+        // Long enough for a busy machine, short enough for somebody who watches.
         timeouts: Timeouts {
-            connect: Duration::from_secs(2),
-            reply: Duration::from_secs(2),
-            session: Duration::from_secs(5),
+            connect: Duration::from_millis(1500),
+            reply: Duration::from_millis(1500),
+            session: Duration::from_secs(4),
         },
-        retry_ladder: vec![Duration::from_secs(1), Duration::from_secs(2)],
+        retry_ladder: vec![Duration::from_millis(1200)],
         max_wait: Duration::from_secs(3),
         transcript: false,
         probe_forbidden: false,

@@ -94,7 +94,7 @@ pub(super) struct Overlay {
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), env = "PRESEND_SMTP_PORT",
         help_heading = LABS)]
     smtp_port: Option<u16>,
-    /// Accept special-use names and addresses (RFC 6761, RFC 6890): `.test`, 127.0.0.0/8 and the like.
+    /// Accept special-use names (RFC 6761: `.test`, `.example` ...) and mail hosts at loopback, private and link-local addresses.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_ALLOW_SPECIAL_USE", help_heading = LABS)]
     allow_special_use: Option<bool>,

@@ -111,7 +111,7 @@ impl Router {
     fn host<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Arc<Host>> {
         let lab = self.options.allow_special_use;
         Box::pin(async move {
-            if let Some(host) = Host::by_name(name, lab) {
+            if let Some(host) = Host::by_name(name) {
                 return Arc::new(host);
             }
             let ask = async || {
@@ -385,8 +385,9 @@ mod tests {
     async fn a_lab_routes_to_loopback() {
         let table = "
             mx | a.test MX 10 m.test; m.test 127.0.0.2 | 10 m.test 127.0.0.2
-            localhost | a.test MX 10 localhost; localhost 127.0.0.1 | 10 localhost 127.0.0.1
+            localhost | a.test MX 10 localhost; localhost 127.0.0.1 | NoMailHost(LoopbackMx)
             never | a.test MX 10 m.test; m.test 0.0.0.0 | Failure(PrivateMx(Unspecified))
+            reserved | a.test MX 10 m.test; m.test 240.0.0.1 | Failure(PrivateMx(Reserved))
         ";
         let options = RouterOptions {
             allow_special_use: true,

@@ -39,12 +39,13 @@ pub(super) enum Junk {
 }
 
 impl Host {
-    /// What the name alone tells; such hosts are never looked up (HOSTILE.md D1, D7).
-    pub(super) fn by_name(host: &str, allow_special_use: bool) -> Option<Self> {
+    /// What the name alone tells; such hosts are never looked up (HOSTILE.md D1, D7). `localhost` is the asker's own machine
+    /// in a lab too (RFC 6761 section 6.3).
+    pub(super) fn by_name(host: &str) -> Option<Self> {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let why = if bare.parse::<IpAddr>().is_ok() {
             Junk::Literal
-        } else if !allow_special_use && is_localhost(host) {
+        } else if is_localhost(host) {
             Junk::Loopback
         } else {
             return None;

@@ -67,15 +67,26 @@ impl SpecialUse {
         }
     }
 
-    /// No host can have such an address, in a lab neither.
-    fn is_never_a_host(self) -> bool {
-        matches!(self, Self::Unspecified | Self::Multicast | Self::Broadcast)
+    /// Whether hosts of a lab live there: this machine and its private networks. What is reserved, or names no host at all,
+    /// is as wrong in a lab as elsewhere.
+    fn is_local(self) -> bool {
+        match self {
+            Self::Loopback | Self::Private | Self::SharedSpace | Self::LinkLocal => true,
+            Self::Unspecified
+            | Self::Documentation
+            | Self::Benchmarking
+            | Self::Protocol
+            | Self::Multicast
+            | Self::Broadcast
+            | Self::Reserved
+            | Self::NotGlobal => false,
+        }
     }
 }
 
 /// Refuses special-use addresses, looking inside IPv4-mapped, IPv4-compatible, NAT64, 6to4, Teredo and ISATAP forms.
 ///
-/// `allow_special_use` is for labs: it lets everything pass that can be a host at all.
+/// `allow_special_use` is for labs: it lets loopback, private, shared and link-local addresses pass, and nothing else.
 ///
 /// # Errors
 /// Why the address is refused.
@@ -86,7 +97,7 @@ pub fn vet(ip: IpAddr, allow_special_use: bool) -> Result<Vetted, SpecialUse> {
         IpAddr::V6(ip) => special_v6(ip),
     };
     match special {
-        Some(special) if !allow_special_use || special.is_never_a_host() => Err(special),
+        Some(special) if !(allow_special_use && special.is_local()) => Err(special),
         Some(_) | None => Ok(Vetted(ip)),
     }
 }
@@ -280,14 +291,18 @@ mod tests {
     }
 
     #[test]
-    fn a_lab_may_dial_every_address_that_can_be_a_host() {
+    fn a_lab_may_dial_local_addresses_and_nothing_reserved() {
         for text in [
             "127.0.0.1",
             "::1",
             "10.0.0.1",
+            "172.16.0.1",
+            "192.168.0.1",
+            "100.64.0.1",
+            "169.254.0.1",
             "fd00::1",
-            "192.0.2.1",
-            "240.0.0.1",
+            "fe80::1",
+            "::ffff:127.0.0.1",
             "8.8.8.8",
         ] {
             assert!(vet(text.parse().unwrap(), true).is_ok(), "{text}");
@@ -295,9 +310,16 @@ mod tests {
         for text in [
             "0.0.0.0",
             "::",
+            "192.0.0.1",
+            "192.0.2.1",
+            "2001:db8::1",
+            "198.18.0.1",
+            "2001:2::1",
             "224.0.0.1",
             "ff02::1",
+            "240.0.0.1",
             "255.255.255.255",
+            "100::1",
             "::ffff:224.0.0.1",
             "2002:e000:1::1",
         ] {
