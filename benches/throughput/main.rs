@@ -1,0 +1,309 @@
+//! A list through mail hosts, against a bare client that only sends RCPTs and counts: addresses a second, connections,
+//! commands and DNS questions per address, memory, and every label checked.
+//!
+//! `cargo bench --bench throughput -- --quick` asserts what does not depend on the machine and skips the timing.
+
+mod bare;
+mod lab;
+#[path = "../process.rs"]
+mod process;
+mod world;
+
+use std::{
+    env, fs,
+    io::{self, Write},
+    path::Path,
+    process::Command,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::ensure;
+use bare::Questions;
+use lab::{Counts, Remote};
+use presend::{
+    address::Rules,
+    input::{InputOptions, Table},
+    job::{Engine, Level, Progress, Settings, Stop},
+    lists::UserLists,
+    output::{Format, Options, Output, Target, Terminal},
+    schedule::Limits,
+    smtp::{Identity, Timeouts},
+    verdict::Policy,
+};
+use tokio::runtime::Runtime;
+use world::{Entry, Size, TRUSTED};
+
+const SIZE: Size = Size {
+    addresses: 10_000,
+    domains: 500,
+    hosts: 250,
+};
+const ROUNDS: usize = 9;
+/// Connections, commands, and megabytes that a run may take.
+const CONNECTIONS: f64 = 0.05;
+const COMMANDS: f64 = 1.3;
+const MEGABYTES: f64 = 60.0;
+
+/// A row of the table.
+struct Scenario {
+    name: &'static str,
+    latency_ms: u64,
+    pipelining: bool,
+    /// The share of the bare client's rate that must be reached.
+    reach: f64,
+}
+
+const SCENARIOS: [Scenario; 3] = [
+    Scenario {
+        name: "pipelined, 0 ms",
+        latency_ms: 0,
+        pipelining: true,
+        reach: 0.4,
+    },
+    Scenario {
+        name: "pipelined, 50 ms",
+        latency_ms: 50,
+        pipelining: true,
+        reach: 0.4,
+    },
+    Scenario {
+        name: "lockstep, 0 ms",
+        latency_ms: 0,
+        pipelining: false,
+        reach: 0.55,
+    },
+];
+
+fn main() -> anyhow::Result<()> {
+    if lab::serve()? {
+        return Ok(());
+    }
+    let quick = env::args().any(|argument| argument == "--quick");
+    let folder = tempfile::tempdir()?;
+    let list = SIZE.list();
+    fs::write(folder.path().join("list.csv"), world::csv(&list))?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{} addresses, {} domains, {} hosts; medians of {} rounds\n\n{:18}{:>11}{:>11}{:>7}{:>7}{:>12}{:>10}{:>9}{:>9}{:>9}{:>8}",
+        SIZE.addresses,
+        SIZE.domains,
+        SIZE.hosts,
+        if quick { 1 } else { ROUNDS },
+        "",
+        "bare/s",
+        "presend/s",
+        "ratio",
+        "reach",
+        "program/s",
+        "conn/a",
+        "cmd/a",
+        "dns/a",
+        "cpu us/a",
+        "peak MB",
+    )?;
+    for scenario in &SCENARIOS {
+        let bench = Bench::new(scenario, &list, folder.path())?;
+        bench.run(if quick { 1 } else { ROUNDS }, &mut out)?;
+    }
+    Ok(())
+}
+
+/// One scenario with everything it needs.
+struct Bench<'a> {
+    scenario: &'a Scenario,
+    list: &'a [Entry],
+    folder: &'a Path,
+    lab: Remote,
+    hosts: Vec<Arc<Questions>>,
+    runtime: Runtime,
+}
+
+impl<'a> Bench<'a> {
+    fn new(scenario: &'a Scenario, list: &'a [Entry], folder: &'a Path) -> anyhow::Result<Self> {
+        let lab = Remote::start(SIZE, scenario.latency_ms, scenario.pipelining)?;
+        Ok(Self {
+            scenario,
+            list,
+            folder,
+            hosts: questions(list, &lab),
+            lab,
+            // As the program makes its own.
+            runtime: tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+        })
+    }
+
+    /// Turn and turn about, so that a change of the machine's mood meets both.
+    fn run(mut self, rounds: usize, out: &mut dyn Write) -> anyhow::Result<()> {
+        let (mut bare, mut presend, mut program) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut counts, mut cpu, mut peak) = (Counts::default(), Duration::ZERO, 0);
+        for _ in 0..rounds {
+            bare.push(self.bare()?);
+            let (before, used) = (self.lab.counts()?, cpu_time()?);
+            presend.push(self.presend()?);
+            cpu += cpu_time()?.saturating_sub(used);
+            counts = self.lab.counts()?.since(before);
+            self.check(counts)?;
+            let took = self.program()?;
+            program.push(took.wall);
+            peak = took.peak.max(peak);
+        }
+        let per = |count: u64| ratio(count, SIZE.addresses as u64);
+        let (bare, presend, program) = (rate(bare), rate(presend), rate(program));
+        let megabytes = ratio(peak, 1_000_000);
+        ensure!(megabytes < MEGABYTES, "{megabytes:.1} MB are more than {MEGABYTES}");
+        writeln!(
+            out,
+            "{:18}{bare:11.0}{presend:11.0}{:7.2}{:7.2}{program:12.0}{:10.4}{:9.4}{:9.4}{:9.1}{megabytes:8.1}",
+            self.scenario.name,
+            presend / bare,
+            self.scenario.reach,
+            per(counts.connections),
+            per(counts.commands),
+            per(counts.queries),
+            cpu.as_secs_f64() * 1e6 / (SIZE.addresses * rounds) as f64,
+        )?;
+        Ok(())
+    }
+
+    fn check(&self, counts: Counts) -> anyhow::Result<()> {
+        let per = |count: u64| ratio(count, SIZE.addresses as u64);
+        ensure!(per(counts.connections) <= CONNECTIONS, "too many connections: {counts:?}");
+        ensure!(per(counts.commands) <= COMMANDS, "too many commands: {counts:?}");
+        ensure!(counts.rude == 0, "violations, or sessions without QUIT: {counts:?}");
+        let wrong = world::wrong(self.list, &fs::read_to_string(self.folder.join("results.csv"))?);
+        ensure!(wrong == 0, "{wrong} labels are wrong");
+        Ok(())
+    }
+
+    fn bare(&self) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        let counted = self.runtime.block_on(bare::run(&self.hosts, self.scenario.pipelining))?;
+        let took = started.elapsed();
+        ensure!(counted.0 + counted.1 == SIZE.addresses, "the bare client lost replies");
+        Ok(took)
+    }
+
+    /// The whole way in this process: file to file, with a resolver that knows nothing yet.
+    fn presend(&self) -> anyhow::Result<Duration> {
+        let settings = self.settings()?;
+        let started = Instant::now();
+        self.runtime.block_on(async {
+            let table = Table::open(&self.folder.join("list.csv"), &InputOptions::default())?;
+            let options = Options {
+                format: Format::Csv,
+                only: Vec::new(),
+                raw: false,
+                transcript: false,
+                terminal: Terminal::default(),
+            };
+            let target = Target::file(&self.folder.join("results.csv"))?;
+            let mut output = Output::single(table.layout(), &options, target);
+            let engine = Engine::start(settings).await?;
+            engine
+                .verify(table, &mut output, &Progress::default(), Stop::new())
+                .await?;
+            output.finish()?;
+            anyhow::Ok(())
+        })?;
+        Ok(started.elapsed())
+    }
+
+    /// The same by the program.
+    fn program(&self) -> anyhow::Result<process::Took> {
+        let results = self.folder.join("program.csv");
+        let took = process::run(
+            Command::new(env!("CARGO_BIN_EXE_presend"))
+                .arg("verify")
+                .arg(self.folder.join("list.csv"))
+                .arg("--output")
+                .arg(&results)
+                .args(["--helo-name", "probe.bench.test", "--mail-from", "check@bench.test"])
+                .args(["--allow-special-use", "--trusted-host", TRUSTED, "--quiet"])
+                .args(["--nameserver", &self.lab.dns.to_string()])
+                .args(["--smtp-port", &self.smtp_port().to_string()]),
+        )?;
+        let wrong = world::wrong(self.list, &fs::read_to_string(results)?);
+        ensure!(wrong == 0, "{wrong} labels of the program are wrong");
+        Ok(took)
+    }
+
+    fn smtp_port(&self) -> u16 {
+        self.lab.hosts.first().map_or(0, std::net::SocketAddr::port)
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        Ok(Settings {
+            level: Level::Smtp,
+            identity: Some(Identity::new("probe.bench.test", "check@bench.test")?),
+            policy: Policy::default(),
+            rules: Rules {
+                allow_special_use: true,
+            },
+            exact: false,
+            user_lists: UserLists::default(),
+            trusted: vec![TRUSTED.to_owned()],
+            smtp_port: self.smtp_port(),
+            nameservers: vec![self.lab.dns],
+            limits: Limits::POLITE,
+            timeouts: Timeouts::BULK,
+            retry_ladder: Vec::new(),
+            max_wait: Duration::MAX,
+            replies: None,
+            transcript: false,
+            probe_forbidden: false,
+            probe_providers: Vec::new(),
+        })
+    }
+}
+
+/// The list, by host and domain.
+fn questions(list: &[Entry], lab: &Remote) -> Vec<Arc<Questions>> {
+    let mut hosts: Vec<Questions> = lab
+        .hosts
+        .iter()
+        .map(|host| Questions {
+            host: *host,
+            domains: Vec::new(),
+        })
+        .collect();
+    for entry in list {
+        let Some(questions) = hosts.get_mut(entry.host) else {
+            continue;
+        };
+        let place = entry.domain / SIZE.hosts;
+        if questions.domains.len() <= place {
+            questions.domains.resize_with(place + 1, Vec::new);
+        }
+        if let Some(domain) = questions.domains.get_mut(place) {
+            domain.push(entry.address.clone());
+        }
+    }
+    hosts.into_iter().map(Arc::new).collect()
+}
+
+/// Addresses a second in the median round.
+fn rate(mut rounds: Vec<Duration>) -> f64 {
+    rounds.sort_unstable();
+    let median = rounds.get(rounds.len() / 2).map_or(0.0, Duration::as_secs_f64);
+    SIZE.addresses as f64 / median
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for a table")]
+fn ratio(count: u64, of: u64) -> f64 {
+    count as f64 / of as f64
+}
+
+/// What this process has used of all cores; the kernel counts in hundredths of a second.
+fn cpu_time() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+    let ticks: u64 = after_name
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|ticks| ticks.parse::<u64>().ok())
+        .sum();
+    Ok(Duration::from_millis(ticks * 10))
+}
