@@ -4,12 +4,12 @@
 //! `valid` needs both an accepted recipient and a domain that is known to refuse unknown ones.
 
 use super::{
-    Action, Answer, Bounce, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, ProbeFailure, Reason,
-    SessionDoubt, UnknownRecipients, Verdict, forecast,
+    Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, ProbeFailure,
+    Reason, SessionDoubt, UnknownRecipients, Verdict, forecast,
 };
 use crate::{
     dns::{DnsFailure, MailRoute, RouteFailure},
-    replies::{Class, DeadKind, DeadRecipient},
+    replies::{Class, DeadKind, DeadRecipient, Persistence},
     smtp::Stage,
 };
 
@@ -18,6 +18,20 @@ use crate::{
 pub struct Policy {
     /// Catch-all addresses are sendable.
     pub send_catch_all: bool,
+    /// What kind of bounce each class is.
+    pub bounce: BounceTable,
+}
+
+impl Policy {
+    /// The forecast for a class whose reply we do not have.
+    fn bounce_of(&self, class: Class) -> Bounce {
+        let persistence = if class.passes() {
+            Persistence::Transient
+        } else {
+            Persistence::Permanent
+        };
+        forecast::of_class(class, persistence, &self.bounce)
+    }
 }
 
 /// The only things that make an address `invalid`.
@@ -35,19 +49,16 @@ enum Ground {
 /// Judges evidence.
 #[must_use]
 pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
-    match judge_before_asking(evidence) {
-        Some(verdict) => verdict,
-        None => judge_answer(evidence, *policy),
-    }
+    judge_before_asking(evidence, policy).unwrap_or_else(|| judge_answer(evidence, policy))
 }
 
 /// Everything that is decided without a mail host: lists, syntax, DNS.
-fn judge_before_asking(evidence: &Evidence) -> Option<Verdict> {
+fn judge_before_asking(evidence: &Evidence, policy: &Policy) -> Option<Verdict> {
     if evidence.list == Some(ListDecision::Block) {
-        return Some(invalid(&Ground::Listed, Reason::BlockListed));
+        return Some(invalid(&Ground::Listed, Reason::BlockListed, policy));
     }
     if let Some(error) = &evidence.syntax {
-        return Some(invalid(&Ground::Syntax, Reason::Syntax(error.fault)));
+        return Some(invalid(&Ground::Syntax, Reason::Syntax(error.fault), policy));
     }
     if evidence.list == Some(ListDecision::Allow) {
         let bounce = forecast::nothing_expected();
@@ -58,20 +69,25 @@ fn judge_before_asking(evidence: &Evidence) -> Option<Verdict> {
             bounce,
         });
     }
-    match &evidence.route {
-        Observed::NotTried(why) | Observed::Failed(why) => Some(not_asked(*why)),
-        Observed::Known(route) => match &**route {
-            MailRoute::NoSuchDomain => Some(invalid(&Ground::Route(Class::DomainNotFound), Reason::NoSuchDomain)),
-            MailRoute::NullMx => Some(invalid(&Ground::Route(Class::DomainNoMail), Reason::NullMx)),
-            MailRoute::NoMailHost(_) => Some(invalid(&Ground::Route(Class::DomainNoMail), Reason::NoMailHost)),
-            MailRoute::Failure(failure) => Some(unknown(route_failure(*failure), Class::DnsTemporary)),
-            MailRoute::Exchangers(_) | MailRoute::ImplicitMx(_) => None,
-        },
-    }
+    let route = match &evidence.route {
+        Observed::NotTried(why) | Observed::Failed(why) => return Some(not_asked(*why)),
+        Observed::Known(route) => route,
+    };
+    let (class, reason) = match &**route {
+        MailRoute::NoSuchDomain => (Class::DomainNotFound, Reason::NoSuchDomain),
+        MailRoute::NullMx => (Class::DomainNoMail, Reason::NullMx),
+        MailRoute::NoMailHost(_) => (Class::DomainNoMail, Reason::NoMailHost),
+        MailRoute::Failure(failure) => {
+            let bounce = policy.bounce_of(Class::DnsTemporary);
+            return Some(unknown(route_failure(*failure), bounce));
+        }
+        MailRoute::Exchangers(_) | MailRoute::ImplicitMx(_) => return None,
+    };
+    Some(invalid(&Ground::Route(class), reason, policy))
 }
 
 /// What the mail host said, or why it said nothing.
-fn judge_answer(evidence: &Evidence, policy: Policy) -> Verdict {
+fn judge_answer(evidence: &Evidence, policy: &Policy) -> Verdict {
     match &evidence.answer {
         // One question told that the host takes everything at this domain; asking about each address adds nothing.
         Observed::NotTried(NotTried::NotNeeded)
@@ -82,15 +98,19 @@ fn judge_answer(evidence: &Evidence, policy: Policy) -> Verdict {
         Observed::NotTried(why) => not_asked(*why),
         Observed::Failed(failure) => {
             let (reason, class) = probe_failure(*failure);
-            unknown(reason, class)
+            unknown(
+                reason,
+                class.map_or_else(forecast::nothing_expected, |class| policy.bounce_of(class)),
+            )
         }
         Observed::Known(answer) => judge_reply(evidence, answer, policy),
     }
 }
 
-fn judge_reply(evidence: &Evidence, answer: &Answer, policy: Policy) -> Verdict {
+fn judge_reply(evidence: &Evidence, answer: &Answer, policy: &Policy) -> Verdict {
     let meaning = &answer.meaning;
     let class = meaning.class;
+    let bounce = forecast::of_class(class, meaning.persistence, &policy.bounce);
     if answer.stage != Stage::Rcpt {
         let vague = matches!(
             class,
@@ -102,37 +122,47 @@ fn judge_reply(evidence: &Evidence, answer: &Answer, policy: Policy) -> Verdict 
         } else {
             reason_of(class)
         };
-        return unknown(reason, class);
+        return unknown(reason, bounce);
     }
     if answer.reply.code().is_positive() {
         return judge_acceptance(evidence, class, policy);
     }
     let Some(dead) = meaning.dead_recipient() else {
-        return unknown(reason_of(class), class);
+        return unknown(reason_of(class), bounce);
     };
     match evidence.doubt {
-        Some(SessionDoubt::BlanketRefusal) => unknown(Reason::BlanketRefusal, Class::AmbiguousDenied),
-        Some(SessionDoubt::Throttled) => unknown(Reason::HarvestProtection, Class::HarvestProtection),
-        Some(SessionDoubt::Inconsistent) => unknown(Reason::Inconsistent, Class::AmbiguousDenied),
-        Some(SessionDoubt::UnusualForm) => unknown(Reason::AmbiguousRefusal, Class::AmbiguousDenied),
-        None => {
-            let (reason, _) = death(dead);
-            invalid(&Ground::Recipient(dead), reason)
+        Some(doubt) => {
+            let (reason, class) = doubted(doubt);
+            unknown(reason, policy.bounce_of(class))
         }
+        None => invalid(&Ground::Recipient(dead), death(dead).0, policy),
+    }
+}
+
+/// Under what a refusal is reported that proves nothing.
+fn doubted(doubt: SessionDoubt) -> (Reason, Class) {
+    match doubt {
+        SessionDoubt::BlanketRefusal => (Reason::BlanketRefusal, Class::AmbiguousDenied),
+        SessionDoubt::Throttled => (Reason::HarvestProtection, Class::HarvestProtection),
+        SessionDoubt::Inconsistent => (Reason::Inconsistent, Class::AmbiguousDenied),
+        SessionDoubt::UnusualForm => (Reason::AmbiguousRefusal, Class::AmbiguousDenied),
     }
 }
 
 /// The recipient was accepted: what that is worth depends on what the host does with recipients that cannot exist.
-fn judge_acceptance(evidence: &Evidence, class: Class, policy: Policy) -> Verdict {
+fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdict {
+    let unknown = |reason| unknown(reason, forecast::nothing_expected());
     let host = evidence.host.as_deref();
     if host.is_some_and(|host: &HostFacts| host.untruthful) {
-        return unknown(Reason::ProviderUntruthful, Class::Unknown);
+        return unknown(Reason::ProviderUntruthful);
     }
     if class == Class::CannotVerify {
-        return unknown(Reason::CannotVerify, Class::Unknown);
+        return unknown(Reason::CannotVerify);
     }
-    if evidence.doubt.is_some() {
-        return unknown(Reason::Inconsistent, Class::Unknown);
+    match evidence.doubt {
+        Some(SessionDoubt::Throttled) => return unknown(Reason::HarvestProtection),
+        Some(_) => return unknown(Reason::Inconsistent),
+        None => {}
     }
     let backup = host.is_some_and(|host| host.backup);
     match &evidence.unknown_recipients {
@@ -150,33 +180,29 @@ fn judge_acceptance(evidence: &Evidence, class: Class, policy: Policy) -> Verdic
                 bounce,
             }
         }
-        Observed::Known(UnknownRecipients::Accepted) if backup => unknown(Reason::BackupMxOnly, Class::Unknown),
+        Observed::Known(UnknownRecipients::Accepted) if backup => unknown(Reason::BackupMxOnly),
         Observed::Known(UnknownRecipients::Accepted) => catch_all(policy),
-        Observed::Known(UnknownRecipients::Contradictory) => unknown(Reason::Inconsistent, Class::Unknown),
-        Observed::NotTried(_) | Observed::Failed(_) => unknown(Reason::CatchAllUndetermined, Class::Unknown),
+        Observed::Known(UnknownRecipients::Contradictory) => unknown(Reason::Inconsistent),
+        Observed::NotTried(_) | Observed::Failed(_) => unknown(Reason::CatchAllUndetermined),
     }
 }
 
-fn invalid(ground: &Ground, reason: Reason) -> Verdict {
+fn invalid(ground: &Ground, reason: Reason, policy: &Policy) -> Verdict {
     let class = match ground {
         Ground::Listed => None,
         Ground::Syntax => Some(Class::BadAddressSyntax),
         Ground::Route(class) => Some(*class),
         Ground::Recipient(dead) => Some(death(*dead).1),
     };
-    let bounce = Bounce {
-        kind: super::BounceKind::Hard,
-        class,
-    };
     Verdict {
         label: Label::Invalid,
         reason,
         action: Action::Drop,
-        bounce,
+        bounce: forecast::of_death(class, &policy.bounce),
     }
 }
 
-fn catch_all(policy: Policy) -> Verdict {
+fn catch_all(policy: &Policy) -> Verdict {
     let action = if policy.send_catch_all {
         Action::Send
     } else {
@@ -190,12 +216,12 @@ fn catch_all(policy: Policy) -> Verdict {
     }
 }
 
-fn unknown(reason: Reason, class: Class) -> Verdict {
+fn unknown(reason: Reason, bounce: Bounce) -> Verdict {
     Verdict {
         label: Label::Unknown,
         reason,
         action: Action::Hold,
-        bounce: forecast::of_class(class),
+        bounce,
     }
 }
 
@@ -211,7 +237,7 @@ fn not_asked(why: NotTried) -> Verdict {
         NotTried::PortBlocked => Reason::PortBlocked,
         NotTried::RowUnreadable => Reason::RowError,
     };
-    unknown(reason, Class::Unknown)
+    unknown(reason, forecast::nothing_expected())
 }
 
 fn route_failure(failure: RouteFailure) -> Reason {
@@ -229,19 +255,19 @@ fn route_failure(failure: RouteFailure) -> Reason {
     }
 }
 
-fn probe_failure(failure: ProbeFailure) -> (Reason, Class) {
+fn probe_failure(failure: ProbeFailure) -> (Reason, Option<Class>) {
     match failure {
-        ProbeFailure::Unreachable => (Reason::Unreachable, Class::Network),
-        ProbeFailure::Timeout => (Reason::Timeout, Class::Timeout),
-        ProbeFailure::Tarpit => (Reason::Tarpit, Class::Timeout),
-        ProbeFailure::ConnectionLost => (Reason::ConnectionLost, Class::Network),
-        ProbeFailure::NotSmtp => (Reason::NotSmtp, Class::ProtocolError),
-        ProbeFailure::Loop => (Reason::HostLoop, Class::RoutingLoop),
-        ProbeFailure::Protocol => (Reason::Protocol, Class::ProtocolError),
-        ProbeFailure::Desynchronised => (Reason::Desynchronised, Class::ProtocolError),
-        ProbeFailure::TlsInjection => (Reason::TlsInjection, Class::ProtocolError),
-        ProbeFailure::NeedsSmtpUtf8 => (Reason::NeedsSmtpUtf8, Class::ProtocolError),
-        ProbeFailure::Internal => (Reason::Internal, Class::Unknown),
+        ProbeFailure::Unreachable => (Reason::Unreachable, Some(Class::Network)),
+        ProbeFailure::Timeout => (Reason::Timeout, Some(Class::Timeout)),
+        ProbeFailure::Tarpit => (Reason::Tarpit, Some(Class::Timeout)),
+        ProbeFailure::ConnectionLost => (Reason::ConnectionLost, Some(Class::Network)),
+        ProbeFailure::NotSmtp => (Reason::NotSmtp, Some(Class::ProtocolError)),
+        ProbeFailure::Loop => (Reason::HostLoop, Some(Class::RoutingLoop)),
+        ProbeFailure::Protocol => (Reason::Protocol, Some(Class::ProtocolError)),
+        ProbeFailure::Desynchronised => (Reason::Desynchronised, Some(Class::ProtocolError)),
+        ProbeFailure::TlsInjection => (Reason::TlsInjection, Some(Class::ProtocolError)),
+        ProbeFailure::NeedsSmtpUtf8 => (Reason::NeedsSmtpUtf8, Some(Class::ProtocolError)),
+        ProbeFailure::Internal => (Reason::Internal, None),
     }
 }
 
@@ -577,9 +603,85 @@ mod tests {
     }
 
     #[test]
+    fn every_verdict_has_its_forecast() {
+        use BounceKind::{Hard, None, Pending, Soft};
+        let bounce = |evidence: &Evidence| {
+            let bounce = judge(evidence, &Policy::default()).bounce;
+            (bounce.kind, bounce.class.map(Class::name))
+        };
+        for (text, expected) in [
+            ("550 5.1.1 User unknown", (Hard, Some("user_unknown"))),
+            ("450 5.1.1 User unknown", (Pending, Some("user_unknown"))),
+            ("552 5.2.2 Mailbox full", (Soft, Some("mailbox_full"))),
+            ("452 4.2.2 Mailbox full", (Soft, Some("mailbox_full"))),
+            ("451 4.7.1 Greylisted", (Pending, Some("greylisted"))),
+            (
+                "550 5.7.1 Blocked using zen.spamhaus.org",
+                (Soft, Some("ip_blocklisted")),
+            ),
+            ("550 purple haze", (Soft, Some("unknown"))),
+            ("450 purple haze", (Pending, Some("unknown"))),
+            ("250 Ok", (None, Option::None)),
+        ] {
+            assert_eq!(bounce(&said(Stage::Rcpt, text)), expected, "{text}");
+        }
+        let doubtful = Evidence {
+            doubt: Some(SessionDoubt::BlanketRefusal),
+            ..said(Stage::Rcpt, "550 No such user")
+        };
+        assert_eq!(bounce(&doubtful), (Soft, Some("ambiguous_denied")));
+        assert_eq!(bounce(&route(MailRoute::NullMx)), (Hard, Some("domain_no_mail")));
+        let lost = Evidence {
+            answer: Observed::Failed(ProbeFailure::ConnectionLost),
+            ..route(host())
+        };
+        assert_eq!(bounce(&lost), (Pending, Some("network")));
+        let unasked = Evidence::not_tried(NotTried::Budget);
+        assert_eq!(bounce(&unasked), (None, Option::None));
+    }
+
+    #[test]
+    fn the_operators_bounce_table_changes_forecasts_and_no_label() {
+        for text in [
+            "550 5.1.1 User unknown",
+            "550 5.2.1 Account disabled",
+            "552 5.2.2 Mailbox full",
+            "550 5.7.1 Rejected by policy",
+            "451 4.7.1 Greylisted",
+            "550 purple haze",
+            "250 Ok",
+        ] {
+            let evidence = said(Stage::Rcpt, text);
+            let plain = judge(&evidence, &Policy::default());
+            for kind in BounceKind::ALL {
+                let bounce: BounceTable = Class::ALL.iter().map(|class| (*class, kind)).collect();
+                let policy = Policy {
+                    bounce,
+                    ..Policy::default()
+                };
+                let other = judge(&evidence, &policy);
+                assert_eq!(
+                    (other.label, other.reason, other.action),
+                    (plain.label, plain.reason, plain.action),
+                    "{text}"
+                );
+                let transient = text.starts_with('4') && kind == BounceKind::Hard;
+                let expected = if transient { BounceKind::Pending } else { kind };
+                if !text.starts_with('2') {
+                    assert_eq!(other.bounce.kind, expected, "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn catch_all_is_sent_only_when_asked() {
         let evidence = accepted(UnknownRecipients::Accepted);
         assert_eq!(judge(&evidence, &Policy::default()).action, Action::Hold);
-        assert_eq!(judge(&evidence, &Policy { send_catch_all: true }).action, Action::Send);
+        let policy = Policy {
+            send_catch_all: true,
+            ..Policy::default()
+        };
+        assert_eq!(judge(&evidence, &policy).action, Action::Send);
     }
 }
