@@ -67,6 +67,8 @@ pub(super) struct SliceReport {
     pub(super) again: Vec<Tracked>,
     /// The control recipient's answer.
     pub(super) control: ControlAnswer,
+    /// The words of its refusal, if they are not certain by themselves.
+    pub(super) control_words: Option<u64>,
 }
 
 /// What the control recipient was answered.

@@ -1,16 +1,16 @@
 //! One session with a mail host: many recipients, one domain a transaction, the control recipient after the first real
 //! acceptance.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, num::NonZeroU32, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
-    domain::{Observation, Tracked},
+    domain::{Observation, Tracked, vague_refusal},
     open::{NotOpened, Opened, observe, open},
     plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
-    signals::{asks_for_another_session, control_answer, trips, voids_session},
+    signals::{Temper, asks_for_another_session, control_answer, trips, voids_session},
 };
 use crate::{
     address::Address,
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Commands said in one write; their replies must fit a socket's buffers (RFC 2920 section 3.1).
-const BURST: usize = 100;
+const BURST: u32 = 100;
 
 /// An open session.
 enum Live {
@@ -52,7 +52,7 @@ struct Conversation<'a> {
     recipients_left: u32,
     resets_left: u32,
     per_transaction: usize,
-    throttled: bool,
+    temper: Temper,
     lockstep: bool,
     /// The host offers PIPELINING and answered only the start of a burst.
     deaf: bool,
@@ -85,6 +85,7 @@ fn not_started(plan: SessionPlan) -> SessionReport {
         answered: Vec::new(),
         again: slice.targets,
         control: ControlAnswer::NotAsked,
+        control_words: None,
     });
     SessionReport {
         slices: slices.collect(),
@@ -127,6 +128,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         } else {
             ControlAnswer::NotAsked
         },
+        control_words: None,
     });
     SessionReport {
         slices: slices.collect(),
@@ -161,6 +163,7 @@ impl<'a> Conversation<'a> {
                     answered: Vec::new(),
                     again: Vec::new(),
                     control: ControlAnswer::NotAsked,
+                    control_words: None,
                 },
                 control: slice.control,
                 need: slice.need,
@@ -186,9 +189,10 @@ impl<'a> Conversation<'a> {
                 .min(offers.mail_max.map_or(u32::MAX, |most| most.get() - 1)),
             per_transaction: offers
                 .rcpt_max
-                .map_or(BURST / 2, |most| most.get() as usize)
-                .min(BURST / 2),
-            throttled: false,
+                .map_or(u32::MAX, NonZeroU32::get)
+                .min(limits.recipients_per_transaction)
+                .clamp(1, BURST / 2) as usize,
+            temper: Temper::Calm,
             lockstep,
             deaf: false,
             answers: Vec::new(),
@@ -276,7 +280,7 @@ impl<'a> Conversation<'a> {
         let fresh = matches!(self.live, Some(Live::Ready(_)));
         let mut batch = Vec::new();
         let mut commands = 0;
-        while commands < BURST {
+        while commands < BURST as usize {
             let resets = u32::from(!fresh || !batch.is_empty());
             if resets > self.resets_left {
                 break;
@@ -425,13 +429,14 @@ impl<'a> Conversation<'a> {
                 answer: Arc::clone(&answer),
             });
         }
-        let throttled = self.throttled;
-        self.throttled |= matches!(class, Class::HarvestProtection | Class::RateLimited);
+        let throttled = self.temper > Temper::Calm;
+        self.temper = self.temper.max(Temper::shown_by(class));
         match ask {
             Ask::Control(_) => {
                 progress.report.control = if throttled {
                     ControlAnswer::Undetermined { retry: true }
                 } else {
+                    progress.report.control_words = vague_refusal(&answer);
                     control_answer(&answer)
                 };
             }
@@ -609,13 +614,16 @@ impl<'a> Conversation<'a> {
         }
         let transcripts: Arc<[_]> = self.transcripts.into();
         let doubt = self.void.filter(|failure| voids_session(*failure));
+        let harvest = self.temper == Temper::Harvest;
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
         for slice in &mut slices {
-            if doubt.is_some() && slice.control != ControlAnswer::NotAsked {
+            if (doubt.is_some() || harvest) && slice.control != ControlAnswer::NotAsked {
                 slice.control = ControlAnswer::Undetermined { retry: true };
+                slice.control_words = None;
             }
             for (_, observation) in &mut slice.answered {
                 observation.transcripts = Arc::clone(&transcripts);
+                observation.throttled |= harvest;
                 if let Some(failure) = doubt {
                     observation.answer = Observed::Failed(failure);
                 }

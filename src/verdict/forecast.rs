@@ -54,6 +54,14 @@ pub struct Bounce {
     pub class: Option<Class>,
 }
 
+impl Bounce {
+    /// No bounce has no class.
+    fn new(kind: BounceKind, class: Option<Class>) -> Self {
+        let class = class.filter(|_| kind != BounceKind::None);
+        Self { kind, class }
+    }
+}
+
 /// Which kind of bounce each class is, where the operator sees it otherwise than [`Class::hardness`]. Changes forecasts only,
 /// never a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,33 +105,23 @@ impl BounceTable {
 
 /// The mail will arrive, or nothing is known against it.
 pub(super) fn nothing_expected() -> Bounce {
-    Bounce {
-        kind: BounceKind::None,
-        class: None,
-    }
+    Bounce::new(BounceKind::None, None)
 }
 
 /// What a mailing would get back to an address that is proven dead: `hard`, unless the operator's table says otherwise.
 pub(super) fn of_death(class: Option<Class>, table: &BounceTable) -> Bounce {
     let kind = class.and_then(|class| table.changed(class));
-    match kind.unwrap_or(BounceKind::Hard) {
-        BounceKind::None => nothing_expected(),
-        kind => Bounce { kind, class },
-    }
+    Bounce::new(kind.unwrap_or(BounceKind::Hard), class)
 }
 
 /// What a mailing would get back from a host that answered so, when the address itself is not proven dead: `hard` only if the
 /// operator's table says so.
 pub(super) fn of_class(class: Class, persistence: Persistence, table: &BounceTable) -> Bounce {
-    let kind = match table.kind(class, persistence) {
-        BounceKind::Hard if table.changed(class).is_none() => BounceKind::Soft,
-        BounceKind::None => return nothing_expected(),
-        kind => kind,
-    };
-    Bounce {
-        kind,
-        class: Some(class),
+    let mut kind = table.kind(class, persistence);
+    if kind == BounceKind::Hard && table.changed(class).is_none() {
+        kind = BounceKind::Soft;
     }
+    Bounce::new(kind, Some(class))
 }
 
 #[cfg(test)]
