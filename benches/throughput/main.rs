@@ -169,7 +169,10 @@ impl<'a> Bench<'a> {
 
     fn check(&self, counts: Counts) -> anyhow::Result<()> {
         let per = |count: u64| ratio(count, SIZE.addresses as u64);
-        ensure!(per(counts.connections) <= CONNECTIONS, "too many connections: {counts:?}");
+        ensure!(
+            per(counts.connections) <= CONNECTIONS,
+            "too many connections: {counts:?}"
+        );
         ensure!(per(counts.commands) <= COMMANDS, "too many commands: {counts:?}");
         ensure!(counts.rude == 0, "violations, or sessions without QUIT: {counts:?}");
         let wrong = world::wrong(self.list, &fs::read_to_string(self.folder.join("results.csv"))?);
@@ -179,7 +182,9 @@ impl<'a> Bench<'a> {
 
     fn bare(&self) -> anyhow::Result<Duration> {
         let started = Instant::now();
-        let counted = self.runtime.block_on(bare::run(&self.hosts, self.scenario.pipelining))?;
+        let counted = self
+            .runtime
+            .block_on(bare::run(&self.hosts, self.scenario.pipelining))?;
         let took = started.elapsed();
         ensure!(counted.0 + counted.1 == SIZE.addresses, "the bare client lost replies");
         Ok(took)

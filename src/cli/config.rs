@@ -7,6 +7,7 @@ use std::{
 };
 
 use super::{fault::fault, settings::Overlay};
+use crate::replies::Class;
 
 /// Which configuration file to read.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -55,9 +56,12 @@ fn found() -> Option<PathBuf> {
 fn explain(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
     let span = error.span().unwrap_or(0..0);
     let (line, column) = position(text, span.start);
-    let (sentence, hint) = match unknown_key(error.message()) {
-        Some(key) => (format!("unknown key `{key}`"), unknown_key_hint(key)),
-        None => (
+    let (sentence, hint) = match (unknown_key(error.message()), unknown_word(error.message())) {
+        (Some(key), _) => (format!("unknown key `{key}`"), unknown_key_hint(key)),
+        (None, Some(word)) if error.message().contains("`accepted`") => {
+            (format!("no reply class is called `{word}`"), unknown_class_hint(word))
+        }
+        (None, _) => (
             error.message().trim_end().replace('\n', ", "),
             "`presend config show` lists every key with its value".to_owned(),
         ),
@@ -71,6 +75,18 @@ fn explain(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
 
 fn unknown_key(message: &str) -> Option<&str> {
     message.strip_prefix("unknown field `")?.split('`').next()
+}
+
+/// The word of an enumeration that serde does not know.
+fn unknown_word(message: &str) -> Option<&str> {
+    message.strip_prefix("unknown variant `")?.split('`').next()
+}
+
+fn unknown_class_hint(word: &str) -> String {
+    match nearest(&word.replace('-', "_"), Class::ALL.iter().map(|class| class.name())) {
+        Some(meant) => format!("did you mean `{meant}`? `presend reasons` lists every class"),
+        None => "`presend reasons` lists every class".to_owned(),
+    }
 }
 
 fn unknown_key_hint(key: &str) -> String {
@@ -108,7 +124,7 @@ fn excerpt(text: &str, line: usize, column: usize, span: &Range<usize>) -> Strin
 }
 
 /// The known word that was probably meant.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     known
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
         .filter(|(likeness, _)| *likeness > 0.84)

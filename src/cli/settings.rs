@@ -3,9 +3,10 @@
 //! A setting is written once, as a field of [`Overlay`]: clap reads the flag and the variable from it, serde the file's key.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
@@ -23,9 +24,10 @@ use crate::{
     address::Rules,
     job::{self, Level},
     lists::UserLists,
+    replies::Class,
     schedule::Limits,
     smtp::{Identity, Timeouts},
-    verdict::Policy,
+    verdict::{BounceKind, Policy},
 };
 
 /// Every setting, none of them required.
@@ -51,6 +53,9 @@ pub(super) struct Overlay {
     /// File of reply rules, tried before the bundled ones.
     #[arg(long, value_name = "FILE", env = "PRESEND_REPLIES", help_heading = JUDGEMENT)]
     replies: Option<PathBuf>,
+    /// Forecast another kind of bounce (hard, soft, pending, none) for a class of `presend reasons`; labels stay as they are.
+    #[arg(long, value_name = "CLASS=KIND,...", env = "PRESEND_BOUNCE", help_heading = JUDGEMENT)]
+    bounce: Option<BounceKinds>,
     /// Give catch-all addresses the action `send`.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_SEND_CATCH_ALL", help_heading = JUDGEMENT)]
@@ -161,8 +166,16 @@ impl Overlay {
         }
     }
 
+    /// Nothing but a file of reply rules.
+    pub(super) fn of_replies(replies: Option<PathBuf>) -> Self {
+        Self {
+            replies,
+            ..Self::default()
+        }
+    }
+
     /// Names in the file are relative to it.
-    pub(super) fn relative_to(&mut self, folder: &std::path::Path) {
+    pub(super) fn relative_to(&mut self, folder: &Path) {
         let lists = self.allow_list.iter_mut().chain(&mut self.block_list).flatten();
         for path in lists.chain(&mut self.replies) {
             *path = folder.join(&*path);
@@ -240,6 +253,25 @@ impl Resolved {
         Some(format!("{missing}, so no mail host is asked; {IDENTITY_HINT}"))
     }
 
+    /// What the operator decides about verdicts.
+    pub(super) fn policy(&self) -> Policy {
+        Policy {
+            send_catch_all: self.merged.send_catch_all.unwrap_or_default(),
+            bounce: self
+                .merged
+                .bounce
+                .iter()
+                .flat_map(|bounce| &bounce.0)
+                .map(|(class, kind)| (*class, *kind))
+                .collect(),
+        }
+    }
+
+    /// The operator's own reply rules.
+    pub(super) fn replies(&self) -> Option<&Path> {
+        self.merged.replies.as_deref()
+    }
+
     /// What the engine is told; reads the user's lists.
     pub(super) fn to_settings(&self, transcript: bool) -> anyhow::Result<job::Settings> {
         let all = self.merged.clone();
@@ -254,9 +286,7 @@ impl Resolved {
         Ok(job::Settings {
             level: all.level.unwrap_or(LevelName::Smtp).into(),
             identity,
-            policy: Policy {
-                send_catch_all: all.send_catch_all.unwrap_or_default(),
-            },
+            policy: self.policy(),
             rules: Rules {
                 allow_special_use: all.allow_special_use.unwrap_or_default(),
             },
@@ -352,6 +382,29 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+/// `[bounce]` in the file, `policy=hard,greylisted=soft` on the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct BounceKinds(BTreeMap<Class, BounceKind>);
+
+impl FromStr for BounceKinds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let entry = |entry: &str| {
+            let (class, kind) = entry
+                .split_once('=')
+                .ok_or("write `CLASS=KIND`, such as `policy=hard`")?;
+            let class = Class::ALL.iter().find(|known| known.name() == class);
+            let kind = BounceKind::ALL.into_iter().find(|known| known.name() == kind);
+            let class = class.ok_or("no reply class has this name; `presend reasons` lists them")?;
+            Ok((*class, kind.ok_or("the kinds are `hard`, `soft`, `pending`, `none`")?))
+        };
+        let entries: Result<_, &str> = text.split(',').map(entry).collect();
+        entries.map(Self).map_err(str::to_owned)
     }
 }
 

@@ -56,11 +56,22 @@ fn show(args: &ShowArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
         if value.is_null() {
             writeln!(out, "{}", paint(DIM, format!("# {key} is not set")))?;
         } else {
-            let line = format!("{key} = {value}");
+            let line = format!("{key} = {}", toml_value(value));
             writeln!(out, "{line:<44}  {}", paint(DIM, format!("# {origin}")))?;
         }
     }
     Ok(Exit::Done)
+}
+
+/// A value as a configuration file has it. JSON's scalars and arrays are TOML's; its objects are not.
+fn toml_value(value: &Value) -> String {
+    match value.as_object() {
+        Some(table) => {
+            let entries: Vec<_> = table.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+            format!("{{ {} }}", entries.join(", "))
+        }
+        None => value.to_string(),
+    }
 }
 
 fn from(origin: Origin, key: &str, file: Option<&str>) -> String {

@@ -33,7 +33,7 @@ use std::{
 
 pub use class::Class;
 pub use rules::{Problem, Rules, RulesError};
-pub use taxonomy::ZeroBounce;
+pub use taxonomy::{Hardness, ZeroBounce};
 
 use crate::smtp::{Reply, Stage};
 use matcher::{Compiled, Found, Matcher};

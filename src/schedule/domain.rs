@@ -1,6 +1,10 @@
 //! What is known about one domain during a run: its targets, their observations, and whether it refuses unknown recipients.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use rand::Rng as _;
 use tokio::time::Instant;
@@ -44,7 +48,7 @@ pub(super) struct Tracked {
 pub(super) struct Observation {
     pub(super) host: Option<Arc<HostFacts>>,
     pub(super) answer: Observed<Arc<Answer>, ProbeFailure>,
-    /// A harvest or rate reply came earlier in the session, so a refusal proves nothing.
+    /// A rate reply came earlier in the session, or a harvest reply at any time of it: the answer proves nothing.
     pub(super) throttled: bool,
     pub(super) elapsed: Duration,
     pub(super) transcripts: Arc<[Arc<Transcript>]>,
@@ -91,6 +95,8 @@ pub(super) struct Control {
     pub(super) may_mend: bool,
     /// Enough recipients were accepted since the last answer that it must be asked again.
     pub(super) recheck: bool,
+    /// The words of its last refusal that proves nothing by itself.
+    refusal: Option<u64>,
 }
 
 /// What is being done about the control recipient.
@@ -145,6 +151,7 @@ impl DomainState {
             phase: Phase::Idle,
             may_mend: false,
             recheck: false,
+            refusal: None,
         };
         Self {
             route,
@@ -175,7 +182,8 @@ impl DomainState {
     }
 
     /// Keeps what the control recipient was answered.
-    pub(super) fn settle_control(&mut self, answer: ControlAnswer) {
+    pub(super) fn settle_control(&mut self, answer: ControlAnswer, words: Option<u64>) {
+        self.control.refusal = words;
         // A check that stayed open does not undo what was shown before, and must not be repeated at every acceptance.
         self.accepted_since_control = 0;
         self.control.recheck = false;
@@ -242,25 +250,12 @@ impl DomainState {
     /// flips late re-opens what looked `valid` before.
     pub(super) fn conclude(&mut self) -> Vec<(Tracked, Observation, Evidence)> {
         let blanket = self.blanket_refusal();
+        if blanket.is_some() && self.unknown.known() == Some(&UnknownRecipients::Refused) {
+            // The same words for everybody do not show that strangers are told apart.
+            self.unknown = Observed::Failed(Stage::Rcpt);
+        }
         let done = std::mem::take(&mut self.done);
         let conclude = |(tracked, observation): (Tracked, Observation)| {
-            let doubtful = |answer: &Arc<Answer>| {
-                blanket == Some(fingerprint(&answer.reply)) && answer.meaning.confidence != Confidence::High
-            };
-            let traits = tracked.target.address.traits();
-            let refused_form = observation
-                .known()
-                .is_some_and(|answer| answer.meaning.class == Class::BadAddressSyntax);
-            let doubt = if observation.throttled {
-                Some(SessionDoubt::Throttled)
-            } else if refused_form && (traits.smtputf8 || traits.quoted_local) {
-                Some(SessionDoubt::UnusualForm)
-            } else {
-                observation
-                    .known()
-                    .is_some_and(doubtful)
-                    .then_some(SessionDoubt::BlanketRefusal)
-            };
             let evidence = Evidence {
                 syntax: None,
                 list: None,
@@ -268,7 +263,7 @@ impl DomainState {
                 host: observation.host.clone(),
                 answer: observation.answer.clone(),
                 unknown_recipients: self.unknown.clone(),
-                doubt,
+                doubt: doubt(&tracked.target.address, &observation, blanket),
                 attempts: tracked.attempts,
             };
             (tracked, observation, evidence)
@@ -276,25 +271,54 @@ impl DomainState {
         done.into_iter().map(conclude).collect()
     }
 
-    /// The words with which the host refused everybody, when it accepted nobody and refused at least [`BLANKET`].
+    /// The words with which the host refused everybody, the control recipient included, when it accepted nobody and the words
+    /// are not certain by themselves. Somebody accepted shows that it tells recipients apart, and then that a stranger is
+    /// refused in the words of his siblings is only natural; a backup host that refused nobody shows nothing.
     fn blanket_refusal(&self) -> Option<u64> {
-        let mut words = None;
-        let mut count = 0;
+        let mut words = self.control.refusal;
+        let mut count = usize::from(words.is_some());
+        let mut refused_by = HashSet::new();
+        let mut backups = HashSet::new();
         for (_, observation) in &self.done {
             let Some(answer) = observation.known() else { continue };
+            let host = observation.host.as_deref();
             if observation.accepted() {
-                return None;
+                let backup = host.filter(|host| host.backup || host.untruthful)?;
+                backups.insert(&*backup.name);
             }
             if answer.meaning.dead_recipient().is_some() {
-                let these = fingerprint(&answer.reply);
+                let these = vague_refusal(answer)?;
                 if words.is_some_and(|words| words != these) {
                     return None;
                 }
                 words = Some(these);
                 count += 1;
+                refused_by.extend(host.map(|host| &*host.name));
             }
         }
-        words.filter(|_| count >= BLANKET)
+        words.filter(|_| count >= BLANKET && backups.is_disjoint(&refused_by))
+    }
+}
+
+/// The words of a refusal that would kill its recipient and is not certain by itself.
+pub(super) fn vague_refusal(answer: &Answer) -> Option<u64> {
+    let vague = answer.meaning.dead_recipient().is_some() && answer.meaning.confidence != Confidence::High;
+    vague.then(|| fingerprint(&answer.reply))
+}
+
+/// Why the answer about this address proves nothing.
+fn doubt(address: &Address, observation: &Observation, blanket: Option<u64>) -> Option<SessionDoubt> {
+    let answer = observation.known();
+    let traits = address.traits();
+    let refused_form = answer.is_some_and(|answer| answer.meaning.class == Class::BadAddressSyntax);
+    if observation.throttled {
+        Some(SessionDoubt::Throttled)
+    } else if refused_form && (traits.smtputf8 || traits.quoted_local) {
+        Some(SessionDoubt::UnusualForm)
+    } else {
+        blanket
+            .filter(|words| answer.and_then(|answer| vague_refusal(answer)) == Some(*words))
+            .map(|_| SessionDoubt::BlanketRefusal)
     }
 }
 

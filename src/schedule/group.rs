@@ -347,7 +347,7 @@ impl Group {
         if report.control != ControlAnswer::NotAsked {
             state.control.attempts += 1;
             let first = *state.control.first_asked.get_or_insert(now);
-            state.settle_control(report.control);
+            state.settle_control(report.control, report.control_words);
             let step = manners.ladder.get(state.control.attempts as usize - 1);
             let due = step
                 .map(|step| (first + *step).max(now))
@@ -406,8 +406,8 @@ impl Group {
         for (tracked, observation, evidence) in state.conclude() {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
-                // A refusal of us may end with our bad name, not with the mailbox.
-                Observed::Known(answer) if answer.meaning.about == About::Sender => {
+                // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
+                Observed::Known(answer) if answer.meaning.about == About::Sender || observation.throttled => {
                     Some(given_up_until.unwrap_or(now + self.context.limits.breaker))
                 }
                 Observed::Known(_) if open && observation.accepted() => {

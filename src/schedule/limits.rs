@@ -12,6 +12,8 @@ pub struct Limits {
     pub connections: u32,
     /// Recipients in one session, the control recipient included. Cisco's default is 10 messages a connection.
     pub recipients_per_session: u32,
+    /// Recipients in one transaction.
+    pub recipients_per_transaction: u32,
     /// Refused recipients after which the session ends. MDaemon bans at 3, cPanel above 4.
     pub refusals_per_session: u32,
     /// Refused recipients a minute. Forcepoint blocks above 5.
@@ -44,6 +46,7 @@ impl Limits {
     pub const POLITE: Self = Self {
         connections: 1,
         recipients_per_session: 10,
+        recipients_per_transaction: 10,
         refusals_per_session: 2,
         refusals_per_minute: 4,
         refusals_per_hour: 20,
@@ -69,6 +72,7 @@ impl Limits {
     pub const TRUSTED: Self = Self {
         connections: 2,
         recipients_per_session: 1000,
+        recipients_per_transaction: 1000,
         refusals_per_session: u32::MAX,
         refusals_per_minute: u32::MAX,
         refusals_per_hour: u32::MAX,

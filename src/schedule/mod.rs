@@ -3,6 +3,7 @@
 //!
 //! Owns politeness (ETIQUETTE) and the order of questions. Must not judge: it hands evidence to its caller.
 
+mod answers;
 mod budget;
 mod domain;
 mod group;

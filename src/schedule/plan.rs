@@ -69,6 +69,8 @@ pub(super) struct SliceReport {
     pub(super) need: ControlNeed,
     /// The control recipient's answer.
     pub(super) control: ControlAnswer,
+    /// The words of its refusal, if they are not certain by themselves.
+    pub(super) control_words: Option<u64>,
 }
 
 /// What the control recipient was answered.

@@ -1,65 +1,64 @@
 //! One session with a mail host: many recipients, one domain a transaction, the control recipient after the first real
 //! acceptance.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, num::NonZeroU32, sync::Arc};
 
 use tokio::time::Instant;
 
 use super::{
     domain::{Observation, Tracked},
-    open::{NotOpened, Opened, observe, open},
+    open::{NotOpened, Opened, open},
     plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
-    signals::{asks_for_another_session, control_answer, trips, voids_session},
+    signals::{Temper, trips, voids_session},
 };
 use crate::{
     address::Address,
-    replies::Class,
-    smtp::{Ended, Fault, InTransaction, Mail, Ready, Replies, Reply, Session, Stage, Transaction, Transcript, Why},
-    verdict::{Answer, HostFacts, Observed, ProbeFailure},
+    smtp::{Fault, InTransaction, Mail, Ready, Replies, Reply, Session, Transaction, Transcript, Why},
+    verdict::{HostFacts, Observed, ProbeFailure},
 };
 
 /// Commands said in one write; their replies must fit a socket's buffers (RFC 2920 section 3.1).
-const BURST: usize = 100;
+const BURST: u32 = 100;
 
 /// An open session.
-enum Live {
+pub(super) enum Live {
     Ready(Session<Ready>),
     InTransaction(Session<InTransaction>),
 }
 
 /// What is known of one slice while the session runs.
-struct Progress {
-    report: SliceReport,
-    control: Option<Address>,
+pub(super) struct Progress {
+    pub(super) report: SliceReport,
+    pub(super) control: Option<Address>,
     /// Questions not yet answered.
-    open: usize,
-    accepted: bool,
-    refused_unknown: bool,
+    pub(super) open: usize,
+    pub(super) accepted: bool,
+    pub(super) refused_unknown: bool,
 }
 
 /// A running session.
-struct Conversation<'a> {
-    shared: &'a Shared,
-    group: &'a GroupContext,
-    host: Arc<HostFacts>,
-    live: Option<Live>,
-    started: Instant,
-    slices: Vec<Progress>,
-    queue: VecDeque<Piece>,
-    refusals_left: u32,
-    recipients_left: u32,
-    resets_left: u32,
-    per_transaction: usize,
-    throttled: bool,
-    lockstep: bool,
+pub(super) struct Conversation<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) group: &'a GroupContext,
+    pub(super) host: Arc<HostFacts>,
+    pub(super) live: Option<Live>,
+    pub(super) started: Instant,
+    pub(super) slices: Vec<Progress>,
+    pub(super) queue: VecDeque<Piece>,
+    pub(super) refusals_left: u32,
+    pub(super) recipients_left: u32,
+    pub(super) resets_left: u32,
+    pub(super) per_transaction: usize,
+    pub(super) temper: Temper,
+    pub(super) lockstep: bool,
     /// The host offers PIPELINING and answered only the start of a burst.
-    deaf: bool,
-    answers: Vec<bool>,
-    trip: Option<Trip>,
+    pub(super) deaf: bool,
+    pub(super) answers: Vec<bool>,
+    pub(super) trip: Option<Trip>,
     /// Nothing this session said counts.
-    void: Option<ProbeFailure>,
-    transcripts: Vec<Arc<Transcript>>,
+    pub(super) void: Option<ProbeFailure>,
+    pub(super) transcripts: Vec<Arc<Transcript>>,
 }
 
 /// Runs one session to its end. Every target of the plan comes back, answered or not.
@@ -85,6 +84,7 @@ fn not_started(plan: SessionPlan) -> SessionReport {
         again: slice.targets,
         need: slice.need,
         control: ControlAnswer::NotAsked,
+        control_words: None,
     });
     SessionReport {
         slices: slices.collect(),
@@ -128,6 +128,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         } else {
             ControlAnswer::NotAsked
         },
+        control_words: None,
     });
     SessionReport {
         slices: slices.collect(),
@@ -138,7 +139,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
 }
 
 /// Counts an attempt.
-fn asked(mut tracked: Tracked, at: Instant) -> Tracked {
+pub(super) fn asked(mut tracked: Tracked, at: Instant) -> Tracked {
     tracked.attempts += 1;
     tracked.first_asked.get_or_insert(at);
     tracked
@@ -163,6 +164,7 @@ impl<'a> Conversation<'a> {
                     again: Vec::new(),
                     need: slice.need,
                     control: ControlAnswer::NotAsked,
+                    control_words: None,
                 },
                 control: slice.control,
                 open: slice.targets.len(),
@@ -187,9 +189,10 @@ impl<'a> Conversation<'a> {
                 .min(offers.mail_max.map_or(u32::MAX, |most| most.get() - 1)),
             per_transaction: offers
                 .rcpt_max
-                .map_or(BURST / 2, |most| most.get() as usize)
-                .min(BURST / 2),
-            throttled: false,
+                .map_or(u32::MAX, NonZeroU32::get)
+                .min(limits.recipients_per_transaction)
+                .clamp(1, BURST / 2) as usize,
+            temper: Temper::Calm,
             lockstep,
             deaf: false,
             answers: Vec::new(),
@@ -277,7 +280,7 @@ impl<'a> Conversation<'a> {
         let fresh = matches!(self.live, Some(Live::Ready(_)));
         let mut batch = Vec::new();
         let mut commands = 0;
-        while commands < BURST {
+        while commands < BURST as usize {
             let resets = u32::from(!fresh || !batch.is_empty());
             if resets > self.resets_left {
                 break;
@@ -398,193 +401,6 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// Takes a reply to RCPT, after `accepted` others in the transaction. Gives the question back when it must be put in
-    /// another transaction.
-    fn answered(&mut self, slice: usize, ask: Ask, reply: Reply, accepted: usize) -> Option<Ask> {
-        self.recipients_left = self.recipients_left.saturating_sub(1);
-        let refused = reply.code().is_permanent();
-        let meaning = self.shared.classify(Stage::Rcpt, &reply, self.host.provider);
-        let answer = Arc::new(Answer {
-            stage: Stage::Rcpt,
-            reply,
-            meaning,
-        });
-        let class = answer.meaning.class;
-        let progress = self.slices.get_mut(slice)?;
-        if class == Class::TooManyRecipients && accepted > 0 {
-            // RFC 5321 section 4.5.3.1.10: the rest goes into another transaction.
-            self.per_transaction = self.per_transaction.min(accepted);
-            return Some(ask);
-        }
-        self.answers.push(refused);
-        if refused {
-            self.refusals_left = self.refusals_left.saturating_sub(1);
-        }
-        if trips(&answer) && (!self.group.trusted || answer.reply.code().number() == 421) {
-            self.trip = Some(Trip {
-                host: Some(Arc::clone(&self.host)),
-                answer: Arc::clone(&answer),
-            });
-        }
-        let throttled = self.throttled;
-        self.throttled |= matches!(class, Class::HarvestProtection | Class::RateLimited);
-        match ask {
-            Ask::Control(_) => {
-                progress.report.control = if throttled {
-                    ControlAnswer::Undetermined { retry: true }
-                } else {
-                    control_answer(&answer)
-                };
-            }
-            Ask::Target(tracked) => {
-                progress.open = progress.open.saturating_sub(1);
-                progress.accepted |= answer.reply.code().is_positive();
-                progress.refused_unknown |=
-                    !throttled && class == Class::UserUnknown && answer.meaning.dead_recipient().is_some();
-                self.keep(slice, tracked, Observed::Known(answer), throttled);
-                self.ask_control_if_due(slice);
-            }
-        }
-        None
-    }
-
-    /// Files an answer, or puts the target back when the reply is only a test of us.
-    fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
-        let observation = Observation {
-            host: Some(Arc::clone(&self.host)),
-            throttled,
-            elapsed: self.started.elapsed(),
-            transcripts: Arc::from([]),
-            answer,
-        };
-        let now = Instant::now();
-        let Some(progress) = self.slices.get_mut(slice) else {
-            return;
-        };
-        let mut tracked = asked(tracked, now);
-        if !tracked.requeued && asks_for_another_session(&observation) {
-            tracked.requeued = true;
-            progress.report.again.push(tracked);
-        } else {
-            progress.report.answered.push((tracked, observation));
-        }
-    }
-
-    /// Asks about the control recipient once a slice is through, if its domain still needs that.
-    fn ask_control_if_due(&mut self, index: usize) {
-        let Some(progress) = self.slices.get_mut(index) else {
-            return;
-        };
-        let due = match progress.report.need {
-            ControlNeed::No => false,
-            ControlNeed::IfAccepted => progress.accepted && !progress.refused_unknown,
-            ControlNeed::Yes => true,
-        };
-        if progress.open > 0 || !due || self.host.untruthful {
-            return;
-        }
-        if let Some(address) = progress.control.take() {
-            let asks = VecDeque::from([Ask::Control(address)]);
-            self.queue.push_back(Piece {
-                slice: index,
-                smtputf8: false,
-                asks,
-            });
-        }
-    }
-
-    /// MAIL FROM was refused: it is about us, and the same for every recipient of this session.
-    fn mail_refused(&mut self, piece: Piece, reply: Reply) {
-        let stage = Stage::Mail;
-        let meaning = self.shared.classify(stage, &reply, self.host.provider);
-        let answer = Arc::new(Answer { stage, reply, meaning });
-        if trips(&answer) {
-            self.trip = Some(Trip {
-                host: Some(Arc::clone(&self.host)),
-                answer: Arc::clone(&answer),
-            });
-        }
-        let others = if piece.smtputf8 {
-            VecDeque::new()
-        } else {
-            std::mem::take(&mut self.queue)
-        };
-        let affected = std::iter::once(piece).chain(others);
-        for piece in affected {
-            for ask in piece.asks {
-                match ask {
-                    Ask::Target(tracked) => {
-                        self.keep(piece.slice, tracked, Observed::Known(Arc::clone(&answer)), false);
-                    }
-                    Ask::Control(_) => self.control_undetermined(piece.slice),
-                }
-            }
-        }
-    }
-
-    fn fail_all(&mut self, piece: Piece, failure: ProbeFailure) {
-        for ask in piece.asks {
-            match ask {
-                Ask::Target(tracked) => {
-                    if let Some(progress) = self.slices.get_mut(piece.slice) {
-                        progress.open = progress.open.saturating_sub(1);
-                    }
-                    self.keep(piece.slice, tracked, Observed::Failed(failure), false);
-                }
-                Ask::Control(_) => self.control_undetermined(piece.slice),
-            }
-        }
-        self.ask_control_if_due(piece.slice);
-    }
-
-    fn control_undetermined(&mut self, slice: usize) {
-        if let Some(progress) = self.slices.get_mut(slice) {
-            progress.report.control = ControlAnswer::Undetermined { retry: true };
-        }
-    }
-
-    /// The question at the front got no answer because the session ended; the others were not asked at all.
-    fn lose_first(&mut self, piece: &mut Piece) {
-        let first = piece.split_off_front(1);
-        self.lose(first);
-    }
-
-    /// These questions were on their way when the session ended.
-    fn lose(&mut self, piece: Piece) {
-        if self.deaf || self.shared.stopping() {
-            // That the host does not listen to bursts, or that we hurry, says nothing about the recipients.
-            return self.put_back(piece);
-        }
-        let failure = self.void.unwrap_or(ProbeFailure::ConnectionLost);
-        self.fail_all(piece, failure);
-    }
-
-    fn put_back(&mut self, piece: Piece) {
-        if !piece.asks.is_empty() {
-            self.queue.push_front(piece);
-        }
-    }
-
-    /// The session ended by itself; remembers why for those whose answer is missing.
-    fn ended(&mut self, ended: Ended) {
-        self.transcripts.extend(ended.transcript.clone().map(Arc::new));
-        let stage = ended.stage;
-        match observe(ended, Some(&self.host), self.shared) {
-            Observed::Failed(failure) => self.void = Some(failure),
-            Observed::Known(answer) if trips(&answer) => {
-                self.trip = Some(Trip {
-                    host: Some(Arc::clone(&self.host)),
-                    answer,
-                });
-                self.void = Some(ProbeFailure::ConnectionLost);
-            }
-            Observed::Known(_) | Observed::NotTried(_) => {
-                tracing::debug!(?stage, "the host ended the session");
-                self.void = Some(ProbeFailure::ConnectionLost);
-            }
-        }
-    }
-
     /// Says QUIT; what is still in the queue is for another session.
     async fn leave(&mut self) {
         let transcript = match self.live.take() {
@@ -610,13 +426,16 @@ impl<'a> Conversation<'a> {
         }
         let transcripts: Arc<[_]> = self.transcripts.into();
         let doubt = self.void.filter(|failure| voids_session(*failure));
+        let harvest = self.temper == Temper::Harvest;
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
         for slice in &mut slices {
-            if doubt.is_some() && slice.control != ControlAnswer::NotAsked {
+            if (doubt.is_some() || harvest) && slice.control != ControlAnswer::NotAsked {
                 slice.control = ControlAnswer::Undetermined { retry: true };
+                slice.control_words = None;
             }
             for (_, observation) in &mut slice.answered {
                 observation.transcripts = Arc::clone(&transcripts);
+                observation.throttled |= harvest;
                 if let Some(failure) = doubt {
                     observation.answer = Observed::Failed(failure);
                 }

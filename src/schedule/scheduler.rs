@@ -26,7 +26,7 @@ use crate::{
     net::{Dial, open_file_limit},
     replies::{
         Classifier, Meaning,
-        providers::{Provider, recognise},
+        providers::{Provider, named, recognise},
     },
     smtp::{Identity, Reply, Stage, Tally, Timeouts, Transcript},
     stop::Stop,
@@ -58,7 +58,7 @@ pub struct Manners {
     pub trusted: TrustedHosts,
     /// Ask every provider whose published policy forbids it.
     pub probe_forbidden: bool,
-    /// Ask these providers (ids) although their published policy forbids it.
+    /// Ask these providers (ids or aliases) although their published policy forbids it.
     pub probe_providers: Vec<String>,
 }
 
@@ -223,7 +223,10 @@ impl Scheduler {
         let permitted = |provider: &Provider| {
             !provider.probing_forbidden
                 || manners.probe_forbidden
-                || manners.probe_providers.iter().any(|id| **id == *provider.id)
+                || manners
+                    .probe_providers
+                    .iter()
+                    .any(|name| named(name).is_some_and(|named| named.id == provider.id))
         };
         if !trusted && !provider.is_none_or(permitted) {
             return self.answer_unasked(work, NotTried::ProviderPolicy);
@@ -336,6 +339,57 @@ fn limits(manners: &Manners, trusted: bool, provider: Option<&Provider>) -> Limi
         if let Some(most) = provider.recipients_per_session {
             limits.recipients_per_session = limits.recipients_per_session.min(most);
         }
+        if let Some(most) = provider.recipients_per_transaction {
+            limits.recipients_per_transaction = limits.recipients_per_transaction.min(most);
+        }
+        if let Some(pace) = provider.pace_s {
+            limits.gap = limits.gap.max(Duration::from_secs(pace.into()));
+        }
     }
     limits
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::smtp::Timeouts;
+
+    #[test]
+    fn what_a_provider_is_known_to_take_narrows_the_budget() {
+        let manners = Manners {
+            identity: Identity::new("probe.example.org", "check@example.org").unwrap(),
+            timeouts: Timeouts::BULK,
+            smtp_port: 25,
+            transcript: false,
+            ladder: Vec::new(),
+            max_wait: Duration::ZERO,
+            limits: Limits::POLITE,
+            trusted: TrustedHosts::default(),
+            probe_forbidden: false,
+            probe_providers: Vec::new(),
+        };
+        let slow = Provider {
+            recipients_per_transaction: Some(2),
+            recipients_per_session: Some(5),
+            connections: Some(25),
+            pace_s: Some(7),
+            ..named("gmx").unwrap().clone()
+        };
+        let found = limits(&manners, false, Some(&slow));
+        assert_eq!((found.recipients_per_transaction, found.recipients_per_session), (2, 5));
+        assert_eq!((found.gap, found.connections), (Duration::from_secs(7), 3));
+        let lavish = Provider {
+            recipients_per_transaction: Some(500),
+            recipients_per_session: Some(500),
+            connections: None,
+            pace_s: Some(0),
+            ..slow.clone()
+        };
+        assert_eq!(
+            limits(&manners, false, Some(&lavish)),
+            Limits::POLITE,
+            "never less polite"
+        );
+        assert_eq!(limits(&manners, true, Some(&slow)), Limits::TRUSTED);
+    }
 }

@@ -58,6 +58,29 @@ pub(super) fn trips(answer: &Answer) -> bool {
     }
 }
 
+/// How a session's answers are to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Temper {
+    /// As they are.
+    Calm,
+    /// The host said that we ask too fast: what it says from then on proves nothing.
+    Throttling,
+    /// The host takes us for a dictionary attack: it may have lied before it said so, and nothing of the session proves anything.
+    Harvest,
+}
+
+impl Temper {
+    pub(super) fn shown_by(class: Class) -> Self {
+        if class == Class::HarvestProtection {
+            Self::Harvest
+        } else if class == Class::RateLimited {
+            Self::Throttling
+        } else {
+            Self::Calm
+        }
+    }
+}
+
 /// Protocol doubt takes every answer of the session with it (DESIGN section 3, rule 3).
 pub(super) fn voids_session(failure: ProbeFailure) -> bool {
     match failure {

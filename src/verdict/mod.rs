@@ -10,7 +10,7 @@ mod reason;
 pub use evidence::{
     Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
 };
-pub use forecast::{Bounce, BounceKind};
+pub use forecast::{Bounce, BounceKind, BounceTable};
 pub use judge::{Policy, judge};
 pub use reason::Reason;
 

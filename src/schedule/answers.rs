@@ -1,0 +1,208 @@
+//! What the replies of a session lead to: observations, the control recipient, and what must be asked again.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use tokio::time::Instant;
+
+use super::{
+    domain::{Observation, Tracked, vague_refusal},
+    open::observe,
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, Trip},
+    probe::{Conversation, asked},
+    signals::{Temper, asks_for_another_session, control_answer, trips},
+};
+use crate::{
+    replies::Class,
+    smtp::{Ended, Reply, Stage},
+    verdict::{Answer, Observed, ProbeFailure},
+};
+
+impl Conversation<'_> {
+    /// Takes a reply to RCPT, after `accepted` others in the transaction. Gives the question back when it must be put in
+    /// another transaction.
+    pub(super) fn answered(&mut self, slice: usize, ask: Ask, reply: Reply, accepted: usize) -> Option<Ask> {
+        self.recipients_left = self.recipients_left.saturating_sub(1);
+        let refused = reply.code().is_permanent();
+        let meaning = self.shared.classify(Stage::Rcpt, &reply, self.host.provider);
+        let answer = Arc::new(Answer {
+            stage: Stage::Rcpt,
+            reply,
+            meaning,
+        });
+        let class = answer.meaning.class;
+        let progress = self.slices.get_mut(slice)?;
+        if class == Class::TooManyRecipients && accepted > 0 {
+            // RFC 5321 section 4.5.3.1.10: the rest goes into another transaction.
+            self.per_transaction = self.per_transaction.min(accepted);
+            return Some(ask);
+        }
+        self.answers.push(refused);
+        if refused {
+            self.refusals_left = self.refusals_left.saturating_sub(1);
+        }
+        if trips(&answer) && (!self.group.trusted || answer.reply.code().number() == 421) {
+            self.trip = Some(Trip {
+                host: Some(Arc::clone(&self.host)),
+                answer: Arc::clone(&answer),
+            });
+        }
+        let throttled = self.temper > Temper::Calm;
+        self.temper = self.temper.max(Temper::shown_by(class));
+        match ask {
+            Ask::Control(_) => {
+                progress.report.control = if throttled {
+                    ControlAnswer::Undetermined { retry: true }
+                } else {
+                    progress.report.control_words = vague_refusal(&answer);
+                    control_answer(&answer)
+                };
+            }
+            Ask::Target(tracked) => {
+                progress.open = progress.open.saturating_sub(1);
+                progress.accepted |= answer.reply.code().is_positive();
+                progress.refused_unknown |=
+                    !throttled && class == Class::UserUnknown && answer.meaning.dead_recipient().is_some();
+                self.keep(slice, tracked, Observed::Known(answer), throttled);
+                self.ask_control_if_due(slice);
+            }
+        }
+        None
+    }
+
+    /// Files an answer, or puts the target back when the reply is only a test of us.
+    fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
+        let observation = Observation {
+            host: Some(Arc::clone(&self.host)),
+            throttled,
+            elapsed: self.started.elapsed(),
+            transcripts: Arc::from([]),
+            answer,
+        };
+        let now = Instant::now();
+        let Some(progress) = self.slices.get_mut(slice) else {
+            return;
+        };
+        let mut tracked = asked(tracked, now);
+        if !tracked.requeued && asks_for_another_session(&observation) {
+            tracked.requeued = true;
+            progress.report.again.push(tracked);
+        } else {
+            progress.report.answered.push((tracked, observation));
+        }
+    }
+
+    /// Asks about the control recipient once a slice is through, if its domain still needs that.
+    pub(super) fn ask_control_if_due(&mut self, index: usize) {
+        let Some(progress) = self.slices.get_mut(index) else {
+            return;
+        };
+        let due = match progress.report.need {
+            ControlNeed::No => false,
+            ControlNeed::IfAccepted => progress.accepted && !progress.refused_unknown,
+            ControlNeed::Yes => true,
+        };
+        if progress.open > 0 || !due || self.host.untruthful {
+            return;
+        }
+        if let Some(address) = progress.control.take() {
+            let asks = VecDeque::from([Ask::Control(address)]);
+            self.queue.push_back(Piece {
+                slice: index,
+                smtputf8: false,
+                asks,
+            });
+        }
+    }
+
+    /// MAIL FROM was refused: it is about us, and the same for every recipient of this session.
+    pub(super) fn mail_refused(&mut self, piece: Piece, reply: Reply) {
+        let stage = Stage::Mail;
+        let meaning = self.shared.classify(stage, &reply, self.host.provider);
+        let answer = Arc::new(Answer { stage, reply, meaning });
+        if trips(&answer) {
+            self.trip = Some(Trip {
+                host: Some(Arc::clone(&self.host)),
+                answer: Arc::clone(&answer),
+            });
+        }
+        let others = if piece.smtputf8 {
+            VecDeque::new()
+        } else {
+            std::mem::take(&mut self.queue)
+        };
+        let affected = std::iter::once(piece).chain(others);
+        for piece in affected {
+            for ask in piece.asks {
+                match ask {
+                    Ask::Target(tracked) => {
+                        self.keep(piece.slice, tracked, Observed::Known(Arc::clone(&answer)), false);
+                    }
+                    Ask::Control(_) => self.control_undetermined(piece.slice),
+                }
+            }
+        }
+    }
+
+    pub(super) fn fail_all(&mut self, piece: Piece, failure: ProbeFailure) {
+        for ask in piece.asks {
+            match ask {
+                Ask::Target(tracked) => {
+                    if let Some(progress) = self.slices.get_mut(piece.slice) {
+                        progress.open = progress.open.saturating_sub(1);
+                    }
+                    self.keep(piece.slice, tracked, Observed::Failed(failure), false);
+                }
+                Ask::Control(_) => self.control_undetermined(piece.slice),
+            }
+        }
+        self.ask_control_if_due(piece.slice);
+    }
+
+    fn control_undetermined(&mut self, slice: usize) {
+        if let Some(progress) = self.slices.get_mut(slice) {
+            progress.report.control = ControlAnswer::Undetermined { retry: true };
+        }
+    }
+
+    /// The question at the front got no answer because the session ended; the others were not asked at all.
+    pub(super) fn lose_first(&mut self, piece: &mut Piece) {
+        let first = piece.split_off_front(1);
+        self.lose(first);
+    }
+
+    /// These questions were on their way when the session ended.
+    pub(super) fn lose(&mut self, piece: Piece) {
+        if self.deaf || self.shared.stopping() {
+            // That the host does not listen to bursts, or that we hurry, says nothing about the recipients.
+            return self.put_back(piece);
+        }
+        let failure = self.void.unwrap_or(ProbeFailure::ConnectionLost);
+        self.fail_all(piece, failure);
+    }
+
+    pub(super) fn put_back(&mut self, piece: Piece) {
+        if !piece.asks.is_empty() {
+            self.queue.push_front(piece);
+        }
+    }
+
+    /// The session ended by itself; remembers why for those whose answer is missing.
+    pub(super) fn ended(&mut self, ended: Ended) {
+        self.transcripts.extend(ended.transcript.clone().map(Arc::new));
+        let stage = ended.stage;
+        match observe(ended, Some(&self.host), self.shared) {
+            Observed::Failed(failure) => self.void = Some(failure),
+            Observed::Known(answer) if trips(&answer) => {
+                self.trip = Some(Trip {
+                    host: Some(Arc::clone(&self.host)),
+                    answer,
+                });
+                self.void = Some(ProbeFailure::ConnectionLost);
+            }
+            Observed::Known(_) | Observed::NotTried(_) => {
+                tracing::debug!(?stage, "the host ended the session");
+                self.void = Some(ProbeFailure::ConnectionLost);
+            }
+        }
+    }
+}
