@@ -7,8 +7,14 @@ use clap::{
     builder::styling::{AnsiColor, Styles},
 };
 
-use super::{config::ConfigFile, settings::Overlay};
-use crate::output::{Format, Only};
+use super::{
+    config::ConfigFile,
+    settings::{BounceKinds, Overlay},
+};
+use crate::{
+    output::{Format, Only},
+    smtp::Stage,
+};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -53,6 +59,8 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     /// Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
     Verify(Box<VerifyArgs>),
+    /// Tell what SMTP replies mean, and about whom
+    Classify(Box<ClassifyArgs>),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against
@@ -235,6 +243,53 @@ impl From<FormatName> for Format {
             FormatName::Table => Self::Table,
         }
     }
+}
+
+/// `presend classify`
+#[derive(Debug, Args)]
+#[command(
+    long_about = "Tell what SMTP replies mean, and about whom.\n\nOne reply as an argument (`\\n` in it is a line end), or many: a \
+    file or a pipe with one reply a line, as text (`550-...` lines belong to the `550 ...` after them) or as NDJSON. A line that \
+    starts with `{` is JSON; `stage`, `provider` and `mx` may be left out and then are the options'. Nobody is asked.",
+    after_long_help = "\
+Examples:
+  presend classify '550 5.1.1 <jane@example.com>: User unknown'
+  presend classify --provider yandex '550 5.7.1 No such user!'
+  presend classify --stage mail '550-no PTR\\n550 see https://example.com'
+  presend classify --json - < replies.txt
+  echo '{\"reply\":\"450 4.2.0 Greylisted\",\"stage\":\"rcpt\",\"provider\":null,\"mx\":\"mx1.example.com\"}' | presend classify --json
+
+With `--json`, one object a line: what was asked, every other member of the input, then `class`, `about`, `persistence`,
+`evidence`, `confidence`, `rule`, `retry_after_s`, `blocklist`, `bounce` and `label` (`invalid`, `accepted` or `unknown`, if nothing
+else is known). A reply that is not SMTP has the class `protocol_error` and the rule `not_smtp`. A line that cannot be used is
+answered by `{\"line\":3,\"error\":\"...\"}`, and the run goes on.
+
+Exit codes: 0 every line was read, whatever it means; 2 some line could not be used, or there was none."
+)]
+pub(super) struct ClassifyArgs {
+    /// The reply, or a file of replies; `-` is standard input, and the default when something is piped in.
+    #[arg(value_name = "REPLY|FILE")]
+    pub(super) reply: Option<String>,
+    /// Where in the dialogue it was given: connect, greeting, ehlo, start_tls, mail, rcpt, rset, quit, data.
+    #[arg(long, value_name = "STAGE", default_value = "rcpt")]
+    pub(super) stage: Stage,
+    /// Provider whose host said it: an id or an alias, such as `google` or `gmail`.
+    #[arg(long, value_name = "NAME", conflicts_with = "mx")]
+    pub(super) provider: Option<String>,
+    /// MX host that said it; the provider is recognised by its name.
+    #[arg(long, value_name = "HOST")]
+    pub(super) mx: Option<String>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub(super) json: bool,
+    /// File of reply rules, tried before the bundled ones.
+    #[arg(long, value_name = "FILE", env = "PRESEND_REPLIES")]
+    pub(super) replies: Option<PathBuf>,
+    /// Forecast another kind of bounce (hard, soft, pending, none) for a class of `presend reasons`.
+    #[arg(long, value_name = "CLASS=KIND,...", env = "PRESEND_BOUNCE")]
+    pub(super) bounce: Option<BounceKinds>,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
 }
 
 /// `presend lists`

@@ -4,6 +4,7 @@
 
 mod args;
 mod check;
+mod classify;
 mod config;
 mod demo;
 mod fault;
@@ -12,6 +13,7 @@ mod lists;
 mod paint;
 mod progress;
 mod reasons;
+mod replies;
 mod settings;
 mod shell;
 mod show;
@@ -83,6 +85,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
     match command {
         Command::Check(args) => check::run(&args, inner),
         Command::Verify(args) => verify::run(&args, inner),
+        Command::Classify(args) => classify::run(&args, inner),
         Command::Lists(args) => lists::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),

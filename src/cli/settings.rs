@@ -17,6 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use serde_json::{Map, Value};
 
 use super::{
+    classify::known_provider,
     config::{self, ConfigFile},
     fault::fault,
 };
@@ -68,7 +69,7 @@ pub(super) struct Overlay {
     /// MX host, or domain of MX hosts, that is your own: no budget, pipelined. Repeatable.
     #[arg(long, value_name = "HOST", value_delimiter = ',', env = "PRESEND_TRUSTED_HOST", help_heading = PACE)]
     trusted_host: Option<Vec<String>>,
-    /// Ask this provider although its published policy forbids it (an id of `presend lists show providers`). Repeatable.
+    /// Ask this provider although its published policy forbids it (an id or alias, such as `outlook.com`). Repeatable.
     #[arg(long, value_name = "ID", value_delimiter = ',', env = "PRESEND_PROBE_PROVIDER", help_heading = PACE)]
     probe_provider: Option<Vec<String>>,
     /// Ask every provider whose published policy forbids it.
@@ -166,10 +167,11 @@ impl Overlay {
         }
     }
 
-    /// Nothing but a file of reply rules.
-    pub(super) fn of_replies(replies: Option<PathBuf>) -> Self {
+    /// What `presend classify` has of it.
+    pub(super) fn of_classify(replies: Option<PathBuf>, bounce: Option<BounceKinds>) -> Self {
         Self {
             replies,
+            bounce,
             ..Self::default()
         }
     }
@@ -283,6 +285,11 @@ impl Resolved {
             reply: span(all.timeout_reply),
             session: span(all.timeout_session),
         };
+        let forbidden = all.probe_provider.unwrap_or_default();
+        let probe_providers: anyhow::Result<_> = forbidden
+            .iter()
+            .map(|name| Ok(known_provider(name)?.id.clone().into_string()))
+            .collect();
         Ok(job::Settings {
             level: all.level.unwrap_or(LevelName::Smtp).into(),
             identity,
@@ -319,7 +326,7 @@ impl Resolved {
             },
             transcript,
             probe_forbidden: all.probe_forbidden.unwrap_or_default(),
-            probe_providers: all.probe_provider.unwrap_or_default(),
+            probe_providers: probe_providers?,
         })
     }
 

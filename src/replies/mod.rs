@@ -67,6 +67,22 @@ impl Meaning {
     pub fn dead_recipient(&self) -> Option<DeadRecipient> {
         self.dead
     }
+
+    /// The meaning of something that is no reply at all.
+    #[must_use]
+    pub fn not_smtp() -> Self {
+        Self {
+            class: Class::ProtocolError,
+            about: About::Server,
+            persistence: Persistence::Permanent,
+            existence: Existence::None,
+            confidence: Confidence::High,
+            rule: NOT_SMTP.clone(),
+            retry_after: None,
+            blocklist: None,
+            dead: None,
+        }
+    }
 }
 
 /// Proof, from a 5yz at RCPT, that mail to a recipient cannot arrive. Only the classifier makes one.
@@ -341,6 +357,7 @@ impl Classifier {
 static POSITIVE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("positive"));
 static NO_RULE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
 static VETOED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("vetoed"));
+static NOT_SMTP: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("not_smtp"));
 static LISTED: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("blocklist"));
 
 /// 2yz and 3yz need no rules: the text of an acceptance is never read (it may hold anything).

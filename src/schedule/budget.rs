@@ -115,6 +115,11 @@ impl Budget {
         self.open_until = Some(now + pause);
     }
 
+    /// The group tripped so often that it is left alone for a day: no run waits for that.
+    pub(super) fn is_stopped(&self, now: Instant) -> bool {
+        self.trips >= self.limits.trips && self.open_until.is_some_and(|until| until > now)
+    }
+
     /// A real answer came: the group talks to us again.
     pub(super) fn answered(&mut self, now: Instant) {
         if self.open_until.is_some_and(|until| until <= now) {

@@ -296,11 +296,12 @@ impl Group {
         let Some(trip) = trip.filter(|_| !self.context.trusted) else {
             return;
         };
+        let stopped = self.budget.is_stopped(now);
         if let Err(until) = self
             .budget
             .reserve(now)
             .map(|reserved| self.budget.settle(reserved, &[], now))
-            && until - now > self.shared.manners.max_wait
+            && (stopped || until - now > self.shared.manners.max_wait)
         {
             let blocked = Observation {
                 host: trip.host,

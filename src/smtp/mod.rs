@@ -44,6 +44,19 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// Every stage, in the order of a dialogue.
+    pub const ALL: [Self; 9] = [
+        Self::Connect,
+        Self::Greeting,
+        Self::Ehlo,
+        Self::StartTls,
+        Self::Mail,
+        Self::Rcpt,
+        Self::Rset,
+        Self::Quit,
+        Self::Data,
+    ];
+
     /// The stable name, as in results.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -60,3 +73,19 @@ impl Stage {
         }
     }
 }
+
+impl std::str::FromStr for Stage {
+    type Err = UnknownStage;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL
+            .into_iter()
+            .find(|stage| stage.name() == name)
+            .ok_or(UnknownStage)
+    }
+}
+
+/// The text names no stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stages are `connect`, `greeting`, `ehlo`, `start_tls`, `mail`, `rcpt`, `rset`, `quit`, `data`")]
+pub struct UnknownStage;

@@ -142,6 +142,29 @@ impl Reply {
         code.map(|code| Self::new(code, lines))
     }
 
+    /// As [`Self::parse`], and `None` too where a session would see a broken protocol: lines of one reply with different codes,
+    /// or a reply in which another one of another kind (2yz, 4yz, 5yz) begins.
+    #[must_use]
+    pub fn parse_whole(text: &str) -> Option<Self> {
+        let reply = Self::parse(text)?;
+        let mut goes_on = false;
+        for line in text.lines() {
+            let coded = line.as_bytes().first_chunk::<4>();
+            let code = coded.and_then(|_| line.get(..3)?.parse().ok()).and_then(ReplyCode::new);
+            let mark = coded
+                .map(|[.., mark]| *mark)
+                .filter(|mark| matches!(mark, b' ' | b'-' | b'\t'));
+            if let (Some(code), Some(mark)) = (code, mark) {
+                let other_kind = code.number() / 100 != reply.code.number() / 100 && code.number() / 100 != 3;
+                if code != reply.code && (goes_on || other_kind) {
+                    return None;
+                }
+                goes_on = mark == b'-';
+            }
+        }
+        Some(reply)
+    }
+
     /// The basic code.
     #[must_use]
     pub fn code(&self) -> ReplyCode {

@@ -2,11 +2,13 @@
 //!
 //! Owns DESIGN's precedence. Must not ask a clock, the network or a configuration beyond [`Policy`].
 
+mod alone;
 mod evidence;
 mod forecast;
 mod judge;
 mod reason;
 
+pub use alone::{Alone, read_alone};
 pub use evidence::{
     Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
 };
