@@ -249,3 +249,27 @@ async fn one_connection_after_the_other_is_one_at_a_time() {
         (200, 0)
     );
 }
+
+#[tokio::test]
+async fn a_scripted_reply_names_the_address_it_is_about() {
+    let lab = start(
+        r#"[[host]]
+        name = "mx.a.test"
+        serves = ["a.test"]
+        script = [{ on = "mail", to = 1, reply = "450 no {from}" }, { on = "rcpt", reply = "550 no {rcpt} of {from}" }]"#,
+    )
+    .await;
+    let mut client = Client::connect(&lab, "mx.a.test").await;
+    for (command, reply) in [
+        ("EHLO us.test", "250"),
+        ("MAIL FROM:<probe@us.test>", "450 no probe@us.test"),
+        ("MAIL FROM:<other@us.test>", "250 2.1.0 Ok"),
+        ("RCPT TO:<jane@a.test>", "550 no jane@a.test of other@us.test"),
+    ] {
+        if command.starts_with("EHLO") {
+            client.reply().await;
+        }
+        let said = client.say(command).await;
+        assert!(said.starts_with(reply), "{command}: {said}");
+    }
+}
