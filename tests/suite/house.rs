@@ -27,8 +27,8 @@ const BANS: [(&str, &str); 4] = [
         "two crypto providers in one build make rustls panic; we use ring",
     ),
     ("aws-lc-sys", "needs cmake"),
-    ("openssl-sys", "needs a system library"),
     ("native-tls", "needs a system library"),
+    ("openssl-sys", "needs a system library"),
 ];
 
 /// Lines of a source file after which it should be split.
@@ -44,6 +44,23 @@ fn dependencies_have_allowed_licences_and_none_is_banned() {
             panic!("{name} is banned: {why}");
         }
     }
+}
+
+#[test]
+fn cargo_deny_is_told_the_same() {
+    let told: toml::Table = include_str!("../../deny.toml").parse().expect("TOML");
+    let strings = |value: &toml::Value, key: &str| -> Vec<String> {
+        let all = value.as_array().expect("an array").iter();
+        all.map(|one| one.get(key).unwrap_or(one).as_str().expect("a string").to_owned())
+            .collect()
+    };
+    assert_eq!(strings(&told["licenses"]["allow"], ""), LICENCES);
+    let denied = &told["bans"]["deny"];
+    let bans: Vec<(String, String)> = strings(denied, "crate")
+        .into_iter()
+        .zip(strings(denied, "reason"))
+        .collect();
+    assert_eq!(bans, BANS.map(|(name, why)| (name.to_owned(), why.to_owned())));
 }
 
 #[test]
