@@ -1,4 +1,4 @@
-//! The command line: what was typed ([`args`]), what to do ([`settings`]), one file for each command.
+//! The command line: what was typed (`args`), what to do (`settings`), one file for each command.
 //!
 //! Owns exit codes and every word printed for people. Must not decide anything about an address.
 
