@@ -404,7 +404,7 @@ fn confidence(confidence: Confidence) -> &'static str {
 }
 
 /// What other systems call this class.
-fn elsewhere(class: Class) -> String {
+pub(super) fn elsewhere(class: Class) -> String {
     let zerobounce = class.zerobounce();
     let detail = if zerobounce.sub_status.is_empty() { "" } else { "/" };
     let names = [

@@ -335,7 +335,7 @@ mod tests {
         address::{Address, Rules},
         dns::{Exchanger, NoMailHost},
         net::SpecialUse,
-        replies::classify,
+        replies::{Hardness, classify},
         smtp::Reply,
         verdict::BounceKind,
     };
@@ -527,6 +527,26 @@ mod tests {
             "550 no",
         ] {
             assert_eq!(verdict(&said(Stage::Rcpt, text)).0, Label::Unknown, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_reason_and_its_class_agree() {
+        for class in Class::ALL
+            .iter()
+            .filter(|class| class.hardness(Persistence::Permanent) != Hardness::None)
+        {
+            let filed = reason_of(*class).class().unwrap();
+            assert_eq!(reason_of(filed), reason_of(*class), "{class:?}");
+        }
+        for (failure, expected) in [
+            (ProbeFailure::Timeout, Class::Timeout),
+            (ProbeFailure::ConnectionLost, Class::Network),
+            (ProbeFailure::Loop, Class::RoutingLoop),
+            (ProbeFailure::NeedsSmtpUtf8, Class::ProtocolError),
+        ] {
+            let (reason, class) = probe_failure(failure);
+            assert_eq!((reason.class(), class), (Some(expected), Some(expected)), "{failure:?}");
         }
     }
 
