@@ -3,9 +3,11 @@
 //! The two errors that lose money are a false `invalid` and a false `valid`. So `invalid` is built from a [`Ground`] only, and
 //! `valid` needs both an accepted recipient and a domain that is known to refuse unknown ones.
 
+use std::ops::Deref;
+
 use super::{
     Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, ProbeFailure,
-    Reason, SessionDoubt, UnknownRecipients, Verdict, forecast,
+    Reason, SessionDoubt, UnknownRecipients, forecast,
 };
 use crate::{
     dns::{DnsFailure, MailRoute, RouteFailure},
@@ -31,6 +33,31 @@ impl Policy {
             Persistence::Permanent
         };
         forecast::of_class(class, persistence, &self.bounce)
+    }
+}
+
+/// What is said about one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// Which of the four.
+    pub label: Label,
+    /// Why.
+    pub reason: Reason,
+    /// What to do.
+    pub action: Action,
+    /// What a mailing would get back.
+    pub bounce: Bounce,
+}
+
+/// The answer about one address: a [`Judgement`] that only [`judge`] can make, and nobody can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict(Judgement);
+
+impl Deref for Verdict {
+    type Target = Judgement;
+
+    fn deref(&self) -> &Judgement {
+        &self.0
     }
 }
 
@@ -62,12 +89,12 @@ fn judge_before_asking(evidence: &Evidence, policy: &Policy) -> Option<Verdict> 
     }
     if evidence.list == Some(ListDecision::Allow) {
         let bounce = forecast::nothing_expected();
-        return Some(Verdict {
+        return Some(Verdict(Judgement {
             label: Label::Unknown,
             reason: Reason::AllowListed,
             action: Action::Send,
             bounce,
-        });
+        }));
     }
     let route = match &evidence.route {
         Observed::NotTried(why) | Observed::Failed(why) => return Some(not_asked(*why)),
@@ -173,12 +200,12 @@ fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdi
                 Reason::MailboxExists
             };
             let bounce = forecast::nothing_expected();
-            Verdict {
+            Verdict(Judgement {
                 label: Label::Valid,
                 reason,
                 action: Action::Send,
                 bounce,
-            }
+            })
         }
         Observed::Known(UnknownRecipients::Accepted) if backup => unknown(Reason::BackupMxOnly),
         Observed::Known(UnknownRecipients::Accepted) => catch_all(policy),
@@ -194,12 +221,12 @@ fn invalid(ground: &Ground, reason: Reason, policy: &Policy) -> Verdict {
         Ground::Route(class) => Some(*class),
         Ground::Recipient(dead) => Some(death(*dead).1),
     };
-    Verdict {
+    Verdict(Judgement {
         label: Label::Invalid,
         reason,
         action: Action::Drop,
         bounce: forecast::of_death(class, &policy.bounce),
-    }
+    })
 }
 
 fn catch_all(policy: &Policy) -> Verdict {
@@ -208,21 +235,21 @@ fn catch_all(policy: &Policy) -> Verdict {
     } else {
         Action::Hold
     };
-    Verdict {
+    Verdict(Judgement {
         label: Label::CatchAll,
         reason: Reason::AcceptsAll,
         action,
         bounce: forecast::nothing_expected(),
-    }
+    })
 }
 
 fn unknown(reason: Reason, bounce: Bounce) -> Verdict {
-    Verdict {
+    Verdict(Judgement {
         label: Label::Unknown,
         reason,
         action: Action::Hold,
         bounce,
-    }
+    })
 }
 
 fn not_asked(why: NotTried) -> Verdict {
