@@ -210,6 +210,7 @@ fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdi
         Observed::Known(UnknownRecipients::Accepted) if backup => unknown(Reason::BackupMxOnly),
         Observed::Known(UnknownRecipients::Accepted) => catch_all(policy),
         Observed::Known(UnknownRecipients::Contradictory) => unknown(Reason::Inconsistent),
+        Observed::NotTried(_) | Observed::Failed(_) if backup => unknown(Reason::BackupMxOnly),
         Observed::NotTried(_) | Observed::Failed(_) => unknown(Reason::CatchAllUndetermined),
     }
 }

@@ -1,6 +1,7 @@
 //! The program as people and scripts meet it: exit codes, messages, settings, files.
 
 mod against_lab;
+mod classify;
 
 use std::{fs, path::Path, process::Output};
 

@@ -18,6 +18,7 @@ mod house;
 mod input;
 mod lab;
 mod lists;
+mod nine_faults;
 mod output;
 mod pipeline;
 mod real_servers;
