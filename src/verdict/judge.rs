@@ -6,12 +6,13 @@
 use std::ops::Deref;
 
 use super::{
-    Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, ProbeFailure,
-    Reason, SessionDoubt, UnknownRecipients, forecast,
+    Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, Reason,
+    SessionDoubt, UnknownRecipients, forecast,
+    naming::{death, doubted, of_unasked, probe_failure, reason_of, route_failure},
 };
 use crate::{
-    dns::{DnsFailure, MailRoute, RouteFailure},
-    replies::{Class, DeadKind, DeadRecipient, Persistence},
+    dns::MailRoute,
+    replies::{Class, DeadRecipient, Persistence},
     smtp::Stage,
 };
 
@@ -166,16 +167,6 @@ fn judge_reply(evidence: &Evidence, answer: &Answer, policy: &Policy) -> Verdict
     }
 }
 
-/// Under what a refusal is reported that proves nothing.
-fn doubted(doubt: SessionDoubt) -> (Reason, Class) {
-    match doubt {
-        SessionDoubt::BlanketRefusal => (Reason::BlanketRefusal, Class::AmbiguousDenied),
-        SessionDoubt::Throttled => (Reason::HarvestProtection, Class::HarvestProtection),
-        SessionDoubt::Inconsistent => (Reason::Inconsistent, Class::AmbiguousDenied),
-        SessionDoubt::UnusualForm => (Reason::AmbiguousRefusal, Class::AmbiguousDenied),
-    }
-}
-
 /// The recipient was accepted: what that is worth depends on what the host does with recipients that cannot exist.
 fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdict {
     let unknown = |reason| unknown(reason, forecast::nothing_expected());
@@ -207,10 +198,11 @@ fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdi
                 bounce,
             })
         }
-        Observed::Known(UnknownRecipients::Accepted) if backup => unknown(Reason::BackupMxOnly),
-        Observed::Known(UnknownRecipients::Accepted) => catch_all(policy),
         Observed::Known(UnknownRecipients::Contradictory) => unknown(Reason::Inconsistent),
-        Observed::NotTried(_) | Observed::Failed(_) if backup => unknown(Reason::BackupMxOnly),
+        Observed::Known(UnknownRecipients::Accepted) | Observed::NotTried(_) | Observed::Failed(_) if backup => {
+            unknown(Reason::BackupMxOnly)
+        }
+        Observed::Known(UnknownRecipients::Accepted) => catch_all(policy),
         Observed::NotTried(_) | Observed::Failed(_) => unknown(Reason::CatchAllUndetermined),
     }
 }
@@ -254,104 +246,7 @@ fn unknown(reason: Reason, bounce: Bounce) -> Verdict {
 }
 
 fn not_asked(why: NotTried) -> Verdict {
-    let reason = match why {
-        NotTried::NotNeeded | NotTried::Level => Reason::LevelStop,
-        NotTried::NoIdentity => Reason::NoIdentity,
-        NotTried::ProviderPolicy => Reason::ProviderPolicy,
-        NotTried::AllowListed => Reason::AllowListed,
-        NotTried::Interrupted => Reason::Interrupted,
-        NotTried::Budget => Reason::BudgetSpent,
-        NotTried::ResolverRewrites => Reason::DnsRewritten,
-        NotTried::PortBlocked => Reason::PortBlocked,
-        NotTried::RowUnreadable => Reason::RowError,
-    };
-    unknown(reason, forecast::nothing_expected())
-}
-
-fn route_failure(failure: RouteFailure) -> Reason {
-    match failure {
-        RouteFailure::Dns(DnsFailure::ServFail) => Reason::DnsServfail,
-        RouteFailure::Dns(DnsFailure::Timeout) => Reason::DnsTimeout,
-        RouteFailure::Dns(DnsFailure::Refused) => Reason::DnsRefused,
-        RouteFailure::Dns(DnsFailure::Bogus) => Reason::DnsBogus,
-        RouteFailure::Dns(DnsFailure::Loop) => Reason::DnsLoop,
-        RouteFailure::Dns(DnsFailure::Malformed) => Reason::DnsMalformed,
-        RouteFailure::PrivateMx(_) => Reason::MxPrivate,
-        RouteFailure::MxIsAddress => Reason::MxIsIp,
-        RouteFailure::MxUnresolvable => Reason::MxUnresolvable,
-        RouteFailure::ResolverRewrites => Reason::DnsRewritten,
-    }
-}
-
-fn probe_failure(failure: ProbeFailure) -> (Reason, Option<Class>) {
-    match failure {
-        ProbeFailure::Unreachable => (Reason::Unreachable, Some(Class::Network)),
-        ProbeFailure::Timeout => (Reason::Timeout, Some(Class::Timeout)),
-        ProbeFailure::Tarpit => (Reason::Tarpit, Some(Class::Timeout)),
-        ProbeFailure::ConnectionLost => (Reason::ConnectionLost, Some(Class::Network)),
-        ProbeFailure::NotSmtp => (Reason::NotSmtp, Some(Class::ProtocolError)),
-        ProbeFailure::Loop => (Reason::HostLoop, Some(Class::RoutingLoop)),
-        ProbeFailure::Protocol => (Reason::Protocol, Some(Class::ProtocolError)),
-        ProbeFailure::Desynchronised => (Reason::Desynchronised, Some(Class::ProtocolError)),
-        ProbeFailure::TlsInjection => (Reason::TlsInjection, Some(Class::ProtocolError)),
-        ProbeFailure::NeedsSmtpUtf8 => (Reason::NeedsSmtpUtf8, Some(Class::ProtocolError)),
-        ProbeFailure::Internal => (Reason::Internal, None),
-    }
-}
-
-/// How a dead recipient is reported.
-fn death(dead: DeadRecipient) -> (Reason, Class) {
-    match dead.kind() {
-        DeadKind::Unknown => (Reason::MailboxUnknown, Class::UserUnknown),
-        DeadKind::Disabled => (Reason::MailboxDisabled, Class::UserDisabled),
-        DeadKind::Moved => (Reason::MailboxMoved, Class::UserMoved),
-        DeadKind::BadSyntax => (Reason::AddressRefused, Class::BadAddressSyntax),
-        DeadKind::DomainNoMail => (Reason::DomainTakesNoMail, Class::DomainNoMail),
-    }
-}
-
-/// The reason a class of refusal is reported under.
-fn reason_of(class: Class) -> Reason {
-    match class {
-        Class::Accepted | Class::Forwarded => Reason::CatchAllUndetermined,
-        Class::CannotVerify => Reason::CannotVerify,
-        Class::UserUnknown => Reason::MailboxUnknown,
-        Class::UserDisabled => Reason::MailboxDisabled,
-        Class::UserMoved => Reason::MailboxMoved,
-        Class::BadAddressSyntax => Reason::AddressRefused,
-        Class::MailboxFull => Reason::MailboxFull,
-        Class::RecipientThrottled => Reason::MailboxThrottled,
-        Class::RecipientRestricted => Reason::MailboxRestricted,
-        Class::DomainNotFound => Reason::DomainDoubt,
-        Class::DomainNoMail => Reason::DomainTakesNoMail,
-        Class::RelayDenied => Reason::RelayDenied,
-        Class::AddressVerificationPending => Reason::VerificationPending,
-        Class::Greylisted => Reason::Greylisted,
-        Class::RateLimited => Reason::RateLimited,
-        Class::TooManyConnections => Reason::TooManyConnections,
-        Class::TooManyRecipients => Reason::TooManyRecipients,
-        Class::HarvestProtection => Reason::HarvestProtection,
-        Class::IpBlocklisted => Reason::SenderBlocked,
-        Class::IpReputation | Class::DomainReputation => Reason::SenderReputation,
-        Class::SenderAuth => Reason::SenderAuth,
-        Class::SenderDns => Reason::SenderDns,
-        Class::SenderRejected => Reason::SenderRejected,
-        Class::Policy | Class::SpamContent | Class::ContentRejected | Class::Filtered => Reason::Policy,
-        Class::AuthOrTlsRequired => Reason::AuthOrTlsRequired,
-        // The host reports its own network, look-up or queue trouble.
-        Class::ServerTemporary
-        | Class::MessageTooBig
-        | Class::Network
-        | Class::Timeout
-        | Class::DnsTemporary
-        | Class::QueueExpired => Reason::ServerTemporary,
-        Class::ServerFull => Reason::ServerFull,
-        Class::ServerMisconfigured => Reason::ServerMisconfigured,
-        Class::RoutingLoop => Reason::RoutingLoop,
-        Class::ProtocolError => Reason::Protocol,
-        Class::AmbiguousDenied => Reason::AmbiguousRefusal,
-        Class::Unknown => Reason::UnclassifiedReply,
-    }
+    unknown(of_unasked(why), forecast::nothing_expected())
 }
 
 #[cfg(test)]
@@ -361,11 +256,11 @@ mod tests {
     use super::*;
     use crate::{
         address::{Address, Rules},
-        dns::{Exchanger, NoMailHost},
+        dns::{DnsFailure, Exchanger, NoMailHost, RouteFailure},
         net::SpecialUse,
-        replies::{Hardness, classify},
+        replies::classify,
         smtp::Reply,
-        verdict::BounceKind,
+        verdict::{BounceKind, ProbeFailure},
     };
 
     fn route(route: MailRoute) -> Evidence {
@@ -555,26 +450,6 @@ mod tests {
             "550 no",
         ] {
             assert_eq!(verdict(&said(Stage::Rcpt, text)).0, Label::Unknown, "{text}");
-        }
-    }
-
-    #[test]
-    fn a_reason_and_its_class_agree() {
-        for class in Class::ALL
-            .iter()
-            .filter(|class| class.hardness(Persistence::Permanent) != Hardness::None)
-        {
-            let filed = reason_of(*class).class().unwrap();
-            assert_eq!(reason_of(filed), reason_of(*class), "{class:?}");
-        }
-        for (failure, expected) in [
-            (ProbeFailure::Timeout, Class::Timeout),
-            (ProbeFailure::ConnectionLost, Class::Network),
-            (ProbeFailure::Loop, Class::RoutingLoop),
-            (ProbeFailure::NeedsSmtpUtf8, Class::ProtocolError),
-        ] {
-            let (reason, class) = probe_failure(failure);
-            assert_eq!((reason.class(), class), (Some(expected), Some(expected)), "{failure:?}");
         }
     }
 

@@ -27,6 +27,7 @@ mod alone;
 mod evidence;
 mod forecast;
 mod judge;
+mod naming;
 mod reason;
 
 pub use alone::{Alone, read_alone};

@@ -275,7 +275,7 @@ impl Reason {
     pub fn class(self) -> Option<Class> {
         Some(match self {
             Self::Syntax(_) | Self::AddressRefused => Class::BadAddressSyntax,
-            Self::NoSuchDomain => Class::DomainNotFound,
+            Self::NoSuchDomain | Self::DomainDoubt => Class::DomainNotFound,
             Self::NullMx | Self::NoMailHost | Self::DomainTakesNoMail => Class::DomainNoMail,
             Self::MailboxUnknown => Class::UserUnknown,
             Self::MailboxDisabled => Class::UserDisabled,
@@ -283,7 +283,6 @@ impl Reason {
             Self::MailboxFull => Class::MailboxFull,
             Self::MailboxThrottled => Class::RecipientThrottled,
             Self::MailboxRestricted => Class::RecipientRestricted,
-            Self::DomainDoubt => Class::DomainNotFound,
             Self::RelayDenied => Class::RelayDenied,
             Self::VerificationPending => Class::AddressVerificationPending,
             Self::Greylisted => Class::Greylisted,

@@ -259,7 +259,8 @@ fn every_row_of_the_corpora_passes_through_and_none_about_us_is_invalid() {
         let reply = row.reply();
         let text = format!("{} {}", reply.code(), reply.lines().join("\n"));
         let line = json!({ "id": id, "reply": text, "stage": row.stage, "provider": row.provider(), "mx": null });
-        input.push_str(&format!("{line}\n"));
+        input += &line.to_string();
+        input.push('\n');
     }
     let ran = piped(&["classify", "--json"], input);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
