@@ -67,7 +67,7 @@ pub(super) enum Command {
     Lab(LabArgs),
     /// See every label on a sample list, without network or configuration
     Demo(DemoArgs),
-    /// Print every reason with what it means and what to do
+    /// Print every reason and class with what it means, what to do and other systems' names
     Reasons(ReasonsArgs),
     /// Show or check the configuration
     Config(ConfigArgs),
@@ -349,7 +349,7 @@ pub(super) struct DemoArgs {
 /// `presend reasons`
 #[derive(Debug, Args)]
 pub(super) struct ReasonsArgs {
-    /// One JSON array.
+    /// One JSON array: objects with the key `reason`, then objects with the key `class`.
     #[arg(long)]
     pub(super) json: bool,
     /// The page `docs/reasons.md`.

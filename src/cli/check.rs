@@ -115,6 +115,7 @@ fn report(outcome: &Outcome, verbose: bool) -> String {
         ("flags", flags(outcome)),
         ("route", route(outcome)),
         ("answer", answered(outcome)),
+        ("blocklist", blocklist(outcome)),
     ] {
         if let Some(said) = said {
             line(word, &said);
@@ -230,6 +231,12 @@ fn answered(outcome: &Outcome) -> Option<String> {
     })
 }
 
+/// The list that the host named; the reason's advice says what to do about it.
+fn blocklist(outcome: &Outcome) -> Option<String> {
+    let list = outcome.evidence.answer.known()?.meaning.blocklist.as_ref()?;
+    Some(output::clean(list, 100).into_owned())
+}
+
 fn failed(failure: ProbeFailure) -> &'static str {
     match failure {
         ProbeFailure::Unreachable => "none: no host could be reached",
@@ -248,17 +255,10 @@ fn failed(failure: ProbeFailure) -> &'static str {
 
 fn rule(outcome: &Outcome) -> Option<String> {
     let meaning = &outcome.evidence.answer.known()?.meaning;
-    let list = meaning
-        .blocklist
-        .as_ref()
-        .map(|list| format!(", blocklist {}", output::clean(list, 100)));
     Some(
         format!(
-            "{}: about the {:?}, {:?} confidence{}",
-            meaning.rule,
-            meaning.about,
-            meaning.confidence,
-            list.unwrap_or_default()
+            "{}: about the {:?}, {:?} confidence",
+            meaning.rule, meaning.about, meaning.confidence,
         )
         .to_lowercase(),
     )

@@ -353,17 +353,16 @@ fn report(question: &Question<'_>, alone: &Alone) -> String {
     let mut line = |word: &str, said: &str| {
         let _ = writeln!(text, "  {}{}{said}", paint(DIM, word), " ".repeat(14 - word.len()));
     };
+    if let Some(provider) = question.provider {
+        line("provider", &provider.name);
+    }
     line("says", &format!("{}: {}", class.name(), class.sentence()));
     line("about", about(meaning.about));
     if let Some(proof) = proof(meaning.existence) {
         line("proves", proof);
     }
-    let provider = question
-        .provider
-        .map(|provider| format!(", read as {}'s", provider.name))
-        .unwrap_or_default();
     let confidence = confidence(meaning.confidence);
-    line("rule", &format!("{} ({confidence} confidence{provider})", meaning.rule));
+    line("rule", &format!("{} ({confidence} confidence)", meaning.rule));
     line("label", &format!("{}, if nothing else is known", alone.label()));
     line("to do", class.advice());
     line("bounce", alone.verdict.bounce.kind.name());
@@ -404,7 +403,7 @@ fn confidence(confidence: Confidence) -> &'static str {
 }
 
 /// What other systems call this class.
-fn elsewhere(class: Class) -> String {
+pub(super) fn elsewhere(class: Class) -> String {
     let zerobounce = class.zerobounce();
     let detail = if zerobounce.sub_status.is_empty() { "" } else { "/" };
     let names = [

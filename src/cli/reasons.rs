@@ -1,4 +1,4 @@
-//! `presend reasons`: the closed list, for people, programs and `docs/reasons.md`.
+//! `presend reasons`: the closed lists of reasons and classes, for people, programs and `docs/reasons.md`.
 
 use std::{fmt::Write as _, io::Write as _};
 
@@ -7,69 +7,222 @@ use serde::Serialize;
 use super::{
     Exit,
     args::ReasonsArgs,
+    classify::elsewhere,
     paint::{BOLD, DIM, paint},
 };
-use crate::verdict::Reason;
+use crate::{
+    replies::{Class, Persistence},
+    verdict::{BounceKind, Reason},
+};
 
+/// One line of either list.
 #[derive(Serialize)]
 struct Entry {
-    reason: &'static str,
+    #[serde(flatten)]
+    name: Name,
     sentence: &'static str,
     advice: &'static str,
+    #[serde(flatten)]
+    names: Option<Names>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Name {
+    Reason(&'static str),
+    Class(&'static str),
+}
+
+/// Under what a bounce is filed, by us and by others.
+#[derive(Serialize)]
+struct Names {
+    bounce: Bounce,
+    hubspot: &'static str,
+    mailpro: &'static str,
+    zerobounce: ZeroBounce,
+    neverbounce: &'static str,
+    sisimai: &'static str,
+    kumomta: &'static str,
+    rfc3463: &'static str,
+    #[serde(skip)]
+    of: Class,
+}
+
+#[derive(Serialize)]
+struct Bounce {
+    kind: &'static str,
+    class: Class,
+}
+
+#[derive(Serialize)]
+struct ZeroBounce {
+    status: &'static str,
+    sub_status: &'static str,
+}
+
+impl Entry {
+    fn of_reason(reason: Reason) -> Self {
+        Self {
+            name: Name::Reason(reason.name()),
+            sentence: reason.sentence(),
+            advice: reason.advice(),
+            names: reason.class().map(|class| Names {
+                bounce: Bounce {
+                    // The host says so and our DNS does not: no proof.
+                    kind: if reason == Reason::DomainDoubt {
+                        BounceKind::Soft.name()
+                    } else {
+                        class.hardness(Persistence::Permanent).name()
+                    },
+                    class,
+                },
+                ..Names::of(class)
+            }),
+        }
+    }
+
+    fn of_class(class: Class) -> Self {
+        Self {
+            name: Name::Class(class.name()),
+            sentence: class.sentence(),
+            advice: class.advice(),
+            names: Some(Names::of(class)),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.name {
+            Name::Reason(name) | Name::Class(name) => name,
+        }
+    }
+}
+
+impl Names {
+    fn of(class: Class) -> Self {
+        let zerobounce = class.zerobounce();
+        Self {
+            bounce: Bounce {
+                kind: class.hardness(Persistence::Permanent).name(),
+                class,
+            },
+            hubspot: class.hubspot(),
+            mailpro: class.mailpro(),
+            zerobounce: ZeroBounce {
+                status: zerobounce.status,
+                sub_status: zerobounce.sub_status,
+            },
+            neverbounce: class.neverbounce(),
+            sisimai: class.sisimai(),
+            kumomta: class.kumomta(),
+            rfc3463: class.enhanced(),
+            of: class,
+        }
+    }
 }
 
 pub(super) fn run(args: &ReasonsArgs) -> anyhow::Result<Exit> {
-    let all = entries();
+    let reasons = reasons();
+    let classes: Vec<Entry> = Class::ALL.iter().copied().map(Entry::of_class).collect();
     let mut out = anstream::stdout();
     if args.json {
+        let all: Vec<Entry> = reasons.into_iter().chain(classes).collect();
         serde_json::to_writer_pretty(&mut out, &all)?;
         writeln!(out)?;
     } else if args.markdown {
-        out.write_all(markdown(&all).as_bytes())?;
+        out.write_all(markdown(&reasons, &classes).as_bytes())?;
     } else {
-        for entry in &all {
-            writeln!(
-                out,
-                "{}\n  {}\n  {}",
-                paint(BOLD, entry.reason),
-                entry.sentence,
-                paint(DIM, entry.advice)
-            )?;
-        }
+        out.write_all(people(&reasons, &classes).as_bytes())?;
     }
     Ok(Exit::Done)
 }
 
 /// Reasons by name; two faults may share one.
-fn entries() -> Vec<Entry> {
+fn reasons() -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
     for reason in Reason::all() {
-        if !all.iter().any(|entry| entry.reason == reason.name()) {
-            all.push(Entry {
-                reason: reason.name(),
-                sentence: reason.sentence(),
-                advice: reason.advice(),
-            });
+        if !all.iter().any(|entry| entry.name() == reason.name()) {
+            all.push(Entry::of_reason(reason));
         }
     }
     all
 }
 
-fn markdown(all: &[Entry]) -> String {
+fn people(reasons: &[Entry], classes: &[Entry]) -> String {
+    let mut text = String::new();
+    for (heading, entries) in [
+        ("REASONS: why a verdict is what it is", reasons),
+        ("CLASSES: what a reply says, and what a bounce is filed under", classes),
+    ] {
+        let _ = writeln!(text, "{}\n", paint(BOLD, heading));
+        for entry in entries {
+            let name = paint(BOLD, entry.name());
+            let _ = writeln!(text, "{name}\n  {}\n  {}", entry.sentence, paint(DIM, entry.advice));
+            if let Some(names) = &entry.names {
+                let filed = format!("{} {}: {}", names.bounce.kind, names.of.name(), elsewhere(names.of));
+                let _ = writeln!(text, "  {}", paint(DIM, filed));
+            }
+        }
+        text.push('\n');
+    }
+    text.pop();
+    text
+}
+
+fn markdown(reasons: &[Entry], classes: &[Entry]) -> String {
+    let cell = |text: &str| text.replace('|', "\\|");
+    let code = |name: &str| {
+        if name.is_empty() {
+            String::new()
+        } else {
+            format!("`{name}`")
+        }
+    };
     let mut text = String::from(
-        "# Reasons\n\nEvery verdict has one reason of this closed list. The names are stable. \
-         This page is the output of `presend reasons --markdown`.\n\n\
-         | reason | what it means | what to do |\n|---|---|---|\n",
+        "# Reasons and classes\n\nThis page is the output of `presend reasons --markdown`. All names are stable.\n\n## Reasons\n\n\
+         Every verdict has one reason of this closed list. The last column is the class under which a bounce would be filed; \
+         other systems' names for it are in the second table.\n\n\
+         | reason | what it means | what to do | class |\n|---|---|---|---|\n",
     );
-    for entry in all {
-        let cell = |text: &str| text.replace('|', "\\|");
+    for entry in reasons {
+        let class = entry.names.as_ref().map_or("", |names| names.of.name());
+        let (name, class) = (code(entry.name()), code(class));
         let _ = writeln!(
             text,
-            "| `{}` | {} | {} |",
-            entry.reason,
+            "| {name} | {} | {} | {class} |",
             cell(entry.sentence),
             cell(entry.advice)
         );
+    }
+    text.push_str(
+        "\n## Classes\n\nWhat a reply says, and `bounce.class` of a result. \"Bounce\" is the kind forecast for a permanent reply; a \
+         transient one is never `hard`. `[bounce]` in `presend.toml` (or `--bounce`) changes the kinds, for example `policy = \"hard\"`; \
+         it never changes a label.\n\n\
+         | class | what it means | what to do | bounce | HubSpot | Mailpro | ZeroBounce | NeverBounce | RFC 3463 | Sisimai | KumoMTA |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for entry in classes {
+        let _ = write!(
+            text,
+            "| {} | {} | {} |",
+            code(entry.name()),
+            cell(entry.sentence),
+            cell(entry.advice)
+        );
+        let Some(names) = &entry.names else { continue };
+        let zerobounce = [names.zerobounce.status, names.zerobounce.sub_status].join(" ");
+        for name in [
+            names.bounce.kind,
+            names.hubspot,
+            names.mailpro,
+            zerobounce.trim_end(),
+            names.neverbounce,
+            names.rfc3463,
+            names.sisimai,
+            names.kumomta,
+        ] {
+            let _ = write!(text, " {name} |");
+        }
+        text.push('\n');
     }
     text
 }

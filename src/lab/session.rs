@@ -430,7 +430,10 @@ impl<'h> Session<'h> {
 
     /// As [`Self::write`], with a sender in the place of the transaction's.
     fn write_for(&mut self, text: &Text, rcpt: &[u8], from: Option<&[u8]>) {
-        let known = self.transaction.as_ref().map_or(&b""[..], |transaction| &transaction.from);
+        let known = self
+            .transaction
+            .as_ref()
+            .map_or(&b""[..], |transaction| &transaction.from);
         let from = from.unwrap_or(known);
         let values = |name: &[u8]| match name {
             b"rcpt" => Some(rcpt),

@@ -255,14 +255,28 @@ impl DomainState {
             self.unknown = Observed::Failed(Stage::Rcpt);
         }
         let done = std::mem::take(&mut self.done);
+        let refused_by: HashSet<Arc<str>> = done
+            .iter()
+            .filter(|(_, observation)| observation.proves_refusing())
+            .filter_map(|(_, observation)| Some(Arc::clone(&observation.host.as_ref()?.name)))
+            .collect();
         let conclude = |(tracked, observation): (Tracked, Observation)| {
+            // That the primary host refuses strangers does not show that its backup does (HOSTILE S13).
+            let host = observation.host.as_ref();
+            let unproven = self.control.attempts == 0
+                && host.is_some_and(|host| host.backup && !refused_by.contains(&host.name))
+                && self.unknown.known() == Some(&UnknownRecipients::Refused);
             let evidence = Evidence {
                 syntax: None,
                 list: None,
                 route: Observed::Known(Arc::clone(&self.route)),
                 host: observation.host.clone(),
                 answer: observation.answer.clone(),
-                unknown_recipients: self.unknown.clone(),
+                unknown_recipients: if unproven {
+                    Observed::Failed(Stage::Rcpt)
+                } else {
+                    self.unknown.clone()
+                },
                 doubt: doubt(&tracked.target.address, &observation, blanket),
                 attempts: tracked.attempts,
             };

@@ -109,7 +109,13 @@ mod tests {
                 "invalid",
                 "mailbox_unknown",
             ),
-            (Stage::Mail, "550 5.1.1 User unknown", None, "unknown", "host_refused"),
+            (
+                Stage::Mail,
+                "550 5.1.1 User unknown",
+                None,
+                "unknown",
+                "ambiguous_refusal",
+            ),
             (Stage::Rcpt, "250 Ok", None, "accepted", "catchall_undetermined"),
             (
                 Stage::Rcpt,
@@ -136,9 +142,7 @@ mod tests {
                 &Policy::default(),
             );
             assert_eq!(alone.label(), label, "{stage:?} {text}");
-            if stage == Stage::Rcpt {
-                assert_eq!(alone.verdict.reason.name(), reason, "{stage:?} {text}");
-            }
+            assert_eq!(alone.verdict.reason.name(), reason, "{stage:?} {text}");
         }
     }
 

@@ -3,13 +3,16 @@
 //! The two errors that lose money are a false `invalid` and a false `valid`. So `invalid` is built from a [`Ground`] only, and
 //! `valid` needs both an accepted recipient and a domain that is known to refuse unknown ones.
 
+use std::ops::Deref;
+
 use super::{
-    Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, ProbeFailure,
-    Reason, SessionDoubt, UnknownRecipients, Verdict, forecast,
+    Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, Reason,
+    SessionDoubt, UnknownRecipients, forecast,
+    naming::{death, doubted, of_unasked, probe_failure, reason_of, route_failure},
 };
 use crate::{
-    dns::{DnsFailure, MailRoute, RouteFailure},
-    replies::{Class, DeadKind, DeadRecipient, Persistence},
+    dns::MailRoute,
+    replies::{Class, DeadRecipient, Persistence},
     smtp::Stage,
 };
 
@@ -31,6 +34,31 @@ impl Policy {
             Persistence::Permanent
         };
         forecast::of_class(class, persistence, &self.bounce)
+    }
+}
+
+/// What is said about one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Judgement {
+    /// Which of the four.
+    pub label: Label,
+    /// Why.
+    pub reason: Reason,
+    /// What to do.
+    pub action: Action,
+    /// What a mailing would get back.
+    pub bounce: Bounce,
+}
+
+/// The answer about one address: a [`Judgement`] that only [`judge`] can make, and nobody can change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict(Judgement);
+
+impl Deref for Verdict {
+    type Target = Judgement;
+
+    fn deref(&self) -> &Judgement {
+        &self.0
     }
 }
 
@@ -62,12 +90,12 @@ fn judge_before_asking(evidence: &Evidence, policy: &Policy) -> Option<Verdict> 
     }
     if evidence.list == Some(ListDecision::Allow) {
         let bounce = forecast::nothing_expected();
-        return Some(Verdict {
+        return Some(Verdict(Judgement {
             label: Label::Unknown,
             reason: Reason::AllowListed,
             action: Action::Send,
             bounce,
-        });
+        }));
     }
     let route = match &evidence.route {
         Observed::NotTried(why) | Observed::Failed(why) => return Some(not_asked(*why)),
@@ -139,16 +167,6 @@ fn judge_reply(evidence: &Evidence, answer: &Answer, policy: &Policy) -> Verdict
     }
 }
 
-/// Under what a refusal is reported that proves nothing.
-fn doubted(doubt: SessionDoubt) -> (Reason, Class) {
-    match doubt {
-        SessionDoubt::BlanketRefusal => (Reason::BlanketRefusal, Class::AmbiguousDenied),
-        SessionDoubt::Throttled => (Reason::HarvestProtection, Class::HarvestProtection),
-        SessionDoubt::Inconsistent => (Reason::Inconsistent, Class::AmbiguousDenied),
-        SessionDoubt::UnusualForm => (Reason::AmbiguousRefusal, Class::AmbiguousDenied),
-    }
-}
-
 /// The recipient was accepted: what that is worth depends on what the host does with recipients that cannot exist.
 fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdict {
     let unknown = |reason| unknown(reason, forecast::nothing_expected());
@@ -173,16 +191,18 @@ fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdi
                 Reason::MailboxExists
             };
             let bounce = forecast::nothing_expected();
-            Verdict {
+            Verdict(Judgement {
                 label: Label::Valid,
                 reason,
                 action: Action::Send,
                 bounce,
-            }
+            })
         }
-        Observed::Known(UnknownRecipients::Accepted) if backup => unknown(Reason::BackupMxOnly),
-        Observed::Known(UnknownRecipients::Accepted) => catch_all(policy),
         Observed::Known(UnknownRecipients::Contradictory) => unknown(Reason::Inconsistent),
+        Observed::Known(UnknownRecipients::Accepted) | Observed::NotTried(_) | Observed::Failed(_) if backup => {
+            unknown(Reason::BackupMxOnly)
+        }
+        Observed::Known(UnknownRecipients::Accepted) => catch_all(policy),
         Observed::NotTried(_) | Observed::Failed(_) => unknown(Reason::CatchAllUndetermined),
     }
 }
@@ -194,12 +214,12 @@ fn invalid(ground: &Ground, reason: Reason, policy: &Policy) -> Verdict {
         Ground::Route(class) => Some(*class),
         Ground::Recipient(dead) => Some(death(*dead).1),
     };
-    Verdict {
+    Verdict(Judgement {
         label: Label::Invalid,
         reason,
         action: Action::Drop,
         bounce: forecast::of_death(class, &policy.bounce),
-    }
+    })
 }
 
 fn catch_all(policy: &Policy) -> Verdict {
@@ -208,122 +228,25 @@ fn catch_all(policy: &Policy) -> Verdict {
     } else {
         Action::Hold
     };
-    Verdict {
+    Verdict(Judgement {
         label: Label::CatchAll,
         reason: Reason::AcceptsAll,
         action,
         bounce: forecast::nothing_expected(),
-    }
+    })
 }
 
 fn unknown(reason: Reason, bounce: Bounce) -> Verdict {
-    Verdict {
+    Verdict(Judgement {
         label: Label::Unknown,
         reason,
         action: Action::Hold,
         bounce,
-    }
+    })
 }
 
 fn not_asked(why: NotTried) -> Verdict {
-    let reason = match why {
-        NotTried::NotNeeded | NotTried::Level => Reason::LevelStop,
-        NotTried::NoIdentity => Reason::NoIdentity,
-        NotTried::ProviderPolicy => Reason::ProviderPolicy,
-        NotTried::AllowListed => Reason::AllowListed,
-        NotTried::Interrupted => Reason::Interrupted,
-        NotTried::Budget => Reason::BudgetSpent,
-        NotTried::ResolverRewrites => Reason::DnsRewritten,
-        NotTried::PortBlocked => Reason::PortBlocked,
-        NotTried::RowUnreadable => Reason::RowError,
-    };
-    unknown(reason, forecast::nothing_expected())
-}
-
-fn route_failure(failure: RouteFailure) -> Reason {
-    match failure {
-        RouteFailure::Dns(DnsFailure::ServFail) => Reason::DnsServfail,
-        RouteFailure::Dns(DnsFailure::Timeout) => Reason::DnsTimeout,
-        RouteFailure::Dns(DnsFailure::Refused) => Reason::DnsRefused,
-        RouteFailure::Dns(DnsFailure::Bogus) => Reason::DnsBogus,
-        RouteFailure::Dns(DnsFailure::Loop) => Reason::DnsLoop,
-        RouteFailure::Dns(DnsFailure::Malformed) => Reason::DnsMalformed,
-        RouteFailure::PrivateMx(_) => Reason::MxPrivate,
-        RouteFailure::MxIsAddress => Reason::MxIsIp,
-        RouteFailure::MxUnresolvable => Reason::MxUnresolvable,
-        RouteFailure::ResolverRewrites => Reason::DnsRewritten,
-    }
-}
-
-fn probe_failure(failure: ProbeFailure) -> (Reason, Option<Class>) {
-    match failure {
-        ProbeFailure::Unreachable => (Reason::Unreachable, Some(Class::Network)),
-        ProbeFailure::Timeout => (Reason::Timeout, Some(Class::Timeout)),
-        ProbeFailure::Tarpit => (Reason::Tarpit, Some(Class::Timeout)),
-        ProbeFailure::ConnectionLost => (Reason::ConnectionLost, Some(Class::Network)),
-        ProbeFailure::NotSmtp => (Reason::NotSmtp, Some(Class::ProtocolError)),
-        ProbeFailure::Loop => (Reason::HostLoop, Some(Class::RoutingLoop)),
-        ProbeFailure::Protocol => (Reason::Protocol, Some(Class::ProtocolError)),
-        ProbeFailure::Desynchronised => (Reason::Desynchronised, Some(Class::ProtocolError)),
-        ProbeFailure::TlsInjection => (Reason::TlsInjection, Some(Class::ProtocolError)),
-        ProbeFailure::NeedsSmtpUtf8 => (Reason::NeedsSmtpUtf8, Some(Class::ProtocolError)),
-        ProbeFailure::Internal => (Reason::Internal, None),
-    }
-}
-
-/// How a dead recipient is reported.
-fn death(dead: DeadRecipient) -> (Reason, Class) {
-    match dead.kind() {
-        DeadKind::Unknown => (Reason::MailboxUnknown, Class::UserUnknown),
-        DeadKind::Disabled => (Reason::MailboxDisabled, Class::UserDisabled),
-        DeadKind::Moved => (Reason::MailboxMoved, Class::UserMoved),
-        DeadKind::BadSyntax => (Reason::AddressRefused, Class::BadAddressSyntax),
-        DeadKind::DomainNoMail => (Reason::DomainTakesNoMail, Class::DomainNoMail),
-    }
-}
-
-/// The reason a class of refusal is reported under.
-fn reason_of(class: Class) -> Reason {
-    match class {
-        Class::Accepted | Class::Forwarded => Reason::CatchAllUndetermined,
-        Class::CannotVerify => Reason::CannotVerify,
-        Class::UserUnknown => Reason::MailboxUnknown,
-        Class::UserDisabled => Reason::MailboxDisabled,
-        Class::UserMoved => Reason::MailboxMoved,
-        Class::BadAddressSyntax => Reason::AddressRefused,
-        Class::MailboxFull => Reason::MailboxFull,
-        Class::RecipientThrottled => Reason::MailboxThrottled,
-        Class::RecipientRestricted => Reason::MailboxRestricted,
-        Class::DomainNotFound => Reason::DomainDoubt,
-        Class::DomainNoMail => Reason::DomainTakesNoMail,
-        Class::RelayDenied => Reason::RelayDenied,
-        Class::AddressVerificationPending => Reason::VerificationPending,
-        Class::Greylisted => Reason::Greylisted,
-        Class::RateLimited => Reason::RateLimited,
-        Class::TooManyConnections => Reason::TooManyConnections,
-        Class::TooManyRecipients => Reason::TooManyRecipients,
-        Class::HarvestProtection => Reason::HarvestProtection,
-        Class::IpBlocklisted => Reason::SenderBlocked,
-        Class::IpReputation | Class::DomainReputation => Reason::SenderReputation,
-        Class::SenderAuth => Reason::SenderAuth,
-        Class::SenderDns => Reason::SenderDns,
-        Class::SenderRejected => Reason::SenderRejected,
-        Class::Policy | Class::SpamContent | Class::ContentRejected | Class::Filtered => Reason::Policy,
-        Class::AuthOrTlsRequired => Reason::AuthOrTlsRequired,
-        // The host reports its own network, look-up or queue trouble.
-        Class::ServerTemporary
-        | Class::MessageTooBig
-        | Class::Network
-        | Class::Timeout
-        | Class::DnsTemporary
-        | Class::QueueExpired => Reason::ServerTemporary,
-        Class::ServerFull => Reason::ServerFull,
-        Class::ServerMisconfigured => Reason::ServerMisconfigured,
-        Class::RoutingLoop => Reason::RoutingLoop,
-        Class::ProtocolError => Reason::Protocol,
-        Class::AmbiguousDenied => Reason::AmbiguousRefusal,
-        Class::Unknown => Reason::UnclassifiedReply,
-    }
+    unknown(of_unasked(why), forecast::nothing_expected())
 }
 
 #[cfg(test)]

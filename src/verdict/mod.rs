@@ -1,11 +1,33 @@
 //! Evidence to verdict: labels, reasons, actions and the bounce forecast. Pure: same evidence, same verdict.
 //!
 //! Owns DESIGN's precedence. Must not ask a clock, the network or a configuration beyond [`Policy`].
+//!
+//! Only [`judge`] makes a [`Verdict`], and only a ground (a list entry, a syntax fault, the DNS, or a
+//! [`DeadRecipient`](crate::replies::DeadRecipient)) makes one `invalid`. Nobody else can make or change one:
+//!
+//! ```compile_fail
+//! use presend::verdict::{Evidence, Label, NotTried, Policy, judge};
+//! let mut verdict = judge(&Evidence::not_tried(NotTried::Level), &Policy::default());
+//! verdict.label = Label::Invalid;
+//! ```
+//!
+//! ```compile_fail
+//! use presend::verdict::{Evidence, Judgement, Label, NotTried, Policy, Verdict, judge};
+//! let judgement = *judge(&Evidence::not_tried(NotTried::Level), &Policy::default());
+//! let forged = Verdict(Judgement { label: Label::Invalid, ..judgement });
+//! ```
+//!
+//! ```
+//! use presend::verdict::{Evidence, Label, NotTried, Policy, judge};
+//! let verdict = judge(&Evidence::not_tried(NotTried::Level), &Policy::default());
+//! assert_eq!(verdict.label, Label::Unknown);
+//! ```
 
 mod alone;
 mod evidence;
 mod forecast;
 mod judge;
+mod naming;
 mod reason;
 
 pub use alone::{Alone, read_alone};
@@ -13,7 +35,7 @@ pub use evidence::{
     Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
 };
 pub use forecast::{Bounce, BounceKind, BounceTable};
-pub use judge::{Policy, judge};
+pub use judge::{Judgement, Policy, Verdict, judge};
 pub use reason::Reason;
 
 use serde::{Deserialize, Serialize};
@@ -70,17 +92,4 @@ impl Action {
             Self::Drop => "drop",
         }
     }
-}
-
-/// The answer about one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    /// Which of the four.
-    pub label: Label,
-    /// Why.
-    pub reason: Reason,
-    /// What to do.
-    pub action: Action,
-    /// What a mailing would get back.
-    pub bounce: Bounce,
 }

@@ -1,6 +1,6 @@
 //! Why: the closed list of reasons. Names are stable and documented; `presend reasons` prints them.
 
-use crate::address::Fault;
+use crate::{address::Fault, replies::Class};
 
 /// Makes the enum and its texts from one table, so that no reason can lack a name, a sentence or advice.
 macro_rules! reasons {
@@ -266,6 +266,78 @@ reasons! {
     Internal "internal"
         "Our own fault; the address was set aside."
         "Report it, please."
+}
+
+impl Reason {
+    /// The class under which a mailing's bounce would be filed, which other systems have names for; `None` where no bounce is
+    /// expected or nothing is known.
+    #[must_use]
+    pub fn class(self) -> Option<Class> {
+        Some(match self {
+            Self::Syntax(_) | Self::AddressRefused => Class::BadAddressSyntax,
+            Self::NoSuchDomain | Self::DomainDoubt => Class::DomainNotFound,
+            Self::NullMx | Self::NoMailHost | Self::DomainTakesNoMail => Class::DomainNoMail,
+            Self::MailboxUnknown => Class::UserUnknown,
+            Self::MailboxDisabled => Class::UserDisabled,
+            Self::MailboxMoved => Class::UserMoved,
+            Self::MailboxFull => Class::MailboxFull,
+            Self::MailboxThrottled => Class::RecipientThrottled,
+            Self::MailboxRestricted => Class::RecipientRestricted,
+            Self::RelayDenied => Class::RelayDenied,
+            Self::VerificationPending => Class::AddressVerificationPending,
+            Self::Greylisted => Class::Greylisted,
+            Self::RateLimited => Class::RateLimited,
+            Self::TooManyConnections => Class::TooManyConnections,
+            Self::TooManyRecipients => Class::TooManyRecipients,
+            Self::HarvestProtection => Class::HarvestProtection,
+            Self::SenderBlocked => Class::IpBlocklisted,
+            Self::SenderReputation => Class::IpReputation,
+            Self::SenderAuth => Class::SenderAuth,
+            Self::SenderDns => Class::SenderDns,
+            Self::SenderRejected => Class::SenderRejected,
+            Self::Policy => Class::Policy,
+            Self::AuthOrTlsRequired => Class::AuthOrTlsRequired,
+            Self::ServerTemporary => Class::ServerTemporary,
+            Self::ServerFull => Class::ServerFull,
+            Self::ServerMisconfigured => Class::ServerMisconfigured,
+            Self::RoutingLoop | Self::HostLoop => Class::RoutingLoop,
+            Self::AmbiguousRefusal | Self::BlanketRefusal => Class::AmbiguousDenied,
+            Self::UnclassifiedReply | Self::HostRefused => Class::Unknown,
+            Self::Protocol | Self::NotSmtp | Self::Desynchronised | Self::TlsInjection | Self::NeedsSmtpUtf8 => {
+                Class::ProtocolError
+            }
+            Self::Unreachable | Self::ConnectionLost => Class::Network,
+            Self::Timeout | Self::Tarpit => Class::Timeout,
+            Self::DnsServfail
+            | Self::DnsTimeout
+            | Self::DnsRefused
+            | Self::DnsBogus
+            | Self::DnsLoop
+            | Self::DnsMalformed
+            | Self::DnsRewritten
+            | Self::MxPrivate
+            | Self::MxIsIp
+            | Self::MxUnresolvable => Class::DnsTemporary,
+            Self::MailboxExists
+            | Self::Forwarded
+            | Self::AcceptsAll
+            | Self::BlockListed
+            | Self::AllowListed
+            | Self::LevelStop
+            | Self::NoIdentity
+            | Self::ProviderPolicy
+            | Self::ProviderUntruthful
+            | Self::PortBlocked
+            | Self::CatchAllUndetermined
+            | Self::CannotVerify
+            | Self::Inconsistent
+            | Self::BackupMxOnly
+            | Self::BudgetSpent
+            | Self::Interrupted
+            | Self::RowError
+            | Self::Internal => return None,
+        })
+    }
 }
 
 impl std::str::FromStr for Reason {

@@ -1,6 +1,7 @@
 //! The program as people and scripts meet it: exit codes, messages, settings, files.
 
 mod against_lab;
+mod classify;
 
 use std::{fs, path::Path, process::Output};
 
@@ -82,10 +83,11 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
+      classify     Tell what SMTP replies mean, and about whom
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
       demo         See every label on a sample list, without network or configuration
-      reasons      Print every reason with what it means and what to do
+      reasons      Print every reason and class with what it means, what to do and other systems' names
       config       Show or check the configuration
       completions  Print completions for a shell
       man          Print the manual page
@@ -99,7 +101,7 @@ fn the_short_help_names_every_command() {
 
 #[test]
 fn the_long_help_teaches_by_examples() {
-    for command in ["check", "verify", "lab", "completions"] {
+    for command in ["check", "verify", "classify", "lab", "completions"] {
         let ran = run(&[command, "--help"]);
         assert!(ran.out.contains("Examples:\n  presend"), "{command}: {}", ran.out);
     }
@@ -377,10 +379,16 @@ fn reasons_are_listed_for_people_programs_and_the_manual() {
     assert!(all.len() > 60, "{}", all.len());
     let people = run(&["reasons"]).out;
     let page = run(&["reasons", "--markdown"]).out;
-    for reason in &all {
-        let name = reason["reason"].as_str().unwrap();
+    for entry in &all {
+        let name = entry["reason"].as_str().or(entry["class"].as_str()).unwrap();
         assert!(people.contains(&format!("{name}\n  ")), "{name}");
         assert!(page.contains(&format!("| `{name}` | ")), "{name}");
+    }
+    let entry = |key: &str, name: &str| all.iter().find(|entry| entry[key] == name).unwrap();
+    for entry in [entry("reason", "sender_blocked"), entry("class", "ip_blocklisted")] {
+        assert_eq!(entry["bounce"]["class"], "ip_blocklisted");
+        assert_eq!(entry["hubspot"], "IP_REPUTATION");
+        assert_eq!(entry["zerobounce"]["sub_status"], "antispam_system");
     }
 }
 

@@ -20,6 +20,7 @@ mod input;
 mod job;
 mod lab;
 mod lists;
+mod nine_faults;
 mod output;
 mod pipeline;
 mod real_servers;

@@ -8,16 +8,14 @@ use std::{
 
 use presend::{
     address::{Address, Fault, Rules, SyntaxError},
+    dns::MailRoute,
     input::{Cells, InputFormat, Layout, Row, RowFault},
     job::{Outcome, Sink, Source},
     lists::ListHits,
     output::{self, Chunk, Format, Options, Output, Renderer, Target, Terminal},
-    replies::{Class, classify},
+    replies::classify,
     smtp::{Entry, Reply, Speaker, Stage, Transcript},
-    verdict::{
-        Action, Answer, Bounce, BounceKind, Evidence, HostFacts, Label, NotTried, Observed, Reason, UnknownRecipients,
-        Verdict,
-    },
+    verdict::{Answer, Evidence, HostFacts, NotTried, Observed, Policy, UnknownRecipients, judge},
 };
 
 /// 2026-11-21T10:00:00Z.
@@ -25,7 +23,8 @@ fn noon() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_hours(498_682)
 }
 
-fn outcome(typed: &str, label: Label, reason: Reason, action: Action) -> Outcome {
+/// An outcome nobody was asked about.
+fn outcome(typed: &str, evidence: Evidence) -> Outcome {
     let rules = Rules {
         allow_special_use: true,
     };
@@ -33,25 +32,8 @@ fn outcome(typed: &str, label: Label, reason: Reason, action: Action) -> Outcome
         typed: typed.into(),
         address: Address::parse(typed, rules).ok(),
         hits: ListHits::default(),
-        evidence: Evidence {
-            syntax: None,
-            list: None,
-            route: Observed::NotTried(NotTried::NotNeeded),
-            host: None,
-            answer: Observed::NotTried(NotTried::NotNeeded),
-            unknown_recipients: Observed::NotTried(NotTried::NotNeeded),
-            doubt: None,
-            attempts: 0,
-        },
-        verdict: Verdict {
-            label,
-            reason,
-            action,
-            bounce: Bounce {
-                kind: BounceKind::None,
-                class: None,
-            },
-        },
+        verdict: judge(&evidence, &Policy::default()),
+        evidence,
         retry_at: None,
         source: Source::Live,
         checked_at: noon(),
@@ -60,18 +42,12 @@ fn outcome(typed: &str, label: Label, reason: Reason, action: Action) -> Outcome
     }
 }
 
-/// An outcome whose mail host said `reply` at RCPT.
-fn answered(typed: &str, label: Label, reason: Reason, action: Action, reply: &str) -> Outcome {
-    let mut outcome = outcome(typed, label, reason, action);
+/// An outcome whose mail host said `reply` at RCPT, and refuses strangers.
+fn answered(typed: &str, reply: &str) -> Outcome {
+    let positive = reply.starts_with('2');
     let reply = Reply::parse(reply).unwrap();
     let meaning = classify(Stage::Rcpt, &reply, None);
-    outcome.evidence.answer = Observed::Known(Arc::new(Answer {
-        stage: Stage::Rcpt,
-        reply,
-        meaning,
-    }));
-    outcome.evidence.attempts = 1;
-    outcome.evidence.host = Some(Arc::new(HostFacts {
+    let host = HostFacts {
         provider: None,
         name: "mx1.acme.example".into(),
         ip: Some("192.0.2.7".parse().unwrap()),
@@ -80,44 +56,44 @@ fn answered(typed: &str, label: Label, reason: Reason, action: Action, reply: &s
         tls: Some(true),
         backup: false,
         untruthful: false,
-    }));
-    outcome
+    };
+    let mut evidence = Evidence {
+        route: Observed::Known(Arc::new(MailRoute::Exchangers(Vec::new()))),
+        host: Some(Arc::new(host)),
+        answer: Observed::Known(Arc::new(Answer {
+            stage: Stage::Rcpt,
+            reply,
+            meaning,
+        })),
+        attempts: 1,
+        ..Evidence::not_tried(NotTried::NotNeeded)
+    };
+    if positive {
+        evidence.unknown_recipients = Observed::Known(UnknownRecipients::Refused);
+    }
+    outcome(typed, evidence)
 }
 
 fn greylisted() -> Outcome {
-    let mut outcome = answered(
-        "Jane.Doe@acme.example",
-        Label::Unknown,
-        Reason::Greylisted,
-        Action::Hold,
-        "451 4.7.1 Greylisted, try later",
-    );
-    outcome.verdict.bounce = Bounce {
-        kind: BounceKind::Pending,
-        class: Some(Class::Greylisted),
-    };
+    let mut outcome = answered("Jane.Doe@acme.example", "451 4.7.1 Greylisted, try later");
     outcome.retry_at = Some(noon() + Duration::from_mins(6));
     outcome
 }
 
 fn valid(typed: &str) -> Outcome {
-    let mut outcome = answered(typed, Label::Valid, Reason::MailboxExists, Action::Send, "250 2.1.5 Ok");
-    outcome.evidence.unknown_recipients = Observed::Known(UnknownRecipients::Refused);
-    outcome
+    answered(typed, "250 2.1.5 Ok")
 }
 
 fn broken(typed: &str) -> Outcome {
-    let mut outcome = outcome(typed, Label::Invalid, Reason::Syntax(Fault::NoAtSign), Action::Drop);
+    let mut outcome = outcome(
+        typed,
+        Evidence::not_an_address(SyntaxError {
+            fault: Fault::NoAtSign,
+            position: 4,
+            suggestion: Some("jane@acme.example".into()),
+        }),
+    );
     outcome.address = None;
-    outcome.evidence.syntax = Some(SyntaxError {
-        fault: Fault::NoAtSign,
-        position: 4,
-        suggestion: Some("jane@acme.example".into()),
-    });
-    outcome.verdict.bounce = Bounce {
-        kind: BounceKind::Hard,
-        class: Some(Class::BadAddressSyntax),
-    };
     outcome
 }
 
@@ -331,13 +307,7 @@ fn reply_text_is_guarded_cleaned_and_cut_in_every_format() {
         "550 5.1.1 =HYPERLINK(\"x\")\u{1b}[2J\u{9b}31m\u{202e}abc{}",
         "y".repeat(5_000)
     );
-    let outcome = answered(
-        "a@b.example",
-        Label::Unknown,
-        Reason::UnclassifiedReply,
-        Action::Hold,
-        &hostile,
-    );
+    let outcome = answered("a@b.example", &hostile);
     let columns = &["email"];
     let layout = layout(InputFormat::Csv, Some(b','), columns, 0);
     for format in [Format::Csv, Format::Ndjson, Format::Json, Format::Table] {
@@ -455,7 +425,7 @@ fn an_unreadable_row_says_where() {
         column: Some(3),
         message: "the cell is longer than 64 KiB".into(),
     });
-    let mut unreadable = outcome("", Label::Invalid, Reason::RowError, Action::Drop);
+    let mut unreadable = outcome("", Evidence::not_tried(NotTried::RowUnreadable));
     unreadable.address = None;
     let text = written(&layout, &options(Format::Csv), &[(row, unreadable)]);
     assert!(
@@ -607,13 +577,7 @@ fn a_reader_that_is_gone_is_a_broken_pipe() {
 #[test]
 #[ignore = "a measurement; run it alone and in release"]
 fn measure() {
-    let mut plain = outcome(
-        "jane.doe@acme-corp.com",
-        Label::Unknown,
-        Reason::LevelStop,
-        Action::Hold,
-    );
-    plain.evidence.attempts = 0;
+    let plain = outcome("jane.doe@acme-corp.com", Evidence::not_tried(NotTried::Level));
     let layout = layout(InputFormat::Csv, Some(b','), &["name", "email", "company"], 1);
     let row = record(&["Jane Doe", "jane.doe@acme-corp.com", "Acme Corp"], 1);
     for format in [Format::Csv, Format::Ndjson] {

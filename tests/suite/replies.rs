@@ -1,7 +1,7 @@
 //! The classifier against labelled replies, its traps, and what no reply may ever do.
 
 mod accuracy;
-mod corpus;
+pub(crate) mod corpus;
 
 use std::time::{Duration, Instant};
 

@@ -13,6 +13,7 @@ use presend::{
     verdict::{Label, Policy, judge},
 };
 
+mod judgement;
 mod patience;
 
 use crate::fake::{Act, FakeNet, MINUTE, SECOND, mailboxes, say};
@@ -21,7 +22,7 @@ const RULES: Rules = Rules {
     allow_special_use: true,
 };
 
-fn manners() -> Manners {
+pub(crate) fn manners() -> Manners {
     Manners {
         identity: Identity::new("probe.example.org", "check@example.org").unwrap(),
         timeouts: Timeouts::BULK,
@@ -36,7 +37,7 @@ fn manners() -> Manners {
     }
 }
 
-fn impatient() -> Manners {
+pub(crate) fn impatient() -> Manners {
     Manners {
         max_wait: Duration::ZERO,
         ..manners()
@@ -50,7 +51,7 @@ fn trusted() -> Manners {
     }
 }
 
-fn exchanger(host: &str, preference: u16, ip: &str, backup: bool) -> Exchanger {
+pub(crate) fn exchanger(host: &str, preference: u16, ip: &str, backup: bool) -> Exchanger {
     let ip: IpAddr = ip.parse().unwrap();
     Exchanger {
         host: host.into(),
@@ -61,19 +62,19 @@ fn exchanger(host: &str, preference: u16, ip: &str, backup: bool) -> Exchanger {
 }
 
 /// Label and reason of every address, after everything was asked.
-struct Run {
-    net: FakeNet,
-    findings: BTreeMap<String, Finding>,
+pub(crate) struct Run {
+    pub(crate) net: FakeNet,
+    pub(crate) findings: BTreeMap<String, Finding>,
     tally: Arc<Tally>,
 }
 
 impl Run {
-    async fn of(net: FakeNet, manners: Manners, addresses: &[&str]) -> Self {
+    pub(crate) async fn of(net: FakeNet, manners: Manners, addresses: &[&str]) -> Self {
         let route = MailRoute::Exchangers(vec![exchanger("mx.fake.test", 10, "127.9.0.1", false)]);
         Self::over(net, manners, route, addresses, Stop::new()).await
     }
 
-    async fn over(net: FakeNet, manners: Manners, route: MailRoute, addresses: &[&str], stop: Stop) -> Self {
+    pub(crate) async fn over(net: FakeNet, manners: Manners, route: MailRoute, addresses: &[&str], stop: Stop) -> Self {
         let seams = Seams {
             dial: Arc::new(net.clone()),
             clock: Arc::new(SystemClock),
@@ -111,13 +112,13 @@ impl Run {
         Self { net, findings, tally }
     }
 
-    fn reason(&self, address: &str) -> &'static str {
+    pub(crate) fn reason(&self, address: &str) -> &'static str {
         judge(&self.findings[address].evidence, &Policy::default())
             .reason
             .name()
     }
 
-    fn label(&self, address: &str) -> Label {
+    pub(crate) fn label(&self, address: &str) -> Label {
         judge(&self.findings[address].evidence, &Policy::default()).label
     }
 

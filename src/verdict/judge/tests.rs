@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     address::{Address, Rules},
-    dns::{Exchanger, NoMailHost},
+    dns::{DnsFailure, Exchanger, NoMailHost, RouteFailure},
     net::SpecialUse,
     replies::classify,
     smtp::Reply,
-    verdict::BounceKind,
+    verdict::{BounceKind, ProbeFailure},
 };
 
 fn route(route: MailRoute) -> Evidence {
