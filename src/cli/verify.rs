@@ -81,7 +81,11 @@ impl Job {
     /// Runs to the end, or until somebody interrupts; writes what is known either way.
     fn run(self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        let result = runtime.block_on(self.work());
+        // On a worker, because the others wake it often: a thread of its own would be woken by the kernel each time.
+        let result = match runtime.block_on(runtime.spawn(self.work())) {
+            Ok(result) => result,
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        };
         // Sessions that do not end must not hold up the prompt.
         runtime.shutdown_background();
         result

@@ -228,7 +228,8 @@ impl DomainState {
         let done = std::mem::take(&mut self.done);
         let conclude = |(tracked, observation): (Tracked, Observation)| {
             let doubtful = |answer: &Arc<Answer>| {
-                blanket == Some(fingerprint(&answer.reply)) && answer.meaning.confidence != Confidence::High
+                answer.meaning.confidence != Confidence::High
+                    && blanket.is_some_and(|words| words == fingerprint(&answer.reply))
             };
             let traits = tracked.target.address.traits();
             let refused_form = observation
@@ -261,13 +262,13 @@ impl DomainState {
 
     /// The words with which the host refused everybody, when it accepted nobody and refused at least [`BLANKET`].
     fn blanket_refusal(&self) -> Option<u64> {
+        if self.done.iter().any(|(_, observation)| observation.accepted()) {
+            return None;
+        }
         let mut words = None;
         let mut count = 0;
         for (_, observation) in &self.done {
             let Some(answer) = observation.known() else { continue };
-            if observation.accepted() {
-                return None;
-            }
             if answer.meaning.dead_recipient().is_some() {
                 let these = fingerprint(&answer.reply);
                 if words.is_some_and(|words| words != these) {
