@@ -54,7 +54,11 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         display,
         signals,
     };
-    let result = runtime.block_on(job.run());
+    // On a worker, because the others wake it often: a thread of its own would be woken by the kernel each time.
+    let result = match runtime.block_on(runtime.spawn(job.run())) {
+        Ok(result) => result,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    };
     // Sessions that do not end must not hold up the prompt.
     runtime.shutdown_background();
     let (summary, files) = result?;

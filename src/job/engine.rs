@@ -103,6 +103,10 @@ impl Engine {
     /// # Errors
     /// The resolver's configuration or the user's rules cannot be read.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
+        if settings.level == Level::Smtp && settings.identity.is_some() && settings.replies.is_none() {
+            // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
+            tokio::task::spawn_blocking(Classifier::built_in);
+        }
         let route = match settings.level {
             Level::Syntax => None,
             Level::Dns | Level::Smtp => Some(router(&settings).await?),

@@ -114,18 +114,19 @@ impl Rules {
 
 /// Byte offsets to line numbers.
 struct Lines<'a> {
-    text: &'a str,
+    /// Where each line ends.
+    ends: Vec<usize>,
     file: &'a str,
 }
 
 impl<'a> Lines<'a> {
-    fn new(text: &'a str, file: &'a str) -> Self {
-        Self { text, file }
+    fn new(text: &str, file: &'a str) -> Self {
+        let ends = memchr::memchr_iter(b'\n', text.as_bytes()).collect();
+        Self { ends, file }
     }
 
     fn line(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().get(..at).unwrap_or_default();
-        1 + memchr::memchr_iter(b'\n', before).count()
+        1 + self.ends.partition_point(|end| *end < at)
     }
 
     fn problem(&self, at: usize, message: String) -> Problem {

@@ -289,6 +289,11 @@ impl DomainState {
     /// are not certain by themselves. Somebody accepted shows that it tells recipients apart, and then that a stranger is
     /// refused in the words of his siblings is only natural; a backup host that refused nobody shows nothing.
     fn blanket_refusal(&self) -> Option<u64> {
+        let counts = |host: &HostFacts| !host.backup && !host.untruthful;
+        let real = |observation: &Observation| observation.accepted() && observation.host.as_deref().is_none_or(counts);
+        if self.done.iter().any(|(_, observation)| real(observation)) {
+            return None;
+        }
         let mut words = self.control.refusal;
         let mut count = usize::from(words.is_some());
         let mut refused_by = HashSet::new();
@@ -297,8 +302,7 @@ impl DomainState {
             let Some(answer) = observation.known() else { continue };
             let host = observation.host.as_deref();
             if observation.accepted() {
-                let backup = host.filter(|host| host.backup || host.untruthful)?;
-                backups.insert(&*backup.name);
+                backups.extend(host.map(|host| &*host.name));
             }
             if answer.meaning.dead_recipient().is_some() {
                 let these = vague_refusal(answer)?;

@@ -11,6 +11,7 @@
 )]
 
 mod address;
+mod budget;
 mod cli;
 mod dns;
 mod fake;

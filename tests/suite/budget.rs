@@ -1,0 +1,90 @@
+//! What a run may cost, on the measured list in small: connections, commands and DNS questions per address, and no label wrong.
+
+#[path = "../../benches/throughput/world.rs"]
+mod world;
+
+use std::{collections::BTreeSet, fs, time::Duration};
+
+use presend::{
+    address::Rules,
+    input::{InputOptions, Table},
+    job::{Engine, Level, Progress, Settings, Stop},
+    lab::Lab,
+    lists::UserLists,
+    output::{Format, Options, Output, Target, Terminal},
+    schedule::Limits,
+    smtp::{Identity, Timeouts},
+    verdict::Policy,
+};
+use world::{Size, TRUSTED};
+
+const SIZE: Size = Size {
+    addresses: 1000,
+    domains: 50,
+    hosts: 25,
+};
+
+fn settings(lab: &Lab) -> Settings {
+    Settings {
+        level: Level::Smtp,
+        identity: Some(Identity::new("probe.bench.test", "check@bench.test").unwrap()),
+        policy: Policy::default(),
+        rules: Rules {
+            allow_special_use: true,
+        },
+        exact: false,
+        user_lists: UserLists::default(),
+        trusted: vec![TRUSTED.to_owned()],
+        smtp_port: lab.smtp_port(),
+        nameservers: vec![lab.dns()],
+        limits: Limits::POLITE,
+        timeouts: Timeouts::BULK,
+        retry_ladder: Vec::new(),
+        max_wait: Duration::MAX,
+        replies: None,
+        transcript: false,
+        probe_forbidden: false,
+        probe_providers: Vec::new(),
+    }
+}
+
+#[tokio::test]
+async fn a_list_costs_a_connection_a_host_and_little_more_than_a_command_an_address() {
+    for (pipelining, name) in [(true, "pipelined"), (false, "lockstep")] {
+        let lab = Lab::start(SIZE.world(0, pipelining)).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (input, results) = (folder.path().join("list.csv"), folder.path().join("results.csv"));
+        let list = SIZE.list();
+        fs::write(&input, world::csv(&list)).unwrap();
+
+        let table = Table::open(&input, &InputOptions::default()).unwrap();
+        let options = Options {
+            format: Format::Csv,
+            only: Vec::new(),
+            raw: false,
+            transcript: false,
+            terminal: Terminal::default(),
+        };
+        let mut output = Output::single(table.layout(), &options, Target::file(&results).unwrap());
+        let engine = Engine::start(settings(&lab)).await.unwrap();
+        engine
+            .verify(table, &mut output, &Progress::default(), Stop::new())
+            .await
+            .unwrap();
+        output.finish().unwrap();
+
+        let wrong = world::wrong(&list, &fs::read_to_string(&results).unwrap());
+        assert_eq!(wrong, 0, "{name}: wrong labels");
+        let counters = lab.counters();
+        let hosts: BTreeSet<usize> = list.iter().map(|entry| entry.host).collect();
+        assert_eq!(counters.sum(|host| host.connections), hosts.len() as u64, "{name}");
+        let commands: u64 = counters.verbs().values().sum();
+        assert!(commands <= 1150, "{name}: {commands} commands, {:?}", counters.verbs());
+        // MX for each domain, A and AAAA for each host, and the canary's few.
+        let questions: u64 = counters.dns.values().sum();
+        assert!(questions <= 50 + 2 * 25 + 6, "{name}: {questions} questions");
+        assert_eq!(counters.violations(), 0, "{name}");
+        assert_eq!(counters.sum(|host| host.without_quit), 0, "{name}");
+        lab.stop().await;
+    }
+}
