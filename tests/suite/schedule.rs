@@ -13,13 +13,13 @@ use presend::{
     verdict::{Label, Policy, judge},
 };
 
-mod judgement;
-
 use crate::fake::{Act, FakeNet, MINUTE, SECOND, mailboxes, say};
 
 const RULES: Rules = Rules {
     allow_special_use: true,
 };
+
+mod judgement;
 
 pub(crate) fn manners() -> Manners {
     Manners {
