@@ -114,7 +114,7 @@ mod tests {
                 "550 5.1.1 User unknown",
                 None,
                 "unknown",
-                "ambiguous_refusal",
+                "sender_rejected",
             ),
             (Stage::Rcpt, "250 Ok", None, "accepted", "catchall_undetermined"),
             (

@@ -22,6 +22,8 @@ const RULES: Rules = Rules {
     allow_special_use: true,
 };
 
+mod judgement;
+
 pub(crate) fn manners() -> Manners {
     Manners {
         identity: Identity::new("probe.example.org", "check@example.org").unwrap(),

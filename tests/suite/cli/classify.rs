@@ -102,6 +102,8 @@ fn a_pipe_may_mix_text_and_objects() {
         assert_eq!(rows[0]["reply"], "550-5.1.1 No such\n550 5.1.1 user");
         assert_eq!((&rows[2]["id"], &rows[2]["nested"]), (&json!(7), &json!({ "a": [1] })));
         assert_eq!(rows[2]["retry_after_s"], 300);
+        let third = ran.out.lines().nth(2).unwrap();
+        assert_eq!(third.matches("\"label\":").count(), 1, "ours replaces theirs: {third}");
         assert_eq!(
             rows[4]["class"], "accepted",
             "a provider that accepts everybody says nothing by it"
