@@ -1,7 +1,7 @@
 //! A list with DNS and mail hosts: read once to join equal addresses, asked domain by domain, read again to write the rows
 //! in input order with all their columns, as soon as each is known.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
 
 use hashbrown::HashTable;
 
@@ -12,6 +12,7 @@ use super::{
 use crate::{
     address::{Address, Domain},
     input::{Row, Table},
+    output::{Chunk, Renderer},
     smtp::Tally,
     verdict::{Evidence, NotTried},
 };
@@ -20,6 +21,8 @@ use crate::{
 const NOBODY: u32 = u32::MAX;
 /// Rows written before the channel is looked at again.
 const WRITE_AHEAD: usize = 4096;
+/// From so many rows on that are ready at once, threads pay.
+const MANY: usize = 512;
 
 /// The list as it was imported: each different address once.
 #[derive(Default)]
@@ -196,27 +199,78 @@ struct Writer<'a> {
 impl Writer<'_> {
     /// Writes rows while they are known; true if there may be more at once.
     fn advance(&mut self, list: &List) -> Result<bool, VerifyError> {
+        let open = list.rows.get(self.next..).unwrap_or_default();
+        let known = |id: &&u32| **id == NOBODY || settled(&self.results, **id).is_some();
+        let ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
+        let ids = open.get(..ready).unwrap_or_default();
+        match self.sink.renderer() {
+            Some(renderer) if ready >= MANY => self.write_together(ids, &renderer)?,
+            Some(_) | None => self.write_each(ids)?,
+        }
+        self.next += ready;
+        if ready < WRITE_AHEAD && ready < open.len() {
+            self.sink.flush()?;
+        }
+        Ok(ready == WRITE_AHEAD)
+    }
+
+    fn write_each(&mut self, ids: &[u32]) -> Result<(), VerifyError> {
         let mut row = Row::default();
-        for _ in 0..WRITE_AHEAD {
-            let Some(id) = list.rows.get(self.next).copied() else {
-                return Ok(false);
-            };
-            let settled = self.results.get(id as usize).and_then(Option::as_deref);
-            if id != NOBODY && settled.is_none() {
-                self.sink.flush()?;
-                return Ok(false);
-            }
+        for id in ids {
             if !self.table.read_row(&mut row)? {
-                return Ok(false);
+                break;
             }
-            self.next += 1;
-            let outcome = answer(self.engine, &row, settled);
+            let outcome = answer(self.engine, &row, settled(&self.results, *id));
             self.summary.count(&outcome.verdict);
             self.summary.row_errors += u64::from(row.fault.is_some());
             self.sink.write(&row, &outcome).map_err(VerifyError::Output)?;
         }
-        Ok(true)
+        Ok(())
     }
+
+    /// Renders rows on every core: the first row of a list may be the last to be known, and then all are ready at once.
+    fn write_together(&mut self, ids: &[u32], renderer: &Renderer) -> Result<(), VerifyError> {
+        let mut rows = Vec::with_capacity(ids.len());
+        while rows.len() < ids.len()
+            && let Some(row) = self.table.next_row()?
+        {
+            rows.push(row);
+        }
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = rows.len().div_ceil(cores).max(1);
+        let (engine, results) = (self.engine, &self.results);
+        let render = |rows: &[Row], ids: &[u32]| {
+            let (mut chunk, mut verdicts) = (Chunk::default(), Vec::with_capacity(rows.len()));
+            for (row, id) in rows.iter().zip(ids) {
+                let outcome = answer(engine, row, settled(results, *id));
+                renderer.row(row, &outcome, &mut chunk);
+                verdicts.push(outcome.verdict);
+            }
+            (chunk, verdicts)
+        };
+        let rendered: Vec<_> = thread::scope(|scope| {
+            let render = &render;
+            let shares = rows.chunks(share).zip(ids.chunks(share));
+            let threads: Vec<_> = shares
+                .map(|(rows, ids)| scope.spawn(move || render(rows, ids)))
+                .collect();
+            let join =
+                |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|fault| resume_unwind(fault));
+            threads.into_iter().map(join).collect()
+        });
+        // What was written row by row before comes first.
+        self.sink.flush()?;
+        for (chunk, verdicts) in rendered {
+            self.sink.append(&chunk)?;
+            verdicts.iter().for_each(|verdict| self.summary.count(verdict));
+        }
+        self.summary.row_errors += rows.iter().filter(|row| row.fault.is_some()).count() as u64;
+        Ok(())
+    }
+}
+
+fn settled(results: &[Option<Box<Settled>>], id: u32) -> Option<&Settled> {
+    results.get(id as usize).and_then(Option::as_deref)
 }
 
 /// What is reported about a row.

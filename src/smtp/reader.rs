@@ -70,6 +70,10 @@ impl ReplyReader {
                 return Err(MalformedReply::TooLarge);
             }
             self.code = Some(code);
+            if last {
+                // Nearly every reply has one line; a vector's usual first step holds four.
+                self.lines.reserve_exact(1);
+            }
             self.lines.push(text);
             if last {
                 self.code = None;
