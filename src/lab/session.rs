@@ -241,10 +241,12 @@ impl<'h> Session<'h> {
     fn play(&mut self, act: &Act, verb: Verb, line: &[u8]) -> Next {
         if let Some(text) = &act.text {
             let said = |prefix| path(line, prefix).map_or(&b""[..], |(path, _)| path);
-            match verb {
-                Verb::Mail => self.write_for(text, b"", Some(said(b"MAIL FROM:<"))),
-                Verb::Rcpt => self.write(text, said(b"RCPT TO:<")),
-                _ => self.write(text, b""),
+            if verb == Verb::Mail {
+                self.write_for(text, b"", Some(said(b"MAIL FROM:<")));
+            } else if verb == Verb::Rcpt {
+                self.write(text, said(b"RCPT TO:<"));
+            } else {
+                self.write(text, b"");
             }
         }
         self.scripted_wait = Duration::from_millis(act.script.after_ms);

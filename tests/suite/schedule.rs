@@ -13,9 +13,6 @@ use presend::{
     verdict::{Label, Policy, judge},
 };
 
-mod judgement;
-mod patience;
-
 use crate::fake::{Act, FakeNet, MINUTE, SECOND, mailboxes, say};
 
 const RULES: Rules = Rules {
@@ -23,6 +20,7 @@ const RULES: Rules = Rules {
 };
 
 mod judgement;
+mod patience;
 
 pub(crate) fn manners() -> Manners {
     Manners {
