@@ -215,7 +215,7 @@ impl Writer<'_> {
             }
             (chunk, verdicts)
         };
-        let rendered: Vec<_> = thread::scope(|scope| {
+        let shares: Vec<_> = thread::scope(|scope| {
             let render = &render;
             let shares = rows.chunks(share).zip(ids.chunks(share));
             let threads: Vec<_> = shares
@@ -227,9 +227,11 @@ impl Writer<'_> {
         });
         // What was written row by row before comes first.
         self.sink.flush()?;
-        for (chunk, verdicts) in rendered {
+        for (chunk, verdicts) in shares {
             self.sink.append(&chunk)?;
-            verdicts.iter().for_each(|verdict| self.summary.count(verdict));
+            for verdict in &verdicts {
+                self.summary.count(verdict);
+            }
         }
         self.summary.row_errors += rows.iter().filter(|row| row.fault.is_some()).count() as u64;
         Ok(())
