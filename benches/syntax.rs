@@ -28,9 +28,9 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let (input, output) = (folder.path().join("list.txt"), folder.path().join("results.csv"));
     let invalid = write_list(&input)?;
-    let (mut copies, mut runs, mut peak) = (Vec::new(), Vec::new(), 0);
+    let (mut copied, mut runs, mut peak) = (Vec::new(), Vec::new(), 0);
     for _ in 0..if quick { 1 } else { ROUNDS } {
-        copies.push(copy(&input, &folder.path().join("copy.txt"))?);
+        copied.push(copy(&input, &folder.path().join("copy.txt"))?);
         let took = process::run(
             Command::new(env!("CARGO_BIN_EXE_presend"))
                 .args(["verify", "--level", "syntax", "--quiet", "--output"])
@@ -44,11 +44,11 @@ fn main() -> anyhow::Result<()> {
     #[expect(clippy::cast_precision_loss, reason = "for a table")]
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let beyond = megabytes(peak.saturating_sub(SET));
-    let (checked, copied) = (rate(runs), rate(copies));
+    let (here, reference) = (rate(runs), rate(copied));
     writeln!(
         io::stdout(),
         "{LINES} lines, `--level syntax`; medians of {} rounds\n\n{:>12}{:>12}{:>8}{:>12}{:>10}{:>10}{:>12}{:>8}\n\
-         {checked:12.0}{RATE:12.0}{:8.2}{copied:12.0}{:10.1}{:10.1}{beyond:12.1}{MEGABYTES:8.1}",
+         {here:12.0}{RATE:12.0}{:8.2}{reference:12.0}{:10.1}{:10.1}{beyond:12.1}{MEGABYTES:8.1}",
         if quick { 1 } else { ROUNDS },
         "presend/s",
         "reach/s",
@@ -58,7 +58,7 @@ fn main() -> anyhow::Result<()> {
         "set MB",
         "beyond MB",
         "reach",
-        checked / copied,
+        here / reference,
         megabytes(peak),
         megabytes(SET),
     )?;

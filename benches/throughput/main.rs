@@ -180,7 +180,7 @@ impl<'a> Bench<'a> {
             per(counts.connections),
             per(counts.commands),
             per(counts.queries),
-            cpu.as_secs_f64() * 1e6 / (SIZE.addresses * rounds) as f64,
+            ratio(u64::try_from(cpu.as_micros())?, (SIZE.addresses * rounds) as u64),
         )?;
         Ok(())
     }
@@ -314,6 +314,7 @@ fn questions(list: &[Entry], lab: &Remote) -> Vec<Arc<Questions>> {
 }
 
 /// Addresses a second in the median round.
+#[expect(clippy::cast_precision_loss, reason = "for a table")]
 fn rate(mut rounds: Vec<Duration>) -> f64 {
     rounds.sort_unstable();
     let median = rounds.get(rounds.len() / 2).map_or(0.0, Duration::as_secs_f64);

@@ -1,5 +1,7 @@
 //! The measured list and the miniature internet that answers it: 20 % unknown users, every tenth domain a catch-all.
 
+use std::fmt::Write as _;
+
 use presend::{
     lab::{Host, Pipelining, World},
     verdict::Label,
@@ -73,14 +75,15 @@ impl Size {
 }
 
 fn is_catch_all(host: usize) -> bool {
-    host % 10 == 0
+    host.is_multiple_of(10)
 }
 
 /// The list as a CSV file with other columns around the address.
 pub(crate) fn csv(list: &[Entry]) -> String {
     let mut text = String::from("id,email,company\n");
     for (number, entry) in list.iter().enumerate() {
-        text.push_str(&format!("{number},{},Company {}\n", entry.address, entry.domain));
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "{number},{},Company {}", entry.address, entry.domain);
     }
     text
 }
