@@ -8,7 +8,10 @@ use super::{
     fault::fault,
     paint::{BOLD, DIM, grouped, paint},
 };
-use crate::lists::{self, ListInfo};
+use crate::{
+    lists::{self, ListInfo},
+    replies::{self, providers},
+};
 
 pub(super) fn run(args: &ListsArgs) -> anyhow::Result<Exit> {
     match &args.command {
@@ -18,7 +21,7 @@ pub(super) fn run(args: &ListsArgs) -> anyhow::Result<Exit> {
 }
 
 fn show(name: Option<&str>, json: bool) -> anyhow::Result<Exit> {
-    let mut all = lists::catalogue();
+    let mut all = catalogue();
     if let Some(name) = name {
         let names: Vec<&str> = all.iter().map(|list| list.name).collect();
         if !names.contains(&name) {
@@ -50,7 +53,47 @@ fn show(name: Option<&str>, json: bool) -> anyhow::Result<Exit> {
             writeln!(out, "  {} {source} ({licence}, {retrieved})", paint(DIM, "from"))?;
         }
     }
+    if name == Some("providers") {
+        for provider in providers::all() {
+            let id = paint(BOLD, &provider.id);
+            let also = provider.aliases.join(", ");
+            let also = if also.is_empty() { also } else { format!(" (or {also})") };
+            let forbidden = if provider.probing_forbidden {
+                "; forbids probing"
+            } else {
+                ""
+            };
+            writeln!(out, "  {id}{also}: {}{forbidden}", provider.name)?;
+        }
+    }
     Ok(Exit::Done)
+}
+
+/// The address lists, and the tables that replies are read by.
+fn catalogue() -> Vec<ListInfo> {
+    let table = |name, path, about, entries| ListInfo {
+        name,
+        path,
+        about,
+        entries,
+        sources: vec!["named beside each entry"],
+        licences: vec!["facts and short quotes; see the file's header"],
+        retrieved: vec!["2026-11"],
+    };
+    let mut all = lists::catalogue();
+    all.push(table(
+        "replies",
+        "lists/replies.toml",
+        "rules: what an SMTP reply says, and about whom",
+        replies::rule_count(),
+    ));
+    all.push(table(
+        "providers",
+        "lists/providers.toml",
+        "mail providers: how their MX hosts are named, whether they tell the truth, what they take",
+        providers::all().len(),
+    ));
+    all
 }
 
 fn as_json(list: &ListInfo) -> serde_json::Value {
@@ -65,27 +108,46 @@ fn as_json(list: &ListInfo) -> serde_json::Value {
     })
 }
 
+/// A broken promise, of whichever list.
+#[derive(serde::Serialize)]
+struct Problem {
+    path: Box<str>,
+    line: usize,
+    message: String,
+}
+
 fn check(json: bool) -> anyhow::Result<Exit> {
-    let problems = lists::check();
+    let problems: Vec<Problem> = lists::check()
+        .into_iter()
+        .map(|problem| Problem {
+            path: problem.path.into(),
+            line: problem.line,
+            message: problem.message,
+        })
+        .chain(
+            replies::check()
+                .into_iter()
+                .chain(providers::check())
+                .map(|problem| Problem {
+                    path: problem.file,
+                    line: problem.line,
+                    message: problem.message,
+                }),
+        )
+        .collect();
     let mut out = anstream::stdout();
     if json {
-        let all: Vec<_> = problems
-            .iter()
-            .map(
-                |problem| serde_json::json!({ "path": problem.path, "line": problem.line, "message": problem.message }),
-            )
-            .collect();
-        serde_json::to_writer_pretty(&mut out, &all)?;
+        serde_json::to_writer_pretty(&mut out, &problems)?;
         writeln!(out)?;
     } else {
         for problem in &problems {
-            writeln!(out, "{problem}")?;
+            writeln!(out, "{}:{}: {}", problem.path, problem.line, problem.message)?;
         }
     }
     match problems.len() {
         0 if json => Ok(Exit::Done),
         0 => {
-            writeln!(out, "{} lists, no problem", lists::catalogue().len())?;
+            writeln!(out, "{} lists, no problem", catalogue().len())?;
             Ok(Exit::Done)
         }
         count => Err(fault(

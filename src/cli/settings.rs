@@ -69,7 +69,7 @@ pub(super) struct Overlay {
     /// MX host, or domain of MX hosts, that is your own: no budget, pipelined. Repeatable.
     #[arg(long, value_name = "HOST", value_delimiter = ',', env = "PRESEND_TRUSTED_HOST", help_heading = PACE)]
     trusted_host: Option<Vec<String>>,
-    /// Ask this provider although its published policy forbids it (an id or alias, such as `outlook.com`). Repeatable.
+    /// Ask this provider although its published policy forbids it (an id of `presend lists show providers`). Repeatable.
     #[arg(long, value_name = "ID", value_delimiter = ',', env = "PRESEND_PROBE_PROVIDER", help_heading = PACE)]
     probe_provider: Option<Vec<String>>,
     /// Ask every provider whose published policy forbids it.

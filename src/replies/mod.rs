@@ -217,6 +217,12 @@ pub fn fingerprint(reply: &Reply) -> u64 {
     hasher.finish()
 }
 
+/// How many rules are bundled.
+#[must_use]
+pub fn rule_count() -> usize {
+    bundled().map_or(0, |rules| rules.list.len())
+}
+
 /// Checks the bundled rules: each decides its own examples, and no other rule shadows it.
 #[must_use]
 pub fn check() -> Vec<Problem> {

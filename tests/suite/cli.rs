@@ -630,7 +630,16 @@ fn lists_have_counts_sources_and_no_problem() {
             .any(|list| list["name"] == "disposable" && list["entries"].as_u64().unwrap() > 1_000)
     );
     assert!(run(&["lists", "show"]).out.contains("disposable"));
-    assert_eq!(run(&["lists", "check"]).code, 0);
+    assert!(
+        all.iter()
+            .any(|list| list["name"] == "replies" && list["entries"].as_u64().unwrap() > 200)
+    );
+    assert!(
+        run(&["lists", "show", "providers"])
+            .out
+            .contains("outlook.com (or outlook, hotmail): ")
+    );
+    assert_eq!(run(&["lists", "check"]).out, "6 lists, no problem\n");
 }
 
 #[test]
