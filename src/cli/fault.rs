@@ -38,12 +38,14 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 pub(super) fn report(error: &anyhow::Error) {
     let mut text = String::from("\x1b[1;31merror:\x1b[0m ");
     for (index, cause) in error.chain().map(ToString::to_string).enumerate() {
+        // Parsers end their messages with a line end.
+        let cause = cause.trim_end();
         // Transparent errors repeat their source.
-        if index > 0 && !text.ends_with(&cause) {
+        if index > 0 && !text.ends_with(cause) {
             text.push_str(": ");
-            text.push_str(&cause);
+            text.push_str(cause);
         } else if index == 0 {
-            text.push_str(&cause);
+            text.push_str(cause);
         }
     }
     let hint = error

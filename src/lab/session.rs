@@ -122,7 +122,7 @@ impl<'h> Session<'h> {
             }
         }
         if let Some(act) = self.scripted(On::Greeting) {
-            return self.play(act, Verb::Other, b"");
+            return self.play(act, b"");
         }
         let limit = self.host.keys.connections_max;
         if limit > 0 && self.open > u64::from(limit) {
@@ -166,7 +166,7 @@ impl<'h> Session<'h> {
                     self.command(verb, line);
                     self.out.truncate(mark);
                 }
-                self.play(act, verb, line)
+                self.play(act, line)
             }
             None => self.command(verb, line),
         };
@@ -238,16 +238,10 @@ impl<'h> Session<'h> {
     }
 
     /// A scripted reply knows the address in the command that it answers, though the command has no effect.
-    fn play(&mut self, act: &Act, verb: Verb, line: &[u8]) -> Next {
+    fn play(&mut self, act: &Act, line: &[u8]) -> Next {
         if let Some(text) = &act.text {
-            let said = |prefix| path(line, prefix).map_or(&b""[..], |(path, _)| path);
-            if verb == Verb::Mail {
-                self.write_for(text, b"", Some(said(b"MAIL FROM:<")));
-            } else if verb == Verb::Rcpt {
-                self.write(text, said(b"RCPT TO:<"));
-            } else {
-                self.write(text, b"");
-            }
+            let said = |prefix| path(line, prefix).map(|(path, _)| path);
+            self.write_for(text, said(b"RCPT TO:<").unwrap_or_default(), said(b"MAIL FROM:<"));
         }
         self.scripted_wait = Duration::from_millis(act.script.after_ms);
         match act.script.then {

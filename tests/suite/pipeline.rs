@@ -1,1 +1,158 @@
-//! pipeline
+//! The whole path, through the program, against a miniature internet: a list in, labels and reasons out, and what the mail
+//! hosts saw of it. Names of tests carry the ids of HOSTILE.md that they cover.
+
+mod demo;
+mod dns;
+mod faults;
+mod hosts;
+mod lists;
+mod output;
+mod stopping;
+
+use std::{
+    collections::BTreeMap,
+    process::{Child, Stdio},
+};
+
+use assert_cmd::Command;
+use presend::lab::{Counters, HostCounters, Lab, World};
+use tokio::runtime::Runtime;
+
+use super::cli::{Place, Ran};
+
+/// What may be said to a mail host.
+const SAYABLE: [&str; 7] = ["EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "RSET", "QUIT"];
+
+/// A world that is served, and a folder in which the program runs.
+struct Net {
+    lab: Lab,
+    place: Place,
+    // Last: it serves the lab until everything else is gone.
+    _runtime: Runtime,
+}
+
+impl Net {
+    fn new(world: &str) -> Self {
+        let world = World::parse(world, "world.toml").unwrap_or_else(|error| panic!("{error}\n{world}"));
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let lab = runtime.block_on(Lab::start(world)).unwrap();
+        Self {
+            lab,
+            place: Place::new(),
+            _runtime: runtime,
+        }
+    }
+
+    /// One host that knows `jane`.
+    fn plain() -> Self {
+        Self::new("[[host]]\nname = \"mx.known.test\"\nserves = [\"known.test\"]\nmailboxes = [\"jane\"]\n")
+    }
+
+    /// The program with what points it at the lab; hosts below `.test` are trusted, so that nothing waits for politeness.
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.place.command(arguments);
+        command.args(self.flags()).args(IDENTITY);
+        command
+    }
+
+    fn flags(&self) -> Vec<String> {
+        let (dns, port) = (self.lab.dns().to_string(), self.lab.smtp_port().to_string());
+        ["--nameserver", &dns, "--smtp-port", &port]
+            .into_iter()
+            .chain(["--allow-special-use", "--trusted-host", ".test"])
+            .map(String::from)
+            .collect()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ran {
+        Ran::from(self.command(arguments).output().unwrap())
+    }
+
+    /// `presend verify` on a list that is written first.
+    fn verify(&self, list: &str, arguments: &[&str]) -> Ran {
+        self.place.write("list.csv", list);
+        self.run(&[&["verify", "list.csv"][..], arguments].concat())
+    }
+
+    /// The program running beside the test.
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("presend"));
+        command
+            .args(arguments)
+            .args(self.flags())
+            .args(IDENTITY)
+            .current_dir(self.place.0.path())
+            .env("HOME", self.place.0.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+
+    fn seen(&self, host: &str) -> HostCounters {
+        self.lab.counters().hosts.get(host).cloned().unwrap()
+    }
+
+    /// Nothing was said that may not be said, to nobody.
+    fn assert_clean(&self) {
+        let counters = self.lab.counters();
+        for (name, host) in &counters.hosts {
+            assert_eq!(host.violations.total(), 0, "{name}: {:?}", host.violations);
+        }
+        for verb in counters.verbs().keys() {
+            assert!(SAYABLE.contains(verb), "{verb}");
+        }
+    }
+}
+
+const IDENTITY: [&str; 4] = [
+    "--helo-name",
+    "probe.example.net",
+    "--mail-from",
+    "postmaster@example.net",
+];
+
+/// `label reason` by the first column of the output.
+fn labels(ran: &Ran) -> BTreeMap<String, String> {
+    let mut reader = csv::Reader::from_reader(ran.out.as_bytes());
+    let header = reader.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|cell| cell == name).unwrap();
+    let (label, reason) = (column("presend_label"), column("presend_reason"));
+    reader
+        .records()
+        .map(|row| {
+            let row = row.unwrap();
+            (row[0].to_owned(), format!("{} {}", &row[label], &row[reason]))
+        })
+        .collect()
+}
+
+/// Differences between what is expected and what came, one a line; empty when there are none.
+fn differences<'a>(
+    expected: impl IntoIterator<Item = (&'a str, &'a str)>,
+    came: &BTreeMap<String, String>,
+) -> Vec<String> {
+    expected
+        .into_iter()
+        .filter_map(|(address, expected)| {
+            let came = came.get(address).map_or("no row", String::as_str);
+            (came != expected).then(|| format!("{address}: expected {expected}, came {came}"))
+        })
+        .collect()
+}
+
+/// A list of `user0`, `user1` and so on at one domain.
+fn users(count: usize, domain: &str) -> String {
+    (0..count).fold(String::new(), |list, n| list + &format!("user{n}@{domain}\n"))
+}
+
+/// Connections, and sessions that were left without QUIT.
+fn sessions(counters: &Counters) -> (u64, u64) {
+    (
+        counters.sum(|host| host.connections),
+        counters.sum(|host| host.without_quit),
+    )
+}
