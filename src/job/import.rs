@@ -38,11 +38,11 @@ pub(super) struct List {
 }
 
 impl List {
-    /// Reads the whole table; nothing is asked yet.
-    fn read(engine: &Engine, table: &mut Table, progress: &Progress, stop: &Stop) -> Result<Self, VerifyError> {
+    /// Reads the whole table; nothing is asked yet. Even a run that is stopped now must know its rows to answer them.
+    fn read(engine: &Engine, table: &mut Table, progress: &Progress) -> Result<Self, VerifyError> {
         let mut list = Self::default();
         let mut row = Row::default();
-        while !stop.is_requested() && table.read_row(&mut row)? {
+        while table.read_row(&mut row)? {
             progress.row_read();
             list.add(engine, &row)?;
         }
@@ -51,16 +51,20 @@ impl List {
     }
 
     fn add(&mut self, engine: &Engine, row: &Row) -> Result<(), VerifyError> {
-        let settings = &engine.settings;
-        let asked = || {
-            let address = Address::parse(row.address(), settings.rules).ok()?;
-            settings.user_lists.decide(&address).is_none().then_some(address)
-        };
-        let Some(address) = row.fault.is_none().then(asked).flatten() else {
+        if row.fault.is_some() {
             self.rows.push(NOBODY);
             return Ok(());
+        }
+        self.add_typed(engine, row.address())
+    }
+
+    fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<(), VerifyError> {
+        let settings = &engine.settings;
+        let parsed = Address::parse(typed, settings.rules).ok();
+        let id = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
+            Some(address) => self.join(address, settings.exact)?,
+            None => NOBODY,
         };
-        let id = self.join(address, settings.exact)?;
         self.rows.push(id);
         Ok(())
     }
@@ -112,7 +116,7 @@ pub(super) async fn run(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let mut list = List::read(engine, &mut table, progress, stop)?;
+    let mut list = List::read(engine, &mut table, progress)?;
     let tally = Arc::new(Tally::default());
     let domains = std::mem::take(&mut list.domains);
     for row in &list.rows {
@@ -150,6 +154,35 @@ pub(super) async fn run(
     summary.duplicates = list.copies.iter().map(|copies| u64::from(*copies) - 1).sum();
     summary.cost(&tally);
     Ok(summary)
+}
+
+/// Answers a few addresses.
+pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Vec<Outcome> {
+    let mut list = List::default();
+    for typed in typed {
+        if list.add_typed(engine, typed).is_err() {
+            break;
+        }
+    }
+    let domains = std::mem::take(&mut list.domains);
+    let mut probing = Probing::start(engine, domains, &list, Arc::default(), stop);
+    let mut results: Vec<Option<Settled>> = Vec::new();
+    results.resize_with(list.addresses.len(), || None);
+    while let Some(settled) = probing.next(&Progress::default()).await {
+        for settled in settled {
+            if let Some(slot) = results.get_mut(settled.id as usize) {
+                *slot = Some(settled);
+            }
+        }
+    }
+    let outcome = |(typed, id): (&String, &u32)| {
+        let mut outcome = engine.read(typed);
+        if let Some(Some(settled)) = results.get(*id as usize) {
+            outcome.settle(settled);
+        }
+        outcome
+    };
+    typed.iter().zip(&list.rows).map(outcome).collect()
 }
 
 /// Reads the table a second time and writes every row whose address is settled.
@@ -215,7 +248,7 @@ impl Writer<'_> {
             }
             (chunk, verdicts)
         };
-        let shares: Vec<_> = thread::scope(|scope| {
+        let finished: Vec<_> = thread::scope(|scope| {
             let render = &render;
             let shares = rows.chunks(share).zip(ids.chunks(share));
             let threads: Vec<_> = shares
@@ -227,7 +260,7 @@ impl Writer<'_> {
         });
         // What was written row by row before comes first.
         self.sink.flush()?;
-        for (chunk, verdicts) in shares {
+        for (chunk, verdicts) in finished {
             self.sink.append(&chunk)?;
             for verdict in &verdicts {
                 self.summary.count(verdict);
@@ -248,12 +281,7 @@ pub(super) fn answer(engine: &Engine, row: &Row, settled: Option<&Settled>) -> O
     if row.fault.is_some() {
         outcome.conclude(Evidence::not_tried(NotTried::RowUnreadable), engine.settings.policy);
     } else if let Some(settled) = settled {
-        outcome.evidence = settled.evidence.clone();
-        outcome.verdict = settled.verdict;
-        outcome.retry_at = settled.retry_at;
-        outcome.checked_at = settled.checked_at;
-        outcome.elapsed = settled.elapsed;
-        outcome.transcripts.clone_from(&settled.transcripts);
+        outcome.settle(settled);
     }
     outcome
 }
