@@ -237,8 +237,11 @@ fn manners(settings: &Settings) -> Option<Manners> {
 
 async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
     let ipv6 = has_ipv6_route();
-    // Labs live on IPv4 loopback; asking them for AAAA as well is wanted, so that their worlds may hold IPv6 junk.
-    let options = ResolverOptions::default();
+    // Without a route to IPv6 its addresses are the last resort: AAAA is asked only where there is no A.
+    let options = ResolverOptions {
+        ipv6,
+        ..ResolverOptions::default()
+    };
     let servers = settings
         .nameservers
         .iter()
