@@ -6,6 +6,7 @@ use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
     path::Path,
+    time::{Duration, SystemTime},
 };
 
 use clap::ArgMatches;
@@ -316,7 +317,7 @@ fn write_json(question: &Question<'_>, alone: &Alone, out: &mut Vec<u8>) {
         evidence: existence,
         confidence,
         rule,
-        retry_after_s: alone.meaning.retry_after.map(|after| after.as_secs()),
+        retry_after_s: wait(&alone.meaning).map(|after| after.as_secs()),
         blocklist: alone.meaning.blocklist.as_deref(),
         bounce: Bounce {
             kind: alone.verdict.bounce.kind,
@@ -366,7 +367,7 @@ fn report(question: &Question<'_>, alone: &Alone) -> String {
     line("label", &format!("{}, if nothing else is known", alone.label()));
     line("to do", class.advice());
     line("bounce", alone.verdict.bounce.kind.name());
-    if let Some(after) = meaning.retry_after {
+    if let Some(after) = wait(meaning) {
         line("retry after", &humantime::format_duration(after).to_string());
     }
     if let Some(list) = &meaning.blocklist {
@@ -374,6 +375,11 @@ fn report(question: &Question<'_>, alone: &Alone) -> String {
     }
     line("elsewhere", &elsewhere(class));
     text
+}
+
+/// How long the reply asks to wait from now on.
+fn wait(meaning: &Meaning) -> Option<Duration> {
+    meaning.retry_after?.wait(SystemTime::now())
 }
 
 fn about(about: About) -> &'static str {

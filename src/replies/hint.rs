@@ -1,19 +1,75 @@
-//! How long a reply asks us to wait. Needs no clock: a time of day ("after 12:30") gives nothing.
+//! How long a reply asks us to wait: a span of time, or a time of day that only a clock can turn into one.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::smtp::Reply;
 
 /// No reply makes us wait longer.
 const LONGEST: u64 = 24 * 60 * 60;
 
-/// The span of time named in the text, bounded to a day: "in 300 seconds", "5 minutes", "00:05:00", "4 to 8 hours".
-pub(super) fn retry_after(reply: &Reply) -> Option<Duration> {
-    reply
-        .lines()
+/// A time of day further ahead than this has more likely just passed, in the host's own time zone.
+const AHEAD: u64 = 12 * 60 * 60;
+
+/// When a reply asks us to come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RetryHint {
+    /// After this span, at most a day.
+    After(Duration),
+    /// At this time of day, in seconds after midnight; UTC, because a reply hardly ever names its zone.
+    At(u32),
+}
+
+impl RetryHint {
+    /// How long to wait from `now` on; `None` when a time of day lies more than twelve hours ahead.
+    #[must_use]
+    pub fn wait(self, now: SystemTime) -> Option<Duration> {
+        match self {
+            Self::After(span) => Some(span),
+            Self::At(time) => {
+                let today = now
+                    .duration_since(SystemTime::UNIX_EPOCH)
+                    .map_or(0, |since| since.as_secs() % LONGEST);
+                let ahead = (u64::from(time) + LONGEST - today) % LONGEST;
+                (ahead <= AHEAD).then(|| Duration::from_secs(ahead))
+            }
+        }
+    }
+}
+
+/// What the text asks for: "in 300 seconds", "5 minutes", "00:05:00", "4 to 8 hours", "after 12:30".
+pub(super) fn retry_after(reply: &Reply) -> Option<RetryHint> {
+    let span = |line: &str| in_line(line).map(|seconds| RetryHint::After(Duration::from_secs(seconds.min(LONGEST))));
+    let lines = reply.lines();
+    lines
         .iter()
-        .find_map(|line| in_line(line))
-        .map(|seconds| Duration::from_secs(seconds.min(LONGEST)))
+        .find_map(|line| span(line))
+        .or_else(|| lines.iter().find_map(|line| time_of_day(line)).map(RetryHint::At))
+}
+
+/// `12:30` or `12:30:00` behind "after", "until", "at" or "from".
+fn time_of_day(line: &str) -> Option<u32> {
+    let mut words = line.split_ascii_whitespace();
+    let mut before = words.next()?;
+    for word in words {
+        let asked = ["after", "until", "till", "at", "from"]
+            .iter()
+            .any(|lead| lead.eq_ignore_ascii_case(before));
+        before = word;
+        let word = word.trim_matches(['.', ',', ';', ')', 'Z']);
+        let mut parts = word
+            .split(':')
+            .map(|part| (part.len() == 2).then(|| part.parse::<u32>().ok()).flatten());
+        let (Some(Some(hours)), Some(Some(minutes))) = (parts.next(), parts.next()) else {
+            continue;
+        };
+        let seconds = parts.next().unwrap_or(Some(0));
+        if let Some(seconds) = seconds.filter(|seconds| asked && hours < 24 && minutes < 60 && *seconds < 60)
+            && parts.next().is_none()
+        {
+            return Some(hours * 3600 + minutes * 60 + seconds);
+        }
+    }
+    None
 }
 
 fn in_line(line: &str) -> Option<u64> {
@@ -80,7 +136,7 @@ fn scale(unit: &str) -> Option<u64> {
         .map(|(_, seconds)| *seconds)
 }
 
-/// `00:05:00` is a span; `12:30` is a time of day and gives nothing.
+/// `00:05:00` is a span; `12:30` and `12:30:00` are times of day.
 fn clock_span(token: &str) -> Option<u64> {
     let mut parts = token
         .split(':')
@@ -102,7 +158,6 @@ mod tests {
             ("450 try again in 5 minutes", Some(300)),
             ("450 Greylisted, retry in 00:05:00", Some(300)),
             ("450 come back in 60s please", Some(60)),
-            ("450 try again after 12:30", None),
             ("450 try again in an hour", Some(3600)),
             ("421 will persist for 4 to 8 hours.", Some(8 * 3600)),
             ("421 retry in 48 hours", Some(24 * 3600)),
@@ -114,7 +169,31 @@ mod tests {
             ("450 please wait 0 seconds", None),
         ] {
             let reply = Reply::parse(text).unwrap();
-            assert_eq!(retry_after(&reply).map(|d| d.as_secs()), seconds, "{text}");
+            let expected = seconds.map(|seconds| RetryHint::After(Duration::from_secs(seconds)));
+            assert_eq!(retry_after(&reply), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn times_of_day_wait_for_a_clock() {
+        for (text, time) in [
+            ("450 try again after 12:30", Some(45_000)),
+            ("450 4.7.1 Greylisted until 23:59:59 UTC.", Some(86_399)),
+            ("450 come back at 12:61", None),
+            ("450 fd00:12:30 is listed", None),
+            ("450 received 12:30 ago", None),
+        ] {
+            let hint = retry_after(&Reply::parse(text).unwrap());
+            assert_eq!(hint, time.map(RetryHint::At), "{text}");
+        }
+        let at = |hour: u64| SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 20_000 + hour);
+        let half_past_twelve = RetryHint::At(45_000);
+        assert_eq!(half_past_twelve.wait(at(12)), Some(Duration::from_mins(30)));
+        assert_eq!(half_past_twelve.wait(at(13)), None, "just passed");
+        assert_eq!(
+            RetryHint::At(0).wait(at(23)),
+            Some(Duration::from_hours(1)),
+            "over midnight"
+        );
     }
 }

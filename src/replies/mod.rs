@@ -28,10 +28,10 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     path::Path,
     sync::{Arc, LazyLock},
-    time::Duration,
 };
 
 pub use class::Class;
+pub use hint::RetryHint;
 pub use rules::{Problem, Rules, RulesError};
 pub use taxonomy::{Hardness, ZeroBounce};
 
@@ -54,7 +54,7 @@ pub struct Meaning {
     /// The rule that decided.
     pub rule: Arc<str>,
     /// How long the reply asks us to wait.
-    pub retry_after: Option<Duration>,
+    pub retry_after: Option<RetryHint>,
     /// The blocklist named in the text.
     pub blocklist: Option<Arc<str>>,
     /// Set by the classifier alone.

@@ -4,7 +4,7 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -321,9 +321,10 @@ impl Group {
             .in_flight
             .saturating_sub(report.answered.len() + report.again.len());
         let manners = &self.shared.manners;
+        let wall = self.shared.clock.now();
         let mut delayed = Vec::new();
         for (tracked, observation) in report.answered {
-            let due = retry_due(&tracked, &observation, &manners.ladder, now);
+            let due = retry_due(&tracked, &observation, &manners.ladder, (now, wall));
             match due.filter(|due| tracked.attempts as usize <= manners.ladder.len() && *due - now <= manners.max_wait)
             {
                 Some(due) => delayed.push(Delayed { due, tracked }),
@@ -404,6 +405,7 @@ impl Group {
         let now = Instant::now();
         let ladder = &self.shared.manners.ladder;
         let open = state.control.may_mend && state.unknown.known().is_none();
+        let wall = self.shared.clock.now();
         for (tracked, observation, evidence) in state.conclude() {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
@@ -416,7 +418,7 @@ impl Group {
                 }
                 Observed::NotTried(_) | Observed::Failed(_) | Observed::Known(_) => None,
             };
-            let retry = retry_due(&tracked, &observation, ladder, now).or(later);
+            let retry = retry_due(&tracked, &observation, ladder, (now, wall)).or(later);
             self.shared.report(Finding {
                 id: tracked.target.id,
                 evidence,
@@ -464,13 +466,18 @@ fn slice(state: &mut DomainState, domain: usize, room: usize, control_apart: boo
 }
 
 /// When to ask again, if that can help.
-fn retry_due(tracked: &Tracked, observation: &Observation, ladder: &[Duration], now: Instant) -> Option<Instant> {
+fn retry_due(
+    tracked: &Tracked,
+    observation: &Observation,
+    ladder: &[Duration],
+    (now, wall): (Instant, SystemTime),
+) -> Option<Instant> {
     let hint = match &observation.answer {
         Observed::Known(answer) => {
             let helps = answer.meaning.persistence == Persistence::Transient
                 && answer.meaning.class != Class::MailboxFull
                 && !answer.reply.code().is_positive();
-            helps.then_some(answer.meaning.retry_after)?
+            helps.then_some(answer.meaning.retry_after.and_then(|hint| hint.wait(wall)))?
         }
         Observed::Failed(
             ProbeFailure::Unreachable | ProbeFailure::Timeout | ProbeFailure::Tarpit | ProbeFailure::ConnectionLost,

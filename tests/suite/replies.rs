@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use presend::{
     replies::{
-        About, Class, Classifier, DeadKind, Existence, Persistence, Rules, check, classify, fingerprint, providers,
+        About, Class, Classifier, DeadKind, Existence, Persistence, RetryHint, Rules, check, classify, fingerprint,
+        providers,
     },
     smtp::{Reply, ReplyCode, Stage},
 };
@@ -116,7 +117,7 @@ fn an_enhanced_code_is_never_read_as_a_reply_code() {
 fn greylisting_carries_the_wait_that_it_asks_for() {
     let meaning = classify(Stage::Rcpt, &reply("451 4.7.1 Greylisted for 5 minutes"), None);
     assert_eq!(meaning.class, Class::Greylisted);
-    assert_eq!(meaning.retry_after, Some(Duration::from_mins(5)));
+    assert_eq!(meaning.retry_after, Some(RetryHint::After(Duration::from_mins(5))));
     assert_eq!(meaning.persistence, Persistence::Transient);
 }
 
