@@ -50,14 +50,13 @@ Exit codes:
   3    incomplete: network or port 25 blocked, too much unknown
   130  interrupted
 
-Settings come from flags, then variables, then presend.toml, then defaults. `--helo-name` is `PRESEND_HELO_NAME`
+Settings come from flags, then variables, then presend.toml, then defaults. `--helo-name` is `PRESEND_HELO_NAME` \
 and `helo_name`, and so on; `presend config show` prints them all. NO_COLOR turns colours off.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check a few addresses and explain the answers
+    // A doc comment here would take the place of the long texts of these arguments.
     Check(Box<CheckArgs>),
-    /// Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
     Verify(Box<VerifyArgs>),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
@@ -65,7 +64,6 @@ pub(super) enum Command {
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against
     Lab(LabArgs),
-    /// See every label on a sample list, without network or configuration
     Demo(DemoArgs),
     /// Print every reason and class with what it means, what to do and other systems' names
     Reasons(ReasonsArgs),
@@ -80,6 +78,7 @@ pub(super) enum Command {
 /// `presend check`
 #[derive(Debug, Args)]
 #[command(
+    about = "Check a few addresses and explain the answers",
     long_about = "Check a few addresses and explain the answers.\n\nWithout `--helo-name` and `--mail-from` the mail host \
     is not asked, and the answer stops at the domain's mail route.",
     after_long_help = "\
@@ -113,6 +112,7 @@ pub(super) struct CheckArgs {
 /// `presend verify`
 #[derive(Debug, Args)]
 #[command(
+    about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out",
     long_about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out.\n\nRows come out in the order they came \
     in, with every original column and `presend_*` columns after them; equal addresses are asked about once. The format, \
     the encoding, the delimiter and the address column are guessed and reported.",
@@ -322,9 +322,10 @@ pub(super) enum ListsCommand {
 #[command(after_long_help = "\
 Examples:
   presend lab world.toml
-  presend check --nameserver 127.0.0.1:PORT --smtp-port PORT --allow-special-use jane@known.example
+  presend check jane@known.example --nameserver 127.0.0.1:PORT --smtp-port PORT --allow-special-use \\
+      --helo-name probe.example --mail-from probe@probe.example
 
-The file's format is in docs/lab.md.")]
+It prints the ports, and when it ends what every host saw. The file's format is in docs/lab.md.")]
 pub(super) struct LabArgs {
     /// The world.
     #[arg(value_name = "WORLD.toml")]
@@ -334,8 +335,9 @@ pub(super) struct LabArgs {
 /// `presend demo`
 #[derive(Debug, Args)]
 #[command(
+    about = "See every label on a sample list, without network or configuration",
     long_about = "See every label on a sample list, without network or configuration.\n\nStarts a miniature internet on \
-    this machine (DNS and mail hosts on 127.0.0.0/8) and verifies a list of about 60 addresses against it."
+    this machine (DNS and mail hosts on 127.0.0.0/8) and verifies a list of 76 rows against it."
 )]
 pub(super) struct DemoArgs {
     /// One JSON document instead of the table.
@@ -407,5 +409,11 @@ pub(super) struct ManArgs {
 
 /// The command line as clap knows it. Values of variables stay out of the help: they may be private.
 pub(super) fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|command| command.mut_args(|arg| arg.hide_env_values(true).hide_env(true)))
+    without_variables(Cli::command())
+}
+
+fn without_variables(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| arg.hide_env_values(true).hide_env(true))
+        .mut_subcommands(without_variables)
 }

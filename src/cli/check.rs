@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Width of the words in front of each line.
-const INDENT: usize = 14;
+const INDENT: usize = 16;
 
 pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Interactive)?;

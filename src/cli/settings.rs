@@ -35,7 +35,7 @@ use crate::{
 #[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Overlay {
-    /// How far to ask: the form alone, the domain's mail route as well, or the mail host itself.
+    /// How far to ask: the form alone, the domain's mail route as well, or the mail host itself [default: smtp].
     #[arg(long, value_enum, env = "PRESEND_LEVEL", help_heading = IDENTITY)]
     level: Option<LevelName>,
     /// Name of this machine for HELO; it should be its PTR name. No default: without it no mail host is asked.
@@ -76,10 +76,10 @@ pub(super) struct Overlay {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_PROBE_FORBIDDEN", help_heading = PACE)]
     probe_forbidden: Option<bool>,
-    /// Delays before asking again after a transient reply, from the first question.
+    /// Delays before asking again after a transient reply, from the first question [default: 6m,31m,2h5m].
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', env = "PRESEND_RETRY_LADDER", help_heading = PACE)]
     retry_ladder: Option<Vec<Span>>,
-    /// Do not wait for retries: report `retry_at` and end.
+    /// Do not wait for retries: report `retry_at` and end [default: false, `check`: true].
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_NO_WAIT", help_heading = PACE)]
     no_wait: Option<bool>,
@@ -96,7 +96,7 @@ pub(super) struct Overlay {
     /// Name server to ask instead of the system's. Repeatable.
     #[arg(long, value_name = "IP[:PORT]", value_delimiter = ',', env = "PRESEND_NAMESERVER", help_heading = LABS)]
     nameserver: Option<Vec<NameServer>>,
-    /// Port of mail hosts.
+    /// Port of mail hosts [default: 25].
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), env = "PRESEND_SMTP_PORT",
         help_heading = LABS)]
     smtp_port: Option<u16>,

@@ -454,7 +454,8 @@ impl Table {
         if let (None, Cells::Record { record, .. }) = (&row.fault, &row.cells) {
             let got = record.len();
             if want > 0 && got != want {
-                let message = format!("the row has {got} cells, expected {want}");
+                let cells = if got == 1 { "cell" } else { "cells" };
+                let message = format!("the row has {got} {cells}, expected {want}");
                 row.fault = Some(RowFault::new(Some(got.min(want) + 1), message));
             }
         }

@@ -15,6 +15,10 @@ const LABEL: usize = 11;
 const ACTION: usize = 8;
 /// All but the longest syntax faults, and two spaces; the rest is cut.
 const REASON: usize = 26;
+/// Columns beside the fixed ones from which on there is room for words.
+const NARROW: usize = 50;
+/// The fewest columns of words that say something.
+const WORDS: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -26,10 +30,13 @@ pub(super) struct Table {
 impl Table {
     pub(super) fn new(terminal: Terminal) -> Self {
         let rest = terminal.width.saturating_sub(LABEL + ACTION + REASON);
-        let address = (rest / 2).clamp(16, 42);
+        // On a narrow terminal the address matters more than the words, of which little would be left.
+        let address = (rest / 2).clamp(if rest < NARROW { rest.clamp(16, 42) } else { 30 }, 42);
         Self {
             address,
-            detail: rest.saturating_sub(address),
+            detail: Some(rest.saturating_sub(address))
+                .filter(|columns| *columns >= WORDS)
+                .unwrap_or(0),
             color: terminal.color,
         }
     }
@@ -63,7 +70,9 @@ impl Render for Table {
         self.column("LABEL", LABEL, bold, out);
         self.column("ACTION", ACTION, bold, out);
         self.column("REASON", REASON, bold, out);
-        self.styled("WHAT WAS SAID", bold, out);
+        if self.detail > 0 {
+            self.styled("WHAT WAS SAID", bold, out);
+        }
         Self::end(out);
     }
 
@@ -84,7 +93,9 @@ impl Render for Table {
             (None, Some(answer), Some(text)) => format!("{} {text}", answer.reply.code()),
             (None, _, text) => text.unwrap_or_default().into_owned(),
         };
-        self.styled(&cut_to_width(&detail, self.detail), dim, out);
+        if self.detail > 0 {
+            self.styled(&cut_to_width(&detail, self.detail), dim, out);
+        }
         Self::end(out);
     }
 }

@@ -439,17 +439,23 @@ fn check_explains_each_address() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     insta::assert_snapshot!(ran.out, @r#"
     jane.doe@acme-corp.com  unknown  level_stop
-      why         The chosen level stops before the mail host is asked.
-      advice      Run again with `--level smtp` for an answer about the mailbox.
-      action      hold
+      why           The chosen level stops before the mail host is asked.
+      advice        Run again with `--level smtp` for an answer about the mailbox.
+      action        hold
 
     jane..doe  invalid  syntax_no_at_sign
-      why         There is no `@` in the address.
-                  jane..doe
-                           ^
-      advice      Mend or drop the address.
-      action      drop
+      why           There is no `@` in the address.
+                    jane..doe
+                             ^
+      advice        Mend or drop the address.
+      action        drop
     "#);
+}
+
+#[test]
+fn check_keeps_a_suggestion_apart_from_its_word() {
+    let ran = run(&["check", "--level", "syntax", "jane.doe@gmail.con"]);
+    assert!(ran.out.contains("did you mean  jane.doe@gmail.com?"), "{}", ran.out);
 }
 
 #[test]
