@@ -39,7 +39,7 @@ impl Display {
             When::Never => Self::None,
             When::Auto if quiet || !terminal => Self::None,
             When::Auto | When::Always if terminal => {
-                let bar = ProgressBar::new(0);
+                let bar = ProgressBar::new(1);
                 bar.set_style(style());
                 Self::Bar {
                     bar,
@@ -77,7 +77,8 @@ impl Display {
                 loop {
                     tokio::time::sleep(TICK).await;
                     let now = progress.snapshot();
-                    bar.set_length(now.rows_read);
+                    // A bar of nothing would be drawn full.
+                    bar.set_length(now.rows_read.max(1));
                     bar.set_position(now.rows_done);
                     bar.set_message(message(&now));
                 }
