@@ -284,6 +284,7 @@ impl<'a> Bench<'a> {
             transcript: false,
             probe_forbidden: false,
             probe_providers: Vec::new(),
+            memory: presend::job::Memory::default(),
         })
     }
 }

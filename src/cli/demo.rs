@@ -15,7 +15,7 @@ use super::{
 use crate::{
     address::Rules,
     input::{InputOptions, Table},
-    job::{Level, Settings},
+    job::{Level, Memory, Settings},
     lab::{self, Lab},
     lists::UserLists,
     output::{Format, Options, Output},
@@ -107,6 +107,7 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        memory: Memory::default(),
     })
 }
 

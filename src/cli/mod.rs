@@ -6,8 +6,10 @@ mod args;
 mod check;
 mod classify;
 mod config;
+mod database;
 mod demo;
 mod fault;
+mod jobs;
 mod lab;
 mod lists;
 mod paint;
@@ -85,6 +87,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
     match command {
         Command::Check(args) => check::run(&args, inner),
         Command::Verify(args) => verify::run(&args, inner),
+        Command::Jobs(args) => jobs::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
         Command::Lists(args) => lists::run(&args),
         Command::Lab(args) => lab::run(&args),

@@ -12,4 +12,4 @@ pub use crate::stop::Stop;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use outcome::{Outcome, Source};
 pub use progress::{Progress, Snapshot, Summary};
-pub use settings::{Level, Settings};
+pub use settings::{Level, Memory, Settings};

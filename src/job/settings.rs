@@ -73,4 +73,17 @@ pub struct Settings {
     pub probe_forbidden: bool,
     /// Ask these providers though their published policy forbids it (ids of `lists/providers.toml`).
     pub probe_providers: Vec<String>,
+    /// What is used of earlier answers.
+    pub memory: Memory,
+}
+
+/// What is used of earlier answers. By default each kind as long as [`keep_for`](crate::store::keep_for) says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// None that is older than this.
+    pub max_age: Option<Duration>,
+    /// None, except of hosts that refused us within [`REFUSAL_REST`](crate::store::REFUSAL_REST).
+    pub refresh: bool,
+    /// Whatever is known, and nobody is asked.
+    pub offline: bool,
 }

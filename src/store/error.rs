@@ -38,6 +38,12 @@ pub enum StoreError {
         /// Where it is.
         path: PathBuf,
     },
+    /// Another process holds it all the time.
+    #[error("the database `{}` stays locked by another program; try again when that has ended", path.display())]
+    Locked {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// Another process works on the job.
     #[error("another presend works on job {id}{}; wait for it, or stop it first", process.map(|process| format!(" (process {process})")).unwrap_or_default())]
     Busy {
@@ -75,6 +81,7 @@ impl StoreError {
         match error.sqlite_error_code() {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path: path.to_owned() },
             Some(ErrorCode::DiskFull) => Self::Full { path: path.to_owned() },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path: path.to_owned() },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged("SQLite cannot read it"),
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::Open {
                 path: path.to_owned(),

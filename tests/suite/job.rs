@@ -71,6 +71,7 @@ fn settings() -> Settings {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        memory: presend::job::Memory::default(),
     }
 }
 
