@@ -15,6 +15,10 @@ fn what_cannot_be_used_is_named_and_nobody_is_asked() {
     place.write("header.csv", "name,email\n");
     place.write("numbers.csv", "a,b\n1,2\n3,4\n");
     place.write("array.json", "[{\"email\":\"jane@known.test\"}]");
+    place.write(
+        "picture.csv",
+        b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\njane@known.test\n",
+    );
     place.write("book.xlsx", b"PK\x03\x04\x14\x00\x00\x00\x08\x00xl/worksheets");
     place.write("unknown-key.toml", "level = \"smtp\"\nhelo_nam = \"x\"\n");
     place.write("bad.toml", "level = \"smtp\"\n\n[oops\n");
@@ -34,6 +38,7 @@ fn what_cannot_be_used_is_named_and_nobody_is_asked() {
         ),
         (vec!["verify", "array.json"], &["array.json", "JSON array", "jq"]),
         (vec!["verify", "book.xlsx"], &["book.xlsx"]),
+        (vec!["verify", "picture.csv"], &["`picture.csv` is binary"]),
         (
             on_good(&["--column", "Mail"]),
             &["good.csv", "no column `Mail`", "`email`"],
