@@ -404,6 +404,28 @@ fn binary_files_are_refused_and_a_lone_nul_is_not() {
 }
 
 #[test]
+fn a_line_that_is_no_json_object_keeps_its_text() {
+    let lines = ["{\"email\":\"b@x.org\"", "[1, 2]", "7", "b@x.org; Bob", "\"\u{fffd}"];
+    let list = format!("{{\"email\":\"Zoë é é <a@x.org>\"}}\n{}", lines.join("\n"));
+    let mut content = list.into_bytes();
+    // One byte that is not UTF-8 in place of the three of U+FFFD.
+    content.truncate(content.len() - 3);
+    content.push(0xFF);
+    let mut table = open("a.ndjson", &content, &InputOptions::default()).unwrap();
+    let mut kept = Vec::new();
+    while let Some(row) = table.next_row().unwrap() {
+        let Cells::Object { object, address } = row.cells else {
+            panic!("{:?}", row.cells)
+        };
+        if row.fault.is_some() {
+            assert_eq!((object.len(), &*address), (1, ""));
+            kept.push(object["line"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(kept, lines);
+}
+
+#[test]
 fn text_without_an_at_sign_is_read_when_the_format_is_told() {
     let options = InputOptions {
         format: Some(InputFormat::Text),

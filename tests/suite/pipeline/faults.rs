@@ -110,6 +110,33 @@ fn p5_bad_rows_are_rows_and_the_run_goes_on() {
 }
 
 #[test]
+fn p5_a_line_that_is_no_json_is_in_the_output_as_it_was() {
+    let net = Net::plain();
+    let list = "{\"email\":\"jane@known.test\"}\n{\"email\":\"jane@known.test\",\n\"jane\" <jane@known.test>\n";
+    net.place.write("list.ndjson", list);
+    let ran = net.run(&["verify", "list.ndjson", "--format", "ndjson"]);
+    let rows: Vec<serde_json::Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 3, "{}", ran.out);
+    for (row, line) in rows.iter().zip(list.lines()).skip(1) {
+        assert_eq!(
+            (row["line"].as_str(), &row["presend"]["reason"]),
+            (Some(line), &"row_error".into())
+        );
+    }
+    let ran = net.run(&["verify", "list.ndjson", "--format", "csv"]);
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(ran.out.as_bytes())
+        .records()
+        .map(Result::unwrap)
+        .collect();
+    let kept: serde_json::Value = serde_json::from_str(&rows[2][1]).unwrap();
+    assert_eq!(kept["line"], "\"jane\" <jane@known.test>");
+}
+
+#[test]
 fn p1_p2_what_is_no_address_never_reaches_the_wire() {
     let net = Net::new(
         "record_lines = true\n[[host]]\nname = \"mx.known.test\"\nserves = [\"known.test\"]\nmailboxes = [\"jane\"]\n",
