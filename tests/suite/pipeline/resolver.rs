@@ -103,11 +103,11 @@ fn script(asked: &Asked, known: IpAddr, evil: IpAddr) -> Vec<Sent> {
 
 #[test]
 fn d14_d16_d18_d19_d22_what_is_no_answer_is_never_a_no() {
-    let serves: Vec<String> = CASES.iter().map(|(id, _)| format!("\"{id}.test\"")).collect();
-    let serves = serves.join(", ");
+    let quoted: Vec<String> = CASES.iter().map(|(id, _)| format!("\"{id}.test\"")).collect();
+    let domains = quoted.join(", ");
     let net = Net::new(&format!(
-        "[[host]]\nname = \"mx.known.test\"\nserves = [{serves}]\nmailboxes = [\"jane\"]\n\
-         [[host]]\nname = \"mx.evil.test\"\nserves = [{serves}]\nmailboxes = [\"jane\"]\n"
+        "[[host]]\nname = \"mx.known.test\"\nserves = [{domains}]\nmailboxes = [\"jane\"]\n\
+         [[host]]\nname = \"mx.evil.test\"\nserves = [{domains}]\nmailboxes = [\"jane\"]\n"
     ));
     let ip = |host: &str| net.lab.host(host).unwrap().ip();
     let (known, evil) = (ip("mx.known.test"), ip("mx.evil.test"));
