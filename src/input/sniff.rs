@@ -49,13 +49,13 @@ pub(super) fn sniff(sample: &Sample<'_>, options: &InputOptions) -> Result<Sniff
             return unsupported("a ZIP archive or a spreadsheet; save the sheet as CSV");
         }
         Some(0x1F) => return unsupported("compressed; unpack it first"),
+        Some(b'[') if is_json => {
+            return unsupported("one JSON array; write one object a line (NDJSON), for example with `jq -c '.[]'`");
+        }
         _ if is_binary(sample.bytes) => {
             return unsupported(
                 "binary, as pictures, programs and databases are; export the list as CSV, NDJSON or plain text",
             );
-        }
-        Some(b'[') if is_json => {
-            return unsupported("one JSON array; write one object a line (NDJSON), for example with `jq -c '.[]'`");
         }
         _ => {}
     }
