@@ -63,7 +63,7 @@ pub(super) fn run(args: &DoctorArgs, matches: &ArgMatches) -> anyhow::Result<Exi
             classifier: classifier.map(Arc::new),
         };
         tokio::select! {
-            report = examine(plan, seams) => anyhow::Ok(Some(report)),
+            report = examine(&plan, &seams) => anyhow::Ok(Some(report)),
             () = signals.next() => Ok(None),
         }
     })?;

@@ -37,9 +37,9 @@ impl Records for HickoryResolver {
     fn text<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Found<Box<str>>, DnsFailure>> {
         Box::pin(async move {
             let reply = self.ask(name, RecordType::TXT).await?;
-            select(&reply, |data| match data {
-                RData::TXT(text) => Some(String::from_utf8_lossy(&text.txt_data.concat()).into()),
-                _ => None,
+            select(&reply, |data| {
+                let RData::TXT(text) = data else { return None };
+                Some(String::from_utf8_lossy(&text.txt_data.concat()).into())
             })
         })
     }
@@ -48,9 +48,9 @@ impl Records for HickoryResolver {
         Box::pin(async move {
             let name = Name::from(address).to_ascii();
             let reply = self.ask(&name, RecordType::PTR).await?;
-            select(&reply, |data| match data {
-                RData::PTR(pointer) => Some(host_text(pointer)),
-                _ => None,
+            select(&reply, |data| {
+                let RData::PTR(pointer) = data else { return None };
+                Some(host_text(pointer))
             })
         })
     }

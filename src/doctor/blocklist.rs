@@ -100,12 +100,14 @@ pub enum BlocklistError {
     },
 }
 
-const FILE: &str = "lists/blocklists.toml";
 static BUNDLED: LazyLock<Result<Blocklists, String>> = LazyLock::new(|| {
-    Blocklists::parse(include_str!("../../lists/blocklists.toml"), FILE).map_err(|error| error.to_string())
+    Blocklists::parse(include_str!("../../lists/blocklists.toml"), Blocklists::FILE).map_err(|error| error.to_string())
 });
 
 impl Blocklists {
+    /// The file of the bundled ones.
+    pub const FILE: &str = "lists/blocklists.toml";
+
     /// The bundled ones.
     #[must_use]
     pub fn bundled() -> Self {
@@ -198,7 +200,7 @@ impl Blocklist {
                 IpAddr::V4(code) if is_refusal(code) || self.refused.contains(&code) => return Answer::Refused(code),
                 // RFC 5782 section 2.1: answers are in 127.0.0.0/8. Others come from a zone that was sold, or from a portal.
                 IpAddr::V4(code) if code.is_loopback() => listed = listed.or(Some(code)),
-                other => return Answer::Nonsense(other),
+                IpAddr::V4(_) | IpAddr::V6(_) => return Answer::Nonsense(address),
             }
         }
         listed.map_or(Answer::NotListed, Answer::Listed)
@@ -215,11 +217,12 @@ impl Blocklist {
     async fn check(&self, dns: &Watched, subjects: &[String]) -> Check {
         if subjects.is_empty() {
             return Check::new("blocklist", Status::Skip, "not asked: nothing of ours for it is known")
-                .about(&self.zone);
+                .about(&*self.zone);
         }
-        let (listed, unlisted) = tokio::join!(self.ask(dns, &self.listed), self.ask(dns, &self.unlisted));
+        let listed = self.ask(dns, &self.listed).await;
+        let unlisted = self.ask(dns, &self.unlisted).await;
         if let Some(check) = self.disbelieve(&listed, &unlisted) {
-            return check.about(&self.zone);
+            return check.about(&*self.zone);
         }
         let mut seen = String::new();
         let mut removal = None;
@@ -255,7 +258,7 @@ impl Blocklist {
             None if unclear => Check::new("blocklist", Status::Skip, seen),
             None => Check::new("blocklist", Status::Pass, seen),
         }
-        .about(&self.zone)
+        .about(&*self.zone)
     }
 
     /// Why the list's answers count for nothing, if they do.

@@ -81,7 +81,7 @@ impl Check {
         }
     }
 
-    fn about(mut self, subject: impl ToString) -> Self {
+    fn about(mut self, subject: &(impl ToString + ?Sized)) -> Self {
         self.subject = Some(subject.to_string().into());
         self
     }
@@ -147,16 +147,16 @@ pub struct Seams {
 }
 
 /// Looks at everything once.
-pub async fn examine(plan: Plan, seams: Seams) -> Report {
+pub async fn examine(plan: &Plan, seams: &Seams) -> Report {
     let before = machine::Instants::now(&*seams.clock);
     let dns = Arc::new(Watched::new(Arc::clone(&seams.dns)));
-    let (identity, mut checks) = sender::identity(&plan);
+    let (identity, mut checks) = sender::identity(plan);
     checks.push(plan.machine.settings());
     checks.push(plan.machine.open_files());
     checks.push(plan.machine.ipv6());
     let (health, canary) = resolver::canary_check(&*dns).await;
     checks.push(canary);
-    let sources = Sources::of(&plan);
+    let sources = Sources::of(plan);
     checks.extend(sources.checks());
     let route = Router::new(
         Arc::clone(&dns) as Arc<_>,
@@ -179,8 +179,8 @@ pub async fn examine(plan: Plan, seams: Seams) -> Report {
         }
     }
     let knock = port::Knock {
-        plan: &plan,
-        seams: &seams,
+        plan,
+        seams,
         route: &route,
         identity,
         health,

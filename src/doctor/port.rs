@@ -59,13 +59,22 @@ enum Closed {
 }
 
 impl Closed {
-    fn new(error: &io::Error) -> Self {
+    fn new(error: &io::Error, waited: Duration) -> Self {
         use io::ErrorKind as Kind;
-        match error.kind() {
-            Kind::ConnectionRefused => Self::Refused,
-            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown => Self::NoRoute,
-            Kind::PermissionDenied => Self::Forbidden,
-            kind => Self::Other(kind),
+        let kind = error.kind();
+        if kind == Kind::TimedOut {
+            Self::Silence(waited)
+        } else if kind == Kind::ConnectionRefused {
+            Self::Refused
+        } else if matches!(
+            kind,
+            Kind::HostUnreachable | Kind::NetworkUnreachable | Kind::NetworkDown
+        ) {
+            Self::NoRoute
+        } else if kind == Kind::PermissionDenied {
+            Self::Forbidden
+        } else {
+            Self::Other(kind)
         }
     }
 
@@ -122,8 +131,8 @@ impl Knock<'_> {
         };
         let open = found.iter().any(|(_, door)| stood(door));
         let line = |(name, door): (String, Result<(IpAddr, Door), Check>)| match door {
-            Ok((ip, door)) => self.line(ip, door, open).about(clean(&name, 255)),
-            Err(check) => check.about(clean(&name, 255)),
+            Ok((ip, door)) => self.line(ip, door, open).about(&*clean(&name, 255)),
+            Err(check) => check.about(&*clean(&name, 255)),
         };
         (found.into_iter().map(line).collect(), open)
     }
@@ -196,7 +205,7 @@ impl Knock<'_> {
         let dialled = timeout(plan.timeouts.connect, self.seams.dial.dial(address, plan.smtp_port)).await;
         let stream = match dialled {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Door::Closed(Closed::new(&error)),
+            Ok(Err(error)) => return Door::Closed(Closed::new(&error, started.elapsed())),
             Err(_) => return Door::Closed(Closed::Silence(plan.timeouts.connect)),
         };
         let session = Session::new(WireParts {

@@ -1,6 +1,7 @@
 //! The name server: does it answer, does it tell the truth, how long does it take?
 
 use std::{
+    fmt::Write as _,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -63,7 +64,7 @@ impl Watched {
             slowest.as_millis()
         );
         if let Some(first) = failures.first() {
-            seen.push_str(&format!(", {} failed ({first})", failures.len()));
+            let _ = write!(seen, ", {} failed ({first})", failures.len());
         }
         let check = |status| Check::new("resolver_answers", status, seen.as_str());
         Some(if failures.len() * 100 > asked.len() * FAILURES_PERCENT {

@@ -132,7 +132,7 @@ impl Source {
                     .advice("name the address that the internet sees with `--public-ip`, so that it can be examined")
             }
         };
-        check.about(self.ip)
+        check.about(&self.ip)
     }
 }
 
@@ -165,7 +165,7 @@ async fn reverse_dns(dns: &dyn Records, ip: IpAddr, identity: Option<&Identity>)
     let names = match dns.pointers(ip).await {
         Ok(Found::Records(names)) => names,
         Ok(Found::None | Found::NoSuchDomain) => Vec::new(),
-        Err(failure) => return not_found_out("reverse_dns", failure).about(ip),
+        Err(failure) => return not_found_out("reverse_dns", failure).about(&ip),
     };
     let wanted = identity.map(Identity::helo_name);
     let set = match &wanted {
@@ -174,7 +174,7 @@ async fn reverse_dns(dns: &dyn Records, ip: IpAddr, identity: Option<&Identity>)
     };
     let Some(first) = names.first() else {
         return Check::new("reverse_dns", Status::Fail, "no PTR record")
-            .about(ip)
+            .about(&ip)
             .advice(set);
     };
     let mut confirmed: Vec<&str> = Vec::new();
@@ -189,25 +189,25 @@ async fn reverse_dns(dns: &dyn Records, ip: IpAddr, identity: Option<&Identity>)
     let shown = clean(confirmed.first().copied().unwrap_or(first), SHOWN).into_owned();
     if confirmed.is_empty() {
         if let Some(failure) = failed {
-            return not_found_out("reverse_dns", failure).about(ip);
+            return not_found_out("reverse_dns", failure).about(&ip);
         }
         let seen = format!("its name {shown} does not point back at it");
         let advice = format!("give {shown} an address record with {ip}, or {set}");
-        return Check::new("reverse_dns", Status::Fail, seen).about(ip).advice(advice);
+        return Check::new("reverse_dns", Status::Fail, seen).about(&ip).advice(advice);
     }
     match wanted {
         Some(helo) if !confirmed.iter().any(|name| name.eq_ignore_ascii_case(&helo)) => {
             let seen = format!("its name is {shown}, and it says HELO {helo}");
             let advice = format!("use `--helo-name {shown}`, or {set}");
-            Check::new("reverse_dns", Status::Warn, seen).about(ip).advice(advice)
+            Check::new("reverse_dns", Status::Warn, seen).about(&ip).advice(advice)
         }
         Some(_) => Check::new(
             "reverse_dns",
             Status::Pass,
             format!("{shown}, which points back and is the HELO name"),
         )
-        .about(ip),
-        None => Check::new("reverse_dns", Status::Pass, format!("{shown}, which points back")).about(ip),
+        .about(&ip),
+        None => Check::new("reverse_dns", Status::Pass, format!("{shown}, which points back")).about(&ip),
     }
 }
 
@@ -227,7 +227,7 @@ async fn helo_address(dns: &dyn Records, ip: IpAddr, identity: &Identity) -> Che
             Check::new("helo_address", Status::Fail, format!("{helo} has no address")).advice(advice)
         }
     }
-    .about(ip)
+    .about(&ip)
 }
 
 async fn spf(dns: &dyn Records, ip: IpAddr, identity: &Identity) -> Check {
@@ -266,7 +266,7 @@ async fn spf(dns: &dyn Records, ip: IpAddr, identity: &Identity) -> Check {
             Check::new("spf", Status::Fail, seen).advice("mend the record; receivers take it for none, or refuse")
         }
     }
-    .about(ip)
+    .about(&ip)
 }
 
 /// Can what bounces come back?
@@ -299,5 +299,5 @@ pub(super) async fn reverse_path(route: &dyn Route, identity: Option<&Identity>)
             "not asked: the resolver invents answers",
         ),
     };
-    Some(check.about(domain))
+    Some(check.about(&domain))
 }
