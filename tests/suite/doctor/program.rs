@@ -194,7 +194,8 @@ async fn a_machine_that_nobody_answers_is_exit_3() {
     // SERVFAIL for every name of the world outside.
     let broken =
         ["com", "org"].map(|name| format!("[[domain]]\nname = \"{name}\"\nfail = \"servfail\"\nwildcard = true\n"));
-    let world = Scene::of(&broken.concat()).await;
+    let host = "[[host]]\nname = \"mx.org.example\"\n";
+    let world = Scene::of(&format!("{}{host}", broken.concat())).await;
     let ran = world.doctor(&IDENTITY).await;
     assert_eq!((ran.code, &*ran.err), (3, ""), "{}", ran.out);
     assert!(ran.out.contains("fail  resolver "), "{}", ran.out);
