@@ -143,10 +143,15 @@ async fn what_cannot_be_found_out_is_no_answer() {
     }
 }
 
+/// What `line` says of each number, in one text.
+fn lines(count: usize, line: impl Fn(usize) -> String) -> String {
+    (0..count).map(line).collect::<Vec<_>>().concat()
+}
+
 #[tokio::test(start_paused = true)]
 async fn limits_hold_and_loops_end() {
-    let terms = |count: usize| -> String { (0..count).map(|n| format!("a:h{n}.example ")).collect() };
-    let hosts = |count: usize| -> String { (0..count).map(|n| format!("h{n}.example A 203.0.113.{n}\n")).collect() };
+    let terms = |count: usize| lines(count, |n| format!("a:h{n}.example "));
+    let hosts = |count: usize| lines(count, |n| format!("h{n}.example A 203.0.113.{n}\n"));
     let with = |record: String| format!("example.com TXT v=spf1 {record}-all\n{}", hosts(12));
     assert_eq!(name(&with(terms(10)), "192.0.2.1", "example.com").await, "fail");
     assert_eq!(name(&with(terms(11)), "192.0.2.1", "example.com").await, "permerror");
@@ -160,7 +165,7 @@ async fn limits_hold_and_loops_end() {
         .await,
         "pass"
     );
-    let void = |count: usize| -> String { (0..count).map(|n| format!("a:no{n}.example ")).collect() };
+    let void = |count: usize| lines(count, |n| format!("a:no{n}.example "));
     assert_eq!(name(&with(void(2)), "192.0.2.1", "example.com").await, "fail");
     assert_eq!(name(&with(void(3)), "192.0.2.1", "example.com").await, "permerror");
     for record in [
@@ -176,13 +181,13 @@ async fn limits_hold_and_loops_end() {
         );
         assert!(dns.asked.lock().unwrap().len() < 25, "{record}");
     }
-    let many: String = (0..11).map(|n| format!("example.com MX 10 h{n}.example\n")).collect();
+    let many = lines(11, |n| format!("example.com MX 10 h{n}.example\n"));
     let zone = format!("{}{many}", with("mx ".into()));
     assert_eq!(name(&zone, "192.0.2.1", "example.com").await, "permerror");
     // Of many names of an address ten are looked at.
-    let names: String = (0..12)
-        .map(|n| format!("9.113.0.203.in-addr.arpa PTR p{n}.example.com\np{n}.example.com A 203.0.113.9\n"))
-        .collect();
+    let names = lines(12, |n| {
+        format!("9.113.0.203.in-addr.arpa PTR p{n}.example.com\np{n}.example.com A 203.0.113.9\n")
+    });
     let dns = FakeDns::new(&format!(
         "example.com TXT v=spf1 ptr:p11.example.com ptr:p9.example.com -all\n{names}"
     ));
