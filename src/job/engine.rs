@@ -6,10 +6,7 @@ use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, syntax};
 use crate::{
     address::{Address, Rules},
     clock::{Clock, SystemClock},
-    dns::{
-        Canary, HickoryResolver, NameServers, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions,
-        canary,
-    },
+    dns::{Canary, HickoryResolver, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions, canary},
     input::{InputError, Row, Table},
     lists::{self, ListHits},
     net::{Dial, TcpDialler, has_ipv6_route},
@@ -242,15 +239,7 @@ async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
         ipv6,
         ..ResolverOptions::default()
     };
-    let servers = settings
-        .nameservers
-        .iter()
-        .map(|server| NameServers::from(*server))
-        .reduce(NameServers::and);
-    let resolver: Arc<dyn Resolve> = Arc::new(match servers {
-        Some(servers) => HickoryResolver::new(&servers, options)?,
-        None => HickoryResolver::from_system(options)?,
-    });
+    let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::of(&settings.nameservers, options)?);
     let resolver_rewrites = match canary(&*resolver).await {
         Canary::Rewrites => true,
         Canary::Honest | Canary::Unreachable(_) => false,
