@@ -134,6 +134,8 @@ pub enum RouteFailure {
     MxIsAddress,
     /// MX records exist and none of their names has an address.
     MxUnresolvable,
+    /// The hosts have addresses, all of an IP version that this run does not use.
+    OtherFamily,
     /// The resolver answers for names that cannot exist, so its answers prove nothing.
     ResolverRewrites,
 }

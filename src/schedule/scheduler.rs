@@ -16,6 +16,7 @@ use tokio::{
 use super::{
     domain::Target,
     group::Group,
+    ladder::Ladder,
     limits::{Limits, TrustedHosts},
     pace::Pacer,
 };
@@ -48,8 +49,8 @@ pub struct Manners {
     pub smtp_port: u16,
     /// Keep dialogues.
     pub transcript: bool,
-    /// When to ask again after a transient answer, counted from the first attempt.
-    pub ladder: Vec<Duration>,
+    /// When to ask again after an attempt that settled nothing.
+    pub ladder: Ladder,
     /// The longest wait for a retry or a budget; what needs longer is reported with the time to ask again.
     pub max_wait: Duration,
     /// The budget of hosts that are not ours.
@@ -305,6 +306,8 @@ impl WaitingView {
 }
 
 /// Hosts that share a budget: a provider's, else those of one network. Loopback hosts (labs) stand for machines of their own.
+///
+/// The name outlives the run (the source address follows it), so it must not depend on the order of a DNS answer.
 fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> Arc<str> {
     if trusted {
         return Arc::from(format!("host {}", first.host));
@@ -312,7 +315,9 @@ fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> 
     if let Some(provider) = provider {
         return Arc::from(format!("provider {}", provider.id));
     }
-    match first.addresses.first().map(|ip| ip.ip()) {
+    let addresses = first.addresses.iter().map(|ip| ip.ip());
+    let v6 = first.addresses.first().is_some_and(|ip| ip.ip().is_ipv6());
+    match addresses.filter(|ip| ip.is_ipv6() == v6).min() {
         Some(ip) if ip.is_loopback() => Arc::from(format!("host {ip}")),
         Some(IpAddr::V4(ip)) => {
             let [a, b, c, _] = ip.octets();
@@ -361,7 +366,7 @@ mod tests {
             timeouts: Timeouts::BULK,
             smtp_port: 25,
             transcript: false,
-            ladder: Vec::new(),
+            ladder: Ladder::default(),
             max_wait: Duration::ZERO,
             limits: Limits::POLITE,
             trusted: TrustedHosts::default(),

@@ -101,6 +101,8 @@ pub struct Answer {
 pub enum ProbeFailure {
     /// No host could be reached: refused or unreachable.
     Unreachable,
+    /// The proxy did not get us to a host; the host may be well.
+    Proxy,
     /// A reply did not come in time.
     Timeout,
     /// Bytes came, but too slowly to finish before the deadline.

@@ -219,7 +219,7 @@ fn settings_come_from_flags_then_variables_then_the_file_then_defaults() {
         ("trusted_host", "[\"a.example\",\"b.example\"]", "PRESEND_TRUSTED_HOST"),
         ("helo_name", "\"file.example\"", "file"),
         ("no_wait", "false", "default"),
-        ("retry_ladder", "[\"6m\",\"31m\",\"2h 5m\"]", "default"),
+        ("retry_profile", "\"default\"", "default"),
         ("mail_from", "null", "default"),
     ] {
         let setting = &shown["settings"][key];

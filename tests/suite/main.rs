@@ -28,3 +28,4 @@ mod real_servers;
 mod replies;
 mod schedule;
 mod session;
+mod socks;

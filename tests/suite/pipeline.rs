@@ -5,8 +5,11 @@ mod demo;
 mod dns;
 mod faults;
 mod hosts;
+mod limits;
 mod lists;
 mod output;
+mod outward;
+mod proxy;
 mod stopping;
 
 use std::{
