@@ -178,7 +178,7 @@ mod tests {
         };
         assert_eq!(
             read("greylisted=6m+31m,timeout=7m").as_deref(),
-            Ok(r#"{"greylisted":["6m","31m"],"timeout":["7m"]}"#)
+            Ok(r#"{"timeout":["7m"],"greylisted":["6m","31m"]}"#)
         );
         assert_eq!(read("rate_limited=").as_deref(), Ok(r#"{"rate_limited":[]}"#));
         for (text, said) in [

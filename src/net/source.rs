@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(spread.len(), 3, "{spread:?}");
         assert!(spread.values().all(|count| (60..=140).contains(count)), "{spread:?}");
         // These words are part of the promise: a new version of presend comes from the same address.
-        assert_eq!(three.of("provider google", to).unwrap().to_string(), "198.51.100.2");
+        assert_eq!(three.of("provider google", to).unwrap().to_string(), "198.51.100.3");
 
         let two = Sources::of_test(&["198.51.100.3", "198.51.100.1"]);
         for group in &groups {

@@ -397,4 +397,27 @@ mod tests {
         );
         assert_eq!(limits(&manners, true, Some(&slow)), Limits::TRUSTED);
     }
+
+    #[test]
+    fn the_name_of_a_group_does_not_hang_on_the_order_of_an_answer() {
+        let name = |addresses: &[&str]| {
+            let vetted = |ip: &&str| crate::net::vet(ip.parse().unwrap(), true).unwrap();
+            let exchanger = Exchanger {
+                host: "mx.a.test".into(),
+                preference: 10,
+                backup: false,
+                addresses: addresses.iter().map(vetted).collect(),
+            };
+            group_name(&exchanger, false, None)
+        };
+        for (addresses, expected) in [
+            (&["9.9.9.9", "8.8.8.8", "2a00::1"][..], "network 8.8.8.0/24"),
+            (&["8.8.8.8", "2a00::1", "9.9.9.9"], "network 8.8.8.0/24"),
+            (&["2a01::1", "8.8.8.8", "2a00:1:2::1"], "network 2a00:1:2::/48"),
+            (&["127.0.0.3", "127.0.0.2"], "host 127.0.0.2"),
+            (&[], "host mx.a.test"),
+        ] {
+            assert_eq!(&*name(addresses), expected, "{addresses:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod lists;
 mod output;
 mod outward;
 mod proxy;
+mod retries;
 mod stopping;
 
 use std::{

@@ -7,7 +7,7 @@ use presend::{
     clock::SystemClock,
     dns::{Exchanger, MailRoute},
     net::vet,
-    schedule::{Finding, Ladder, Limits, Manners, Scheduler, Seams, Target, TrustedHosts, Work},
+    schedule::{Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work},
     smtp::{Identity, Tally, Timeouts},
     stop::Stop,
     verdict::{Label, Policy, judge},

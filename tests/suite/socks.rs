@@ -70,7 +70,7 @@ fn serve(mut client: TcpStream, mode: Mode, log: &Requests) -> io::Result<()> {
             return drain(&mut client);
         }
         Mode::Silent => return drain(&mut client),
-        _ => {}
+        Mode::Good | Mode::Login(..) | Mode::Reply(_) | Mode::Trickle | Mode::SilentAtRequest => {}
     }
     let [version, count] = read(&mut client)?;
     let mut methods = vec![0; count.into()];

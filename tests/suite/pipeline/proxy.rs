@@ -121,8 +121,8 @@ fn a_login_opens_the_proxy_and_is_never_repeated() {
     ] {
         let proxied = format!("proxy = \"{proxy}\"\n");
         net.place.write("good.toml", &proxied);
-        net.place.write("broken.toml", &proxied.replace("\"\n", "\n"));
-        net.place.write("list.toml", &format!("proxy = [\"{proxy}\"]\n"));
+        net.place.write("broken.toml", proxied.replace("\"\n", "\n"));
+        net.place.write("list.toml", format!("proxy = [\"{proxy}\"]\n"));
         for arguments in [
             &["check", "-v", "jane@known.test", "--proxy", proxy][..],
             &["verify", "nothing.csv", "--proxy", proxy],
