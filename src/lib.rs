@@ -23,4 +23,5 @@ pub mod replies;
 pub mod schedule;
 pub mod smtp;
 pub mod stop;
+pub mod store;
 pub mod verdict;

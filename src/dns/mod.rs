@@ -75,7 +75,7 @@ pub enum AddressAnswer {
 }
 
 /// We could not find out. Never "no".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum DnsFailure {
     /// The server answered SERVFAIL.
     #[error("the DNS server answered SERVFAIL")]
@@ -115,7 +115,7 @@ pub enum MailRoute {
 }
 
 /// Why a domain certainly has no mail host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum NoMailHost {
     /// Neither MX nor address records.
     NoRecords,
@@ -124,7 +124,7 @@ pub enum NoMailHost {
 }
 
 /// Why no route could be found, without proving that there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum RouteFailure {
     /// A lookup failed.
     Dns(DnsFailure),
@@ -134,10 +134,10 @@ pub enum RouteFailure {
     MxIsAddress,
     /// MX records exist and none of their names has an address.
     MxUnresolvable,
-    /// The hosts have addresses, all of an IP version that this run does not use.
-    OtherFamily,
     /// The resolver answers for names that cannot exist, so its answers prove nothing.
     ResolverRewrites,
+    /// The hosts have addresses, all of an IP version that this run does not use.
+    OtherFamily,
 }
 
 /// One host to try.
