@@ -28,7 +28,7 @@ use hickory_resolver::{
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{AddressAnswer, DnsFailure, MxAnswer, NameServers, Resolve};
-use crate::net::{BoxFuture, open_file_limit};
+use crate::net::{BoxFuture, Families, open_file_limit};
 
 /// MX records kept per domain; 398 have been seen (HOSTILE.md D15), no sender tries more than a handful.
 const MX_LIMIT: usize = 100;
@@ -56,8 +56,9 @@ pub struct ResolverOptions {
     pub attempts: u32,
     /// Questions in flight, each with a socket of its own.
     pub in_flight: usize,
-    /// Ask for AAAA beside A; else only when there is no A record.
-    pub ipv6: bool,
+    /// Which addresses to ask for. Of a single family, or one that is the last resort, the other one is asked about only where
+    /// there is nothing: "no address" and "none that we use" are two things.
+    pub families: Families,
 }
 
 impl Default for ResolverOptions {
@@ -68,7 +69,7 @@ impl Default for ResolverOptions {
             // Resend after resend a question holds up to three sockets. More than 200 answers at once overflow the
             // default receive buffer of a name server's single socket (measured).
             in_flight: (open_file_limit() / 8).clamp(8, 192),
-            ipv6: true,
+            families: Families::V6AndV4,
         }
     }
 }
@@ -87,7 +88,7 @@ pub enum ResolverError {
 }
 
 /// What came back for one question.
-enum Reply {
+pub(super) enum Reply {
     Records(Lookup),
     Nothing { ttl: Duration },
     NoSuchName { ttl: Duration },
@@ -106,6 +107,17 @@ impl HickoryResolver {
         });
         let none = || ResolverError::System(io::Error::other("no name server in it").into());
         Self::new(&servers.reduce(NameServers::and).ok_or_else(none)?, options)
+    }
+
+    /// Asks `servers`, or those of the system's configuration when there are none.
+    ///
+    /// # Errors
+    /// As the one or the other.
+    pub fn of(servers: &[SocketAddr], options: ResolverOptions) -> Result<Self, ResolverError> {
+        match servers.iter().copied().map(NameServers::from).reduce(NameServers::and) {
+            Some(servers) => Self::new(&servers, options),
+            None => Self::from_system(options),
+        }
     }
 
     /// Asks `servers` only.
@@ -139,7 +151,7 @@ impl HickoryResolver {
         })
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
         let mut name = Name::from_ascii(name).map_err(|_| DnsFailure::Malformed)?;
         name.set_fqdn(true);
         let _permit = self.in_flight.acquire().await;
@@ -240,15 +252,20 @@ impl HickoryResolver {
     }
 
     async fn find_addresses(&self, host: &str) -> Result<AddressAnswer, DnsFailure> {
-        if self.options.ipv6 {
-            let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
-            return both(v4, v6);
-        }
-        match self.ask(host, RecordType::A).await {
-            Ok(v4 @ (Reply::Records(_) | Reply::NoSuchName { .. })) => {
-                both(Ok(v4), Ok(Reply::Nothing { ttl: Duration::MAX }))
+        let nothing = || Reply::Nothing { ttl: Duration::MAX };
+        let (first, second, alone) = match self.options.families {
+            Families::V6AndV4 | Families::V4AndV6 => {
+                let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
+                return both(v4, v6);
             }
-            v4 => both(v4, self.ask(host, RecordType::AAAA).await),
+            Families::V4ThenV6 => (RecordType::A, RecordType::AAAA, false),
+            Families::OnlyV4 => (RecordType::A, RecordType::AAAA, true),
+            Families::OnlyV6 => (RecordType::AAAA, RecordType::A, true),
+        };
+        match self.ask(host, first).await {
+            Ok(found @ (Reply::Records(_) | Reply::NoSuchName { .. })) => both(Ok(found), Ok(nothing())),
+            Err(failure) if alone => Err(failure),
+            found => both(found, self.ask(host, second).await),
         }
     }
 }
@@ -264,10 +281,10 @@ impl Resolve for HickoryResolver {
 }
 
 /// A host has what either question found; it has nothing only when both say so.
-fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
+fn both(first: Result<Reply, DnsFailure>, second: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
     let mut ttl = u32::MAX;
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for reply in [&v4, &v6] {
+    for reply in [&first, &second] {
         let Ok(Reply::Records(lookup)) = reply else { continue };
         for record in lookup.answers() {
             if let Some(address) = record.data.ip_addr() {
@@ -281,7 +298,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
         let ttl = seconds(ttl);
         return Ok(AddressAnswer::Addresses { addresses, ttl });
     }
-    match (v4?, v6?) {
+    match (first?, second?) {
         (Reply::NoSuchName { ttl }, _) | (_, Reply::NoSuchName { ttl }) => Ok(AddressAnswer::NoSuchDomain { ttl }),
         (Reply::Nothing { ttl }, Reply::Nothing { ttl: other }) => Ok(AddressAnswer::None { ttl: ttl.min(other) }),
         (Reply::Records(_), _) | (_, Reply::Records(_)) => Err(DnsFailure::Malformed),
@@ -289,7 +306,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
 }
 
 /// Lower-case, without the final dot; bytes that are no host name stay escaped (`\032`).
-fn host_text(name: &Name) -> Box<str> {
+pub(super) fn host_text(name: &Name) -> Box<str> {
     let mut text = name.to_ascii();
     text.make_ascii_lowercase();
     text.strip_suffix('.').unwrap_or(&text).into()

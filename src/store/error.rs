@@ -58,6 +58,12 @@ pub enum StoreError {
     /// Another process took the job over.
     #[error("another presend took the job over; this one stops")]
     LostLease,
+    /// The record was deleted, with its job, by another process.
+    #[error("an answer was deleted while it was being read; run the same command again")]
+    Gone,
+    /// The writer stopped by a fault of ours.
+    #[error("the database's writer stopped by a fault of presend; run the same command again, nothing is lost")]
+    Ended,
     /// Something in it cannot be read.
     #[error("the database is damaged: {0}; move it away, and presend starts a new one")]
     Damaged(&'static str),
@@ -78,9 +84,14 @@ impl StoreError {
     /// With the cases that people can mend in words of ours.
     pub(super) fn explain(error: rusqlite::Error, path: &std::path::Path) -> Self {
         use rusqlite::ErrorCode;
+        let extended = error.sqlite_extended_error_code();
         match error.sqlite_error_code() {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path: path.to_owned() },
             Some(ErrorCode::DiskFull) => Self::Full { path: path.to_owned() },
+            // The log's index could not grow.
+            Some(ErrorCode::SystemIoFailure) if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                Self::Full { path: path.to_owned() }
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path: path.to_owned() },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged("SQLite cannot read it"),
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::Open {

@@ -172,7 +172,7 @@ pub enum Write {
         lease: Lease,
         /// From 0.
         number: u32,
-        /// See [`crate::input::Row::encode`].
+        /// See `crate::input::Row::encode`.
         rows: Vec<u8>,
     },
     /// Records; all or none.
@@ -257,7 +257,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Busy`] while another process works on it, or the database cannot be written.
     fn delete(&self, job: JobNumber) -> Result<(), StoreError>;
 
-    /// Removes what is older: ended jobs, and the evidence, domains and groups that no job holds. Says how many jobs went.
+    /// Removes what is older: jobs that nobody works on, with their evidence, and the domains and groups that no job holds. Says
+    /// how many jobs went.
     ///
     /// # Errors
     /// The database cannot be written.
