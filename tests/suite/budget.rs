@@ -47,6 +47,7 @@ fn settings(lab: &Lab) -> Settings {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        memory: presend::job::Memory::default(),
     }
 }
 
