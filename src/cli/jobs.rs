@@ -325,9 +325,9 @@ fn details(job: &JobRecord, now: SystemTime) -> String {
         for (name, count) in most {
             let name = output::clean(name, 40);
             let share = percent(per_mille(*count, whole));
-            let sentence = paint(DIM, sentence(&name).unwrap_or_default());
-            let line = format!("  {name:<26}{:>12} {share:>8}  {sentence}", grouped(*count));
-            let _ = writeln!(text, "{}", line.trim_end());
+            let sentence = sentence(&name).map(|sentence| format!("  {}", paint(DIM, sentence)));
+            let sentence = sentence.unwrap_or_default();
+            let _ = writeln!(text, "  {name:<26}{:>12} {share:>8}{sentence}", grouped(*count));
         }
     };
     table("labels", &counts.by_label, |_| None);

@@ -36,7 +36,7 @@ const APPLICATION: i64 = 0x5072_736e;
 const SMALLEST: u64 = 512;
 /// How long to wait for another process that writes.
 /// It may be deleting a job from a large file (ten million answers: about a minute).
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A store in one SQLite file.
 #[derive(Debug)]
@@ -111,6 +111,10 @@ impl SqliteStore {
         connection.set_db_config(as_it_is, logged).map_err(explain)?;
         connection.busy_timeout(PATIENCE).map_err(explain)?;
         inspect(&mut connection, path)?;
+        // SQLite opens it anyway and complains at the first write, after the work is done.
+        if connection.is_readonly("main").map_err(explain)? {
+            return Err(StoreError::ReadOnly { path: path.to_owned() });
+        }
         prepare(&connection, private.is_some()).map_err(explain)?;
         migrate(&mut connection, path)?;
         connection.set_db_config(as_it_is, false).map_err(explain)?;
@@ -164,7 +168,7 @@ impl SqliteStore {
     }
 
     /// Lets the writer do something, and waits for it.
-    fn call<T: Send + 'static>(
+    pub(super) fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {

@@ -2,6 +2,7 @@
 
 mod against_lab;
 mod classify;
+mod jobs;
 
 use std::{fs, path::Path, process::Output};
 
@@ -42,6 +43,7 @@ impl Place {
             .current_dir(self.0.path())
             .env("HOME", self.0.path())
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
             .args(arguments);
         command
     }
@@ -83,6 +85,7 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
+      jobs         The lists that were verified or are being verified: list, show, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources
@@ -102,7 +105,7 @@ fn the_short_help_names_every_command() {
 
 #[test]
 fn the_long_help_teaches_by_examples() {
-    for command in ["check", "verify", "classify", "lab", "completions"] {
+    for command in ["check", "verify", "jobs", "classify", "lab", "completions"] {
         let ran = run(&[command, "--help"]);
         assert!(ran.out.contains("Examples:\n  presend"), "{command}: {}", ran.out);
     }
@@ -113,6 +116,7 @@ fn the_long_help_teaches_by_examples() {
         "How far and as whom",
         "Judgement",
         "Pace and patience",
+        "What is remembered",
         "For labs and tests",
     ] {
         assert!(ran.out.contains(&format!("\n{heading}:\n")), "{heading}");
