@@ -4,7 +4,7 @@ use std::{io, sync::Arc, time::Instant};
 
 use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, syntax};
 use crate::{
-    address::Address,
+    address::{Address, Rules},
     clock::{Clock, SystemClock},
     dns::{Canary, HickoryResolver, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions, canary},
     input::{InputError, Row, Table},
@@ -161,7 +161,7 @@ impl Engine {
                 Outcome::new(typed, Some(address), hits, evidence, (&settings.policy, checked_at))
             }
             Err(error) => {
-                let did_you_mean = error.suggestion.clone().or_else(|| suggest(typed));
+                let did_you_mean = error.suggestion.clone().or_else(|| suggest(typed, self.settings.rules));
                 let hits = ListHits {
                     did_you_mean,
                     ..ListHits::default()
@@ -255,11 +255,13 @@ async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
 }
 
 /// What was probably meant by a text that is not an address: the same local-part at a domain that exists.
-fn suggest(typed: &str) -> Option<Box<str>> {
+fn suggest(typed: &str, rules: Rules) -> Option<Box<str>> {
     let (local_part, domain) = typed.trim().rsplit_once('@')?;
     let domain = lists::suggest_domain(&domain.to_ascii_lowercase())?.into_owned();
     let plain = local_part
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte));
-    (plain && !local_part.is_empty()).then(|| format!("{local_part}@{domain}").into())
+    let meant = format!("{local_part}@{domain}");
+    // The local-part may be what is wrong.
+    (plain && Address::parse(&meant, rules).is_ok()).then(|| meant.into())
 }

@@ -460,6 +460,26 @@ fn check_keeps_a_suggestion_apart_from_its_word() {
 }
 
 #[test]
+fn what_is_suggested_is_an_address() {
+    let long_ascii = format!("{}@gmail.con", "a".repeat(65));
+    let long_utf8 = format!("{}@gmai.com", "\u{5b57}".repeat(11) + &"\u{1f980}".repeat(53));
+    for typed in [
+        ".jane@gmial.com",
+        "jane..doe@gmail.con",
+        "jane.@gmail.con",
+        "jane@-acme.con",
+        "jane@acme-.con",
+        "jane@xn--zz--zz.con",
+        &long_ascii,
+        &long_utf8,
+    ] {
+        let ran = run(&["check", "--level", "syntax", "--json", typed]);
+        let result: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(result["did_you_mean"], Value::Null, "{typed}");
+    }
+}
+
+#[test]
 fn check_writes_one_result_a_line() {
     let ran = run(&["check", "--level", "syntax", "--json", "jane.doe@acme-corp.com", "jane"]);
     let results: Vec<Value> = ran
