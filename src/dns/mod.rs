@@ -5,6 +5,7 @@
 
 mod cache;
 mod canary;
+mod direct;
 mod resolver;
 mod route;
 mod selection;
