@@ -24,7 +24,7 @@ use super::{
 use crate::{
     dns::{Exchanger, MailRoute},
     replies::{About, Persistence},
-    verdict::{NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
+    verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
 };
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
@@ -413,7 +413,7 @@ impl Group {
         let ladder = &self.shared.manners.ladder;
         let open = state.control.may_mend && state.unknown.known().is_none();
         let wall = self.shared.clock.now();
-        for (tracked, observation, evidence) in state.conclude() {
+        let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
                 // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
@@ -428,15 +428,16 @@ impl Group {
             };
             let retry = retry(&tracked, &observation, ladder, (now, wall));
             let retry = retry.map(|retry| retry.due).or(later);
-            self.shared.report(Finding {
+            Finding {
                 id: tracked.target.id,
                 evidence,
                 retry_at: retry.map(|at| self.shared.wall(at)),
-                checked_at: self.shared.clock.now(),
+                checked_at: wall,
                 elapsed: observation.elapsed,
-                transcripts: observation.transcripts.to_vec(),
-            });
-        }
+                transcripts: observation.transcripts.as_deref().unwrap_or_default().to_vec(),
+            }
+        };
+        self.shared.report(state.conclude().into_iter().map(finding).collect());
     }
 }
 
