@@ -44,8 +44,12 @@ pub(super) fn run(args: &DoctorArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         helo_name,
         mail_from,
         hosts: args.host.clone(),
-        sources: outgoing_addresses(),
+        sources: match settings.network.sources.addresses() {
+            [] => outgoing_addresses(),
+            chosen => chosen.to_vec(),
+        },
         public: args.public_ip.clone(),
+        families: settings.network.families()?,
         smtp_port: settings.smtp_port,
         timeouts: settings.timeouts,
         rules: settings.rules,
@@ -58,7 +62,7 @@ pub(super) fn run(args: &DoctorArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         let dns = HickoryResolver::of(&settings.nameservers, ResolverOptions::default())?;
         let seams = Seams {
             dns: Arc::new(dns),
-            dial: Arc::new(TcpDialler::new()),
+            dial: Arc::new(TcpDialler::new(&settings.network)),
             clock: Arc::new(SystemClock),
             classifier: classifier.map(Arc::new),
         };

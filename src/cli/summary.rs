@@ -42,6 +42,7 @@ pub(super) fn is_our_side(reason: Reason) -> bool {
         Reason::DnsTimeout
             | Reason::DnsRefused
             | Reason::DnsRewritten
+            | Reason::ProxyFailed
             | Reason::PortBlocked
             | Reason::Unreachable
             | Reason::Timeout

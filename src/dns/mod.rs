@@ -5,6 +5,7 @@
 
 mod cache;
 mod canary;
+mod direct;
 mod records;
 mod resolver;
 mod route;
@@ -138,6 +139,8 @@ pub enum RouteFailure {
     MxUnresolvable,
     /// The resolver answers for names that cannot exist, so its answers prove nothing.
     ResolverRewrites,
+    /// The hosts have addresses, all of an IP version that this run does not use.
+    OtherFamily,
 }
 
 /// One host to try.

@@ -13,7 +13,7 @@ use super::{Check, Plan, Seams, Status, resolver::Health};
 use crate::{
     address::{Domain, Rules},
     dns::{MailRoute, NoMailHost, Route, RouteFailure},
-    net::{Vetted, vet},
+    net::{Call, DialError, Vetted, vet},
     output::clean,
     replies::{About, Classifier, Meaning},
     smtp::{Ended, Fault, Identity, Session, Speaker, Stage, Tally, Transcript, Why, WireParts},
@@ -55,6 +55,7 @@ enum Closed {
     Refused,
     NoRoute,
     Forbidden,
+    Proxy,
     Other(io::ErrorKind),
 }
 
@@ -84,6 +85,7 @@ impl Closed {
             Self::Refused => "the connection was refused".into(),
             Self::NoRoute => "there is no route to it".into(),
             Self::Forbidden => "this machine's firewall forbids it".into(),
+            Self::Proxy => "the proxy did not connect".into(),
             Self::Other(kind) => format!("no connection: {kind}"),
         }
     }
@@ -98,6 +100,7 @@ impl Closed {
             }
             Self::NoRoute => "mend the network",
             Self::Forbidden => "permit outgoing connections to port 25",
+            Self::Proxy => "see whether the proxy of `--proxy` runs, knows us, and may use port 25",
             Self::Other(_) => "see the system's log",
         }
     }
@@ -175,6 +178,7 @@ impl Knock<'_> {
                 return Err(skip(format!("not tried: {failure}")));
             }
             MailRoute::Failure(RouteFailure::PrivateMx(_)) => "not tried: its addresses are private or reserved",
+            MailRoute::Failure(RouteFailure::OtherFamily) => "not tried: no address of an IP version that is used",
             MailRoute::Failure(
                 RouteFailure::MxIsAddress | RouteFailure::MxUnresolvable | RouteFailure::ResolverRewrites,
             ) => "not tried: none of its mail hosts can be found",
@@ -202,10 +206,17 @@ impl Knock<'_> {
             return Door::Ourselves;
         }
         let started = Instant::now();
-        let dialled = timeout(plan.timeouts.connect, self.seams.dial.dial(address, plan.smtp_port)).await;
+        let call = Call {
+            to: address,
+            port: plan.smtp_port,
+            group: host,
+            within: plan.timeouts.connect,
+        };
+        let dialled = timeout(plan.timeouts.connect, self.seams.dial.dial(call)).await;
         let stream = match dialled {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Door::Closed(Closed::new(&error, started.elapsed())),
+            Ok(Err(DialError::Host(error))) => return Door::Closed(Closed::new(&error, started.elapsed())),
+            Ok(Err(DialError::Proxy(_))) => return Door::Closed(Closed::Proxy),
             Err(_) => return Door::Closed(Closed::Silence(plan.timeouts.connect)),
         };
         let session = Session::new(WireParts {

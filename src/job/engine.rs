@@ -1,18 +1,24 @@
 //! The engine: everything a run shares, made once, and the two ways in, one address or a list.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    io,
+    sync::Arc,
+    time::Instant,
+};
 
-use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, syntax};
+use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, resolve::Settled, syntax};
 use crate::{
     address::{Address, Rules},
     clock::{Clock, SystemClock},
     dns::{Canary, HickoryResolver, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions, canary},
     input::{InputError, Row, Table},
     lists::{self, ListHits},
-    net::{Dial, TcpDialler, has_ipv6_route},
+    net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
     schedule::{Manners, TrustedHosts},
+    smtp::Identity,
     verdict::{Evidence, NotTried},
 };
 
@@ -56,6 +62,9 @@ pub enum StartError {
     /// The user's reply rules cannot be used.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// Source addresses and IP versions leave nothing to ask with.
+    #[error(transparent)]
+    Sources(#[from] NoSource),
 }
 
 /// A run ended before its end.
@@ -104,11 +113,12 @@ impl Engine {
             // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
             tokio::task::spawn_blocking(Classifier::built_in);
         }
+        let dial = TcpDialler::new(&settings.network);
         let route = match settings.level {
             Level::Syntax => None,
             Level::Dns | Level::Smtp => Some(router(&settings).await?),
         };
-        Self::assemble(settings, route, Arc::new(TcpDialler::new()), Arc::new(SystemClock))
+        Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
     }
 
     /// An engine over other seams than the network's.
@@ -177,6 +187,17 @@ impl Engine {
         }
     }
 
+    /// What was found out about a text, an address that was asked about.
+    pub(super) fn settled(&self, typed: &str, settled: Settled) -> Outcome {
+        match Address::parse(typed, self.settings.rules) {
+            Ok(address) => {
+                let hits = lists::look_up(&address);
+                Outcome::settled(typed, address, hits, settled)
+            }
+            Err(_) => self.read(typed),
+        }
+    }
+
     /// Answers a few addresses, in the order given; equal ones, and those of one mail host, share questions and sessions.
     ///
     /// When `stop` is requested, open sessions are closed politely and what is still open is `unknown/interrupted`.
@@ -232,11 +253,10 @@ fn manners(settings: &Settings) -> Option<Manners> {
     })
 }
 
-async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
-    let ipv6 = has_ipv6_route();
-    // Without a route to IPv6 its addresses are the last resort: AAAA is asked only where there is no A.
+async fn router(settings: &Settings) -> Result<Arc<dyn Route>, StartError> {
+    let families = settings.network.families()?;
     let options = ResolverOptions {
-        ipv6,
+        families,
         ..ResolverOptions::default()
     };
     let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::of(&settings.nameservers, options)?);
@@ -247,11 +267,18 @@ async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
     let allow_special_use = settings.rules.allow_special_use;
     let options = RouterOptions {
         allow_special_use,
-        ipv6,
+        families,
         resolver_rewrites,
-        seed: rand::random(),
+        seed: seed(settings),
     };
     Ok(Arc::new(Router::new(resolver, options)))
+}
+
+/// Senders spread over hosts of equal preference, and each keeps to its own: greylisting knows it by its visits, and what a
+/// group has spent is known by the group's name, in the next run too.
+fn seed(settings: &Settings) -> u64 {
+    let name = settings.identity.as_ref().map(Identity::helo_name);
+    name.map_or(0, |name| BuildHasherDefault::<DefaultHasher>::default().hash_one(name))
 }
 
 /// What was probably meant by a text that is not an address: the same local-part at a domain that exists.

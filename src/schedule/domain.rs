@@ -37,7 +37,7 @@ pub(super) struct Tracked {
     pub(super) target: Target,
     /// How many times it was asked about.
     pub(super) attempts: u32,
-    /// Whether it was put back at once already, after a lost connection or a test of the host.
+    /// Whether it was put back at once already, after a lost connection.
     pub(super) requeued: bool,
     /// When it was asked about for the first time.
     pub(super) first_asked: Option<Instant>,
@@ -51,7 +51,8 @@ pub(super) struct Observation {
     /// A rate reply came earlier in the session, or a harvest reply at any time of it: the answer proves nothing.
     pub(super) throttled: bool,
     pub(super) elapsed: Duration,
-    pub(super) transcripts: Arc<[Arc<Transcript>]>,
+    /// Empty until its session is over, and when dialogues are not kept.
+    pub(super) transcripts: Option<Arc<[Arc<Transcript>]>>,
 }
 
 impl Observation {
@@ -62,7 +63,7 @@ impl Observation {
             answer: Observed::NotTried(why),
             throttled: false,
             elapsed: Duration::ZERO,
-            transcripts: Arc::from([]),
+            transcripts: None,
         }
     }
 

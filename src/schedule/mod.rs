@@ -8,6 +8,7 @@ mod budget;
 mod domain;
 mod egress;
 mod group;
+mod ladder;
 mod limits;
 mod open;
 mod pace;
@@ -17,5 +18,6 @@ mod scheduler;
 mod signals;
 
 pub use domain::Target;
+pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};
 pub use scheduler::{Finding, Manners, Scheduler, Seams, WaitingView, Work};

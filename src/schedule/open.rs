@@ -2,15 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::time::timeout;
-
 use super::{
     egress::NoConnection,
     scheduler::{GroupContext, Shared},
 };
 use crate::{
     dns::Exchanger,
-    net::Vetted,
+    net::{Call, DialError, ProxyFault, Vetted},
     replies::providers::Truthful,
     smtp::{Ended, Fault, Ready, Session, Stage, Transcript, Why, WireParts},
     verdict::{Answer, HostFacts, Observed, ProbeFailure},
@@ -36,6 +34,18 @@ pub(super) struct NotOpened {
     pub(super) transcripts: Vec<Arc<Transcript>>,
 }
 
+/// Why an address led to no session.
+enum Failed {
+    /// There was no connection.
+    Connection(NoConnection),
+    /// There was none because of the proxy.
+    Proxy(ProxyFault),
+    /// We were asked to stop.
+    Stopped,
+    /// The dialogue ended.
+    Dialogue(Ended),
+}
+
 /// Tries the exchangers in order.
 pub(super) async fn open(
     exchangers: &[Exchanger],
@@ -53,7 +63,7 @@ pub(super) async fn open(
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
-    let mut blocked = !candidates.is_empty();
+    let (mut blocked, mut proxy_failed) = (!candidates.is_empty(), false);
     for (exchanger, ip) in candidates {
         let facts = |tls| HostFacts {
             provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
@@ -67,7 +77,7 @@ pub(super) async fn open(
                 .provider(&exchanger.host)
                 .is_some_and(|provider| provider.truthful == Truthful::No),
         };
-        match try_address(exchanger, ip, shared, &mut failure.transcripts).await {
+        match try_address(exchanger, ip, (group, shared), &mut failure.transcripts).await {
             Ok(session) => {
                 let host = Arc::new(facts(Some(session.encrypted())));
                 return Ok(Opened {
@@ -76,8 +86,18 @@ pub(super) async fn open(
                     transcripts: failure.transcripts,
                 });
             }
-            Err(Failed::NoConnection(why)) => blocked &= why == NoConnection::Blocked,
-            Err(Failed::Session(ended)) => {
+            Err(Failed::Connection(why)) => blocked &= why == NoConnection::Blocked,
+            Err(Failed::Stopped) => {
+                blocked = false;
+                break;
+            }
+            Err(Failed::Proxy(fault)) => {
+                (blocked, proxy_failed) = (false, true);
+                if !fault.is_about_one_target() {
+                    break;
+                }
+            }
+            Err(Failed::Dialogue(ended)) => {
                 failure.host = Some(Arc::new(facts(None)));
                 failure.answer = observe(ended, failure.host.as_deref(), shared);
                 sessions += 1;
@@ -90,6 +110,10 @@ pub(super) async fn open(
     // Our own hosts may stand behind a way out of their own, or be switched off.
     if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
         shared.egress.silent(&group.name);
+    }
+    if proxy_failed {
+        // Whatever other addresses said, the one that the proxy kept from us might have answered.
+        failure.answer = Observed::Failed(ProbeFailure::Proxy);
     }
     if failure.host.is_none()
         && let Some(exchanger) = exchangers.first()
@@ -109,44 +133,48 @@ pub(super) async fn open(
     Err(failure)
 }
 
-/// Why there is no session.
-enum Failed {
-    /// There was no connection at all.
-    NoConnection(NoConnection),
-    Session(Ended),
-}
-
 /// One address: with TLS, and once more without when TLS breaks.
 async fn try_address(
     exchanger: &Exchanger,
     ip: Vetted,
-    shared: &Shared,
+    run: (&GroupContext, &Shared),
     transcripts: &mut Vec<Arc<Transcript>>,
 ) -> Result<Session<Ready>, Failed> {
-    let first = attempt(exchanger, ip, shared, true).await;
-    let Err(Failed::Session(ended)) = first else {
+    let first = attempt(exchanger, ip, run, true).await;
+    let Err(Failed::Dialogue(ended)) = first else {
         return first;
     };
     let broken = ended.why == Why::Fault(Fault::TlsBroken);
     if broken {
         transcripts.extend(ended.transcript.map(Arc::new));
         // The handshake itself failed; opportunistic TLS never changes a verdict (RFC 7435).
-        return attempt(exchanger, ip, shared, false).await;
+        return attempt(exchanger, ip, run, false).await;
     }
     transcripts.extend(ended.transcript.clone().map(Arc::new));
-    Err(Failed::Session(ended))
+    Err(Failed::Dialogue(ended))
 }
 
-async fn attempt(exchanger: &Exchanger, ip: Vetted, shared: &Shared, tls: bool) -> Result<Session<Ready>, Failed> {
+async fn attempt(
+    exchanger: &Exchanger,
+    ip: Vetted,
+    (group, shared): (&GroupContext, &Shared),
+    tls: bool,
+) -> Result<Session<Ready>, Failed> {
     let manners = &shared.manners;
-    let dialled = tokio::select! {
-        dialled = timeout(manners.timeouts.connect, shared.dial.dial(ip, manners.smtp_port)) => dialled,
-        () = shared.ended() => return Err(Failed::NoConnection(NoConnection::Other)),
+    let call = Call {
+        to: ip,
+        port: manners.smtp_port,
+        group: &group.name,
+        within: manners.timeouts.connect,
     };
-    let no_connection = |error: Option<&std::io::Error>| Failed::NoConnection(NoConnection::new(error, ip.ip()));
-    let stream = dialled
-        .map_err(|_| no_connection(None))?
-        .map_err(|error| no_connection(Some(&error)))?;
+    let dialled = tokio::select! {
+        dialled = shared.dial.dial(call) => dialled,
+        () = shared.ended() => return Err(Failed::Stopped),
+    };
+    let stream = dialled.map_err(|error| match error {
+        DialError::Host(error) => Failed::Connection(NoConnection::new(Some(&error), ip.ip())),
+        DialError::Proxy(fault) => Failed::Proxy(fault),
+    })?;
     shared.egress.reached();
     let parts = WireParts {
         stream,
@@ -157,11 +185,9 @@ async fn attempt(exchanger: &Exchanger, ip: Vetted, shared: &Shared, tls: bool) 
         tally: Arc::clone(&shared.tally),
         stop: shared.stop.clone(),
     };
-    let greeted = Session::new(parts)
-        .greeting(&manners.identity)
-        .await
-        .map_err(Failed::Session)?;
-    greeted.hello(&manners.identity, tls).await.map_err(Failed::Session)
+    let greeted = Session::new(parts).greeting(&manners.identity).await;
+    let greeted = greeted.map_err(Failed::Dialogue)?;
+    greeted.hello(&manners.identity, tls).await.map_err(Failed::Dialogue)
 }
 
 /// A failed dialogue as evidence.

@@ -121,6 +121,8 @@ pub enum ProbeFailure {
     NeedsSmtpUtf8,
     /// Our own fault.
     Internal,
+    /// The proxy did not get us to a host; the host may be well.
+    Proxy,
 }
 
 /// Does the domain's host refuse unknown recipients?

@@ -220,7 +220,7 @@ fn settings_come_from_flags_then_variables_then_the_file_then_defaults() {
         ("trusted_host", "[\"a.example\",\"b.example\"]", "PRESEND_TRUSTED_HOST"),
         ("helo_name", "\"file.example\"", "file"),
         ("no_wait", "false", "default"),
-        ("retry_ladder", "[\"6m\",\"31m\",\"2h 5m\"]", "default"),
+        ("retry_profile", "\"default\"", "default"),
         ("mail_from", "null", "default"),
     ] {
         let setting = &shown["settings"][key];
@@ -243,6 +243,11 @@ fn what_config_show_prints_is_a_configuration_file() {
         "mx.a.example",
         "--retry-ladder",
         "1m,2h",
+        "--retry",
+        "greylisted=6m+31m,sender_blocked=",
+        "--source-ip",
+        "127.0.0.1,127.0.0.2",
+        "--ip=prefer-v4",
     ];
     let first = place.run(&[&["config", "show"][..], &flags].concat());
     place.write("presend.toml", &first.out);
@@ -300,6 +305,33 @@ fn a_wrong_configuration_file_is_shown_by_line_and_column() {
         ("timeout_reply = 5", "presend.toml:1:17:"),
         ("nameserver = [\"192.0.2.1\", \"ns1\"]", "presend.toml:1:"),
         ("[[level]]", "presend.toml:1:"),
+        ("ip = \"v4\"", "presend.toml:1:6: unknown variant `v4`"),
+        ("source_ip = [\"here\"]", "presend.toml:1:"),
+        (
+            "source_ip = [\"192.0.2.77\"]",
+            "192.0.2.77 is not an address of this machine",
+        ),
+        (
+            "[retry]\ngreylistd = [\"6m\"]",
+            "presend.toml:2:1: no reason is called `greylistd`; did you mean `greylisted`?",
+        ),
+        (
+            "[retry]\nnull_mx = [\"6m\"]",
+            "presend.toml:2:1: asking again does not change `null_mx`",
+        ),
+        (
+            "[retry]\nprofile = \"hubspot\"",
+            "presend.toml:2:11: unknown variant `hubspot`",
+        ),
+        ("[retry]\ngreylisted = \"6m\"", "presend.toml:2:14:"),
+        (
+            "[retry]\ngreylisted = [\"31days\"]",
+            "`--retry greylisted` asks too often or too late",
+        ),
+        (
+            "retry_profile = \"patient\"\n[retry]\nprofile = \"mailpro\"",
+            "are the same setting",
+        ),
         ("é = 1", "presend.toml:1:1:"),
         ("allow_list = [\"none.txt\"]", "none.txt"),
         (

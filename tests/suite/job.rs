@@ -9,7 +9,7 @@ use presend::{
     input::{Cells, InputOptions, Row, Table},
     job::{Engine, EngineSeams, Level, Outcome, Progress, Settings, Sink, Stop, Summary},
     lists::UserLists,
-    net::{BoxFuture, Dial, Stream, Vetted, vet},
+    net::{BoxFuture, Call, Dial, DialError, Network, Stream, vet},
     schedule::Limits,
     smtp::{Identity, Timeouts},
     verdict::Policy,
@@ -45,7 +45,7 @@ impl Route for Routes {
 struct BrokenDial;
 
 impl Dial for BrokenDial {
-    fn dial(&self, _to: Vetted, _port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+    fn dial<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         panic!("the test wants a session that dies");
     }
 }
@@ -54,8 +54,11 @@ impl Dial for BrokenDial {
 struct NoWayOut;
 
 impl Dial for NoWayOut {
-    fn dial(&self, _to: Vetted, _port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
-        Box::pin(std::future::pending())
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            tokio::time::sleep(call.within).await;
+            Err(DialError::Host(io::ErrorKind::TimedOut.into()))
+        })
     }
 }
 
@@ -75,7 +78,8 @@ fn settings() -> Settings {
         nameservers: Vec::new(),
         limits: Limits::POLITE,
         timeouts: Timeouts::INTERACTIVE,
-        retry_ladder: vec![Duration::from_mins(1)],
+        retry_ladder: vec![Duration::from_mins(1)].into(),
+        network: Network::default(),
         max_wait: Duration::ZERO,
         transcript: false,
         probe_forbidden: false,

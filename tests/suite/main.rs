@@ -29,3 +29,4 @@ mod real_servers;
 mod replies;
 mod schedule;
 mod session;
+mod socks;

@@ -1,11 +1,11 @@
 //! Port 25: what hosts do when we come, and that we say nothing but QUIT.
 
-use std::{future::pending, io, net::IpAddr};
+use std::{io, net::IpAddr};
 
 use presend::{
     address::Rules,
     doctor::{Check, Plan, Report, Status},
-    net::{BoxFuture, Dial, Stream, Vetted},
+    net::{BoxFuture, Call, Dial, DialError, Stream},
 };
 
 use super::{SOUND, ip, of, one, over, plan};
@@ -21,12 +21,15 @@ enum House {
 }
 
 impl Dial for Street {
-    fn dial(&self, to: Vetted, port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
-        let house = self.0.iter().find(|(ip, _)| *ip == to.ip());
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        let house = self.0.iter().find(|(ip, _)| *ip == call.to.ip());
         match house.map(|(_, house)| house) {
-            None | Some(House::Silent) => Box::pin(pending()),
-            Some(House::Error(kind)) => Box::pin(async move { Err((*kind).into()) }),
-            Some(House::Greets(net)) => net.dial(to, port),
+            None | Some(House::Silent) => Box::pin(async move {
+                tokio::time::sleep(call.within).await;
+                Err(DialError::Host(io::ErrorKind::TimedOut.into()))
+            }),
+            Some(House::Error(kind)) => Box::pin(async move { Err(DialError::Host((*kind).into())) }),
+            Some(House::Greets(net)) => net.dial(call),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A machine from which nothing gets out: the run stops early and accuses no mail host (HOSTILE S16).
 
 use std::{
-    future::pending,
     io,
     net::IpAddr,
     sync::{Arc, Mutex},
@@ -11,7 +10,7 @@ use presend::{
     address::Address,
     clock::SystemClock,
     dns::MailRoute,
-    net::{BoxFuture, Dial, Stream, Vetted},
+    net::{BoxFuture, Call, Dial, DialError, Stream},
     schedule::{Finding, Manners, Scheduler, Seams, Target, TrustedHosts, Work},
     smtp::Tally,
     stop::Stop,
@@ -50,14 +49,17 @@ impl Dark {
 }
 
 impl Dial for Dark {
-    fn dial(&self, to: Vetted, port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
-        self.dialled.lock().unwrap().push(to.ip());
-        if self.open.contains(&to.ip()) {
-            return self.world.dial(to, port);
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        self.dialled.lock().unwrap().push(call.to.ip());
+        if self.open.contains(&call.to.ip()) {
+            return self.world.dial(call);
         }
         match self.error {
-            Some(kind) => Box::pin(async move { Err(kind.into()) }),
-            None => Box::pin(pending()),
+            Some(kind) => Box::pin(async move { Err(DialError::Host(kind.into())) }),
+            None => Box::pin(async move {
+                tokio::time::sleep(call.within).await;
+                Err(DialError::Host(io::ErrorKind::TimedOut.into()))
+            }),
         }
     }
 }
