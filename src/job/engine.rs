@@ -2,7 +2,7 @@
 
 use std::{io, sync::Arc, time::Instant};
 
-use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, syntax};
+use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, resolve::Settled, syntax};
 use crate::{
     address::Address,
     clock::{Clock, SystemClock},
@@ -177,6 +177,17 @@ impl Engine {
                     (&settings.policy, checked_at),
                 )
             }
+        }
+    }
+
+    /// What was found out about a text, an address that was asked about.
+    pub(super) fn settled(&self, typed: &str, settled: Settled) -> Outcome {
+        match Address::parse(typed, self.settings.rules) {
+            Ok(address) => {
+                let hits = lists::look_up(&address);
+                Outcome::settled(typed, address, hits, settled)
+            }
+            Err(_) => self.read(typed),
         }
     }
 

@@ -175,12 +175,9 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Vec<O
             }
         }
     }
-    let outcome = |(typed, id): (&String, &u32)| {
-        let mut outcome = engine.read(typed);
-        if let Some(Some(settled)) = results.get(*id as usize) {
-            outcome.settle(settled);
-        }
-        outcome
+    let outcome = |(typed, id): (&String, &u32)| match results.get(*id as usize) {
+        Some(Some(settled)) => engine.settled(typed, settled.clone()),
+        Some(None) | None => engine.read(typed),
     };
     typed.iter().zip(&list.rows).map(outcome).collect()
 }
@@ -200,12 +197,12 @@ impl Writer<'_> {
     /// Writes rows while they are known; true if there may be more at once.
     fn advance(&mut self, list: &List) -> Result<bool, VerifyError> {
         let open = list.rows.get(self.next..).unwrap_or_default();
-        let known = |id: &&u32| **id == NOBODY || settled(&self.results, **id).is_some();
+        let known = |id: &&u32| **id == NOBODY || matches!(self.results.get(**id as usize), Some(Some(_)));
         let ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
         let ids = open.get(..ready).unwrap_or_default();
         match self.sink.renderer() {
-            Some(renderer) if ready >= MANY => self.write_together(ids, &renderer)?,
-            Some(_) | None => self.write_each(ids)?,
+            Some(renderer) if ready >= MANY => self.write_together(list, ids, &renderer)?,
+            Some(_) | None => self.write_each(list, ids)?,
         }
         self.next += ready;
         if ready < WRITE_AHEAD && ready < open.len() {
@@ -214,13 +211,24 @@ impl Writer<'_> {
         Ok(ready == WRITE_AHEAD)
     }
 
-    fn write_each(&mut self, ids: &[u32]) -> Result<(), VerifyError> {
+    /// What is known of an address; what only one row waits for is not kept.
+    fn take(&mut self, list: &List, id: u32) -> Option<Box<Settled>> {
+        let known = self.results.get_mut(id as usize)?;
+        if list.copies(id) == 1 {
+            known.take()
+        } else {
+            known.clone()
+        }
+    }
+
+    fn write_each(&mut self, list: &List, ids: &[u32]) -> Result<(), VerifyError> {
         let mut row = Row::default();
         for id in ids {
             if !self.table.read_row(&mut row)? {
                 break;
             }
-            let outcome = answer(self.engine, &row, settled(&self.results, *id));
+            let settled = self.take(list, *id);
+            let outcome = answer(self.engine, &row, settled);
             self.summary.count(&outcome.verdict);
             self.summary.row_errors += u64::from(row.fault.is_some());
             self.sink.write(&row, &outcome).map_err(VerifyError::Output)?;
@@ -229,7 +237,7 @@ impl Writer<'_> {
     }
 
     /// Renders rows on every core: the first row of a list may be the last to be known, and then all are ready at once.
-    fn write_together(&mut self, ids: &[u32], renderer: &Renderer) -> Result<(), VerifyError> {
+    fn write_together(&mut self, list: &List, ids: &[u32], renderer: &Renderer) -> Result<(), VerifyError> {
         let mut rows = Vec::with_capacity(ids.len());
         while rows.len() < ids.len()
             && let Some(row) = self.table.next_row()?
@@ -238,11 +246,12 @@ impl Writer<'_> {
         }
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = rows.len().div_ceil(cores).max(1);
-        let (engine, results) = (self.engine, &self.results);
-        let render = |rows: &[Row], ids: &[u32]| {
+        let mut settled: Vec<_> = ids.iter().map(|id| self.take(list, *id)).collect();
+        let engine = self.engine;
+        let render = |rows: &[Row], settled: &mut [Option<Box<Settled>>]| {
             let (mut chunk, mut verdicts) = (Chunk::default(), Vec::with_capacity(rows.len()));
-            for (row, id) in rows.iter().zip(ids) {
-                let outcome = answer(engine, row, settled(results, *id));
+            for (row, settled) in rows.iter().zip(settled) {
+                let outcome = answer(engine, row, settled.take());
                 renderer.row(row, &outcome, &mut chunk);
                 verdicts.push(outcome.verdict);
             }
@@ -250,9 +259,9 @@ impl Writer<'_> {
         };
         let finished: Vec<_> = thread::scope(|scope| {
             let render = &render;
-            let shares = rows.chunks(share).zip(ids.chunks(share));
+            let shares = rows.chunks(share).zip(settled.chunks_mut(share));
             let threads: Vec<_> = shares
-                .map(|(rows, ids)| scope.spawn(move || render(rows, ids)))
+                .map(|(rows, settled)| scope.spawn(move || render(rows, settled)))
                 .collect();
             let join =
                 |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|fault| resume_unwind(fault));
@@ -271,17 +280,14 @@ impl Writer<'_> {
     }
 }
 
-fn settled(results: &[Option<Box<Settled>>], id: u32) -> Option<&Settled> {
-    results.get(id as usize).and_then(Option::as_deref)
-}
-
 /// What is reported about a row.
-pub(super) fn answer(engine: &Engine, row: &Row, settled: Option<&Settled>) -> Outcome {
+pub(super) fn answer(engine: &Engine, row: &Row, settled: Option<Box<Settled>>) -> Outcome {
+    if let Some(settled) = settled {
+        return engine.settled(row.address(), *settled);
+    }
     let mut outcome = engine.read(row.address());
     if row.fault.is_some() {
         outcome.conclude(Evidence::not_tried(NotTried::RowUnreadable), engine.settings.policy);
-    } else if let Some(settled) = settled {
-        outcome.settle(settled);
     }
     outcome
 }

@@ -61,14 +61,20 @@ impl Outcome {
         }
     }
 
-    /// Takes what was found out about the address.
-    pub(super) fn settle(&mut self, settled: &Settled) {
-        self.evidence = settled.evidence.clone();
-        self.verdict = settled.verdict;
-        self.retry_at = settled.retry_at;
-        self.checked_at = settled.checked_at;
-        self.elapsed = settled.elapsed;
-        self.transcripts.clone_from(&settled.transcripts);
+    /// What was found out about the address.
+    pub(super) fn settled(typed: &str, address: Address, hits: ListHits, settled: Settled) -> Self {
+        Self {
+            typed: typed.into(),
+            address: Some(address),
+            hits,
+            evidence: settled.evidence,
+            verdict: settled.verdict,
+            retry_at: settled.retry_at,
+            source: Source::Live,
+            checked_at: settled.checked_at,
+            elapsed: settled.elapsed,
+            transcripts: settled.transcripts,
+        }
     }
 
     /// Puts other evidence in the place of what was known, and judges it.

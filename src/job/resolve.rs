@@ -19,12 +19,15 @@ use crate::{
 
 /// Routes looked up at once; the resolver has its own, lower limit on questions in flight.
 const ROUTES: usize = 512;
-/// Findings taken from the channel at once.
-const BATCH: usize = 1024;
+/// Domains whose findings are taken from the channel at once.
+const BATCH: usize = 64;
+/// The findings of one domain at a time.
+type Findings = mpsc::UnboundedReceiver<Vec<Finding>>;
 /// How often the display is told what the run waits for.
 const TICK: Duration = Duration::from_millis(500);
 
 /// One address, answered.
+#[derive(Clone)]
 pub(super) struct Settled {
     pub(super) id: u32,
     pub(super) evidence: Evidence,
@@ -68,7 +71,7 @@ fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
     }))
 }
 
-fn scheduler(engine: &Engine, tally: Arc<Tally>, stop: Stop) -> Option<(Scheduler, mpsc::UnboundedReceiver<Finding>)> {
+fn scheduler(engine: &Engine, tally: Arc<Tally>, stop: Stop) -> Option<(Scheduler, Findings)> {
     let seams = Seams {
         dial: Arc::clone(&engine.dial),
         clock: Arc::clone(&engine.clock),
@@ -100,7 +103,7 @@ pub(super) struct Probing<'a> {
     /// Until every route is known.
     scheduler: Option<Scheduler>,
     groups: JoinSet<()>,
-    findings: Option<mpsc::UnboundedReceiver<Finding>>,
+    findings: Option<Findings>,
     waiting: Option<WaitingView>,
     addresses: &'a [Address],
     /// Addresses not settled yet.
@@ -158,7 +161,7 @@ impl<'a> Probing<'a> {
             tokio::select! {
                 Some(routed) = self.routing.join_next(), if routing => self.routed(routed.ok(), &mut settled),
                 received = receive(self.findings.as_mut(), &mut batch) => {
-                    for finding in batch.drain(..received) {
+                    for finding in batch.drain(..received).flatten() {
                         let found = self.found(finding);
                         settled.push(found);
                     }
@@ -221,8 +224,8 @@ impl<'a> Probing<'a> {
     /// All groups have ended: what is still open was lost by a fault of ours.
     fn ended(&mut self, settled: &mut Vec<Settled>) {
         if let Some(findings) = &mut self.findings {
-            while let Ok(finding) = findings.try_recv() {
-                settled.push(found(self.engine, finding));
+            while let Ok(batch) = findings.try_recv() {
+                settled.extend(batch.into_iter().map(|finding| found(self.engine, finding)));
             }
         }
         let answered: std::collections::HashSet<u32> = settled.iter().map(|settled| settled.id).collect();
@@ -287,7 +290,7 @@ fn route_may_mend(evidence: &Evidence) -> bool {
 }
 
 /// Takes what is there, or waits for something; never ends when there is no scheduler.
-async fn receive(findings: Option<&mut mpsc::UnboundedReceiver<Finding>>, batch: &mut Vec<Finding>) -> usize {
+async fn receive(findings: Option<&mut Findings>, batch: &mut Vec<Vec<Finding>>) -> usize {
     match findings {
         Some(findings) => findings.recv_many(batch, BATCH).await,
         None => std::future::pending().await,

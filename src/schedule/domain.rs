@@ -51,7 +51,8 @@ pub(super) struct Observation {
     /// A rate reply came earlier in the session, or a harvest reply at any time of it: the answer proves nothing.
     pub(super) throttled: bool,
     pub(super) elapsed: Duration,
-    pub(super) transcripts: Arc<[Arc<Transcript>]>,
+    /// Empty until its session is over, and when dialogues are not kept.
+    pub(super) transcripts: Option<Arc<[Arc<Transcript>]>>,
 }
 
 impl Observation {
@@ -62,7 +63,7 @@ impl Observation {
             answer: Observed::NotTried(why),
             throttled: false,
             elapsed: Duration::ZERO,
-            transcripts: Arc::from([]),
+            transcripts: None,
         }
     }
 

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     dns::{Exchanger, MailRoute},
     replies::{About, Class, Persistence},
-    verdict::{NotTried, Observed, ProbeFailure},
+    verdict::{Evidence, NotTried, Observed, ProbeFailure},
 };
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
@@ -406,7 +406,7 @@ impl Group {
         let ladder = &self.shared.manners.ladder;
         let open = state.control.may_mend && state.unknown.known().is_none();
         let wall = self.shared.clock.now();
-        for (tracked, observation, evidence) in state.conclude() {
+        let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
                 // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
@@ -419,15 +419,16 @@ impl Group {
                 Observed::NotTried(_) | Observed::Failed(_) | Observed::Known(_) => None,
             };
             let retry = retry_due(&tracked, &observation, ladder, (now, wall)).or(later);
-            self.shared.report(Finding {
+            Finding {
                 id: tracked.target.id,
                 evidence,
                 retry_at: retry.map(|at| self.shared.wall(at)),
-                checked_at: self.shared.clock.now(),
+                checked_at: wall,
                 elapsed: observation.elapsed,
-                transcripts: observation.transcripts.to_vec(),
-            });
-        }
+                transcripts: observation.transcripts.as_deref().unwrap_or_default().to_vec(),
+            }
+        };
+        self.shared.report(state.conclude().into_iter().map(finding).collect());
     }
 }
 

@@ -99,7 +99,7 @@ pub(super) struct Shared {
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
     pub(super) sessions: Semaphore,
-    findings: mpsc::UnboundedSender<Finding>,
+    findings: mpsc::UnboundedSender<Vec<Finding>>,
     /// Until when each group that waits will wait.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
 }
@@ -119,9 +119,10 @@ impl Shared {
         recognise(host)
     }
 
-    pub(super) fn report(&self, finding: Finding) {
-        // The receiver is gone only when the run was dropped; nobody wants the finding then.
-        let _ = self.findings.send(finding);
+    /// Findings of one domain at once: each send may wake the receiver.
+    pub(super) fn report(&self, findings: Vec<Finding>) {
+        // The receiver is gone only when the run was dropped; nobody wants the findings then.
+        let _ = self.findings.send(findings);
     }
 
     /// The wall-clock time of an instant ahead.
@@ -174,7 +175,7 @@ pub struct Seams {
 impl Scheduler {
     /// A scheduler and the channel on which every target comes back exactly once.
     #[must_use]
-    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Finding>) {
+    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Vec<Finding>>) {
         let (findings, receiver) = mpsc::unbounded_channel();
         let Seams {
             dial,
@@ -272,19 +273,18 @@ impl Scheduler {
 
     fn answer_unasked(&self, work: Work, why: NotTried) {
         let checked_at = self.shared.clock.now();
-        for target in work.targets {
-            let mut evidence = Evidence::not_tried(why);
-            evidence.route = Observed::Known(Arc::clone(&work.route));
-            let finding = Finding {
-                id: target.id,
-                evidence,
-                retry_at: None,
-                checked_at,
-                elapsed: Duration::ZERO,
-                transcripts: Vec::new(),
-            };
-            self.shared.report(finding);
-        }
+        let findings = work.targets.into_iter().map(|target| Finding {
+            id: target.id,
+            evidence: Evidence {
+                route: Observed::Known(Arc::clone(&work.route)),
+                ..Evidence::not_tried(why)
+            },
+            retry_at: None,
+            checked_at,
+            elapsed: Duration::ZERO,
+            transcripts: Vec::new(),
+        });
+        self.shared.report(findings.collect());
     }
 }
 

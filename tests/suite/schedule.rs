@@ -103,9 +103,11 @@ impl Run {
         }
         scheduler.finish().await;
         let mut findings = BTreeMap::new();
-        while let Some(finding) = receiver.recv().await {
-            let address = addresses[finding.id as usize].to_owned();
-            assert!(findings.insert(address, finding).is_none(), "answered twice");
+        while let Some(batch) = receiver.recv().await {
+            for finding in batch {
+                let address = addresses[finding.id as usize].to_owned();
+                assert!(findings.insert(address, finding).is_none(), "answered twice");
+            }
         }
         assert_eq!(findings.len(), addresses.len(), "every target comes back");
         net.assert_verbs();
