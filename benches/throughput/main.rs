@@ -281,6 +281,8 @@ impl<'a> Bench<'a> {
             retry_ladder: Vec::new(),
             max_wait: Duration::MAX,
             replies: None,
+            memory: presend::store::Patience::default(),
+            description: String::new(),
             transcript: false,
             probe_forbidden: false,
             probe_providers: Vec::new(),

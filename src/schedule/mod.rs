@@ -8,6 +8,7 @@ mod budget;
 mod domain;
 mod group;
 mod limits;
+mod memory;
 mod open;
 mod pace;
 mod plan;
@@ -17,4 +18,4 @@ mod signals;
 
 pub use domain::Target;
 pub use limits::{Limits, TrustedHosts};
-pub use scheduler::{Finding, Manners, Scheduler, Seams, WaitingView, Work};
+pub use scheduler::{Finding, Manners, Scheduler, Seams, Standing, WaitingView, Work};
