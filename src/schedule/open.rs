@@ -62,21 +62,14 @@ pub(super) async fn open(
     let mut sessions = 0;
     let mut proxy_failed = false;
     for (exchanger, ip) in candidates {
-        let facts = |tls| HostFacts {
-            provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
-            name: Arc::clone(&exchanger.host),
-            ip: Some(ip.ip()),
-            preference: exchanger.preference,
-            implicit,
-            tls,
-            backup: exchanger.backup,
-            untruthful: shared
-                .provider(&exchanger.host)
-                .is_some_and(|provider| provider.truthful == Truthful::No),
-        };
         match try_address(exchanger, ip, (group, shared), &mut failure.transcripts).await {
             Ok(session) => {
-                let host = Arc::new(facts(Some(session.encrypted())));
+                let host = Arc::new(facts(
+                    (exchanger, implicit),
+                    Some(ip),
+                    Some(session.encrypted()),
+                    shared,
+                ));
                 return Ok(Opened {
                     session,
                     host,
@@ -92,7 +85,7 @@ pub(super) async fn open(
                 }
             }
             Err(Failed::Dialogue(ended)) => {
-                failure.host = Some(Arc::new(facts(None)));
+                failure.host = Some(Arc::new(facts((exchanger, implicit), Some(ip), None, shared)));
                 failure.answer = observe(ended, failure.host.as_deref(), shared);
                 sessions += 1;
                 if sessions == MAX_SESSIONS {
@@ -101,26 +94,36 @@ pub(super) async fn open(
             }
         }
     }
-    if proxy_failed {
-        // Whatever other addresses said, the one that the proxy kept from us might have answered.
+    if proxy_failed && failure.answer.known().is_none() {
+        // The address that the proxy kept from us might have answered.
         failure.answer = Observed::Failed(ProbeFailure::Proxy);
     }
     if failure.host.is_none()
         && let Some(exchanger) = exchangers.first()
     {
-        let ip = exchanger.addresses.first().map(|ip| ip.ip());
-        failure.host = Some(Arc::new(HostFacts {
-            provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
-            name: Arc::clone(&exchanger.host),
-            ip,
-            preference: exchanger.preference,
-            implicit,
-            tls: None,
-            backup: exchanger.backup,
-            untruthful: false,
-        }));
+        let ip = exchanger.addresses.first().copied();
+        failure.host = Some(Arc::new(facts((exchanger, implicit), ip, None, shared)));
     }
     Err(failure)
+}
+
+fn facts(
+    (exchanger, implicit): (&Exchanger, bool),
+    ip: Option<Vetted>,
+    tls: Option<bool>,
+    shared: &Shared,
+) -> HostFacts {
+    let provider = shared.provider(&exchanger.host);
+    HostFacts {
+        provider: provider.map(|provider| &*provider.id),
+        name: Arc::clone(&exchanger.host),
+        ip: ip.map(Vetted::ip),
+        preference: exchanger.preference,
+        implicit,
+        tls,
+        backup: exchanger.backup,
+        untruthful: provider.is_some_and(|provider| provider.truthful == Truthful::No),
+    }
 }
 
 /// One address: with TLS, and once more without when TLS breaks.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{
     domain::{Observation, Tracked},
     open::{NotOpened, Opened, open},
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, Slice, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
     signals::{Temper, trips, voids_session},
 };
@@ -160,6 +160,35 @@ pub(super) fn asked(mut tracked: Tracked, at: Instant) -> Tracked {
     tracked
 }
 
+/// The questions of a session, about so many domains at most; the other domains are for another one (RFC 9422 section 4.3).
+fn share_out(plan: Vec<Slice>, domains: usize) -> (Vec<Progress>, VecDeque<Piece>) {
+    let mut slices = Vec::with_capacity(plan.len());
+    let mut queue = VecDeque::new();
+    for (index, slice) in plan.into_iter().enumerate() {
+        let (targets, again) = if index < domains {
+            (slice.targets, Vec::new())
+        } else {
+            (Vec::new(), slice.targets)
+        };
+        slices.push(Progress {
+            report: SliceReport {
+                domain: slice.domain,
+                answered: Vec::new(),
+                again,
+                need: slice.need,
+                control: ControlAnswer::NotAsked,
+                control_words: None,
+            },
+            control: slice.control.filter(|_| index < domains),
+            open: targets.len(),
+            accepted: false,
+            refused_unknown: false,
+        });
+        queue.extend(pieces(index, targets));
+    }
+    (slices, queue)
+}
+
 impl<'a> Conversation<'a> {
     fn new(plan: SessionPlan, opened: Opened, group: &'a GroupContext, shared: &'a Shared, started: Instant) -> Self {
         let Opened {
@@ -169,32 +198,8 @@ impl<'a> Conversation<'a> {
         } = opened;
         let limits = &group.limits;
         let offers = session.extensions();
-        let mut slices = Vec::with_capacity(plan.slices.len());
-        let mut queue = VecDeque::new();
         let domains = offers.rcpt_domain_max.map_or(usize::MAX, |most| most.get() as usize);
-        for (index, slice) in plan.slices.into_iter().enumerate() {
-            // Domains beyond the host's limit (RFC 9422 section 4.3) are for another session.
-            let (targets, again) = if index < domains {
-                (slice.targets, Vec::new())
-            } else {
-                (Vec::new(), slice.targets)
-            };
-            slices.push(Progress {
-                report: SliceReport {
-                    domain: slice.domain,
-                    answered: Vec::new(),
-                    again,
-                    need: slice.need,
-                    control: ControlAnswer::NotAsked,
-                    control_words: None,
-                },
-                control: slice.control.filter(|_| index < domains),
-                open: targets.len(),
-                accepted: false,
-                refused_unknown: false,
-            });
-            queue.extend(pieces(index, targets));
-        }
+        let (slices, queue) = share_out(plan.slices, domains);
         let lockstep = plan.lockstep || !limits.pipelining || !offers.pipelining;
         let mut conversation = Self {
             shared,
