@@ -5,6 +5,7 @@
 
 mod cache;
 mod canary;
+mod records;
 mod resolver;
 mod route;
 mod selection;
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use canary::{Canary, canary};
+pub use records::{Found, Records};
 pub use resolver::{HickoryResolver, ResolverError, ResolverOptions};
 pub use route::{Router, RouterOptions};
 pub use server::{NameServers, NameServersError};

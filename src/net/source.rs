@@ -48,6 +48,12 @@ impl Sources {
         Ok(Self(sources))
     }
 
+    /// All of them.
+    #[must_use]
+    pub fn addresses(&self) -> &[IpAddr] {
+        &self.0
+    }
+
     /// Whether the system chooses.
     #[must_use]
     pub fn is_empty(&self) -> bool {

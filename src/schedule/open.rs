@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use super::scheduler::{GroupContext, Shared};
+use super::{
+    egress::NoConnection,
+    scheduler::{GroupContext, Shared},
+};
 use crate::{
     dns::Exchanger,
     net::{Call, DialError, ProxyFault, Vetted},
@@ -33,14 +36,11 @@ pub(super) struct NotOpened {
 
 /// Why an address led to no session.
 enum Failed {
-    /// There was no connection.
-    Connection,
+    /// There was no connection at all.
+    NoConnection(NoConnection),
     /// There was none because of the proxy.
     Proxy(ProxyFault),
-    /// We were asked to stop.
-    Stopped,
-    /// The dialogue ended.
-    Dialogue(Ended),
+    Session(Ended),
 }
 
 /// Tries the exchangers in order.
@@ -60,6 +60,7 @@ pub(super) async fn open(
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
+    let mut blocked = !candidates.is_empty();
     let mut proxy_failed = false;
     for (exchanger, ip) in candidates {
         match try_address(exchanger, ip, (group, shared), &mut failure.transcripts).await {
@@ -76,15 +77,15 @@ pub(super) async fn open(
                     transcripts: failure.transcripts,
                 });
             }
-            Err(Failed::Connection) => {}
-            Err(Failed::Stopped) => break,
+            Err(Failed::NoConnection(why)) => blocked &= why == NoConnection::Blocked,
             Err(Failed::Proxy(fault)) => {
+                blocked = false;
                 proxy_failed = true;
                 if !fault.is_about_one_target() {
                     break;
                 }
             }
-            Err(Failed::Dialogue(ended)) => {
+            Err(Failed::Session(ended)) => {
                 failure.host = Some(Arc::new(facts((exchanger, implicit), Some(ip), None, shared)));
                 failure.answer = observe(ended, failure.host.as_deref(), shared);
                 sessions += 1;
@@ -97,6 +98,10 @@ pub(super) async fn open(
     if proxy_failed && failure.answer.known().is_none() {
         // The address that the proxy kept from us might have answered.
         failure.answer = Observed::Failed(ProbeFailure::Proxy);
+    }
+    // Our own hosts may stand behind a way out of their own, or be switched off.
+    if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
+        shared.egress.silent(&group.name);
     }
     if failure.host.is_none()
         && let Some(exchanger) = exchangers.first()
@@ -134,7 +139,7 @@ async fn try_address(
     transcripts: &mut Vec<Arc<Transcript>>,
 ) -> Result<Session<Ready>, Failed> {
     let first = attempt(exchanger, ip, run, true).await;
-    let Err(Failed::Dialogue(ended)) = first else {
+    let Err(Failed::Session(ended)) = first else {
         return first;
     };
     let broken = ended.why == Why::Fault(Fault::TlsBroken);
@@ -144,7 +149,7 @@ async fn try_address(
         return attempt(exchanger, ip, run, false).await;
     }
     transcripts.extend(ended.transcript.clone().map(Arc::new));
-    Err(Failed::Dialogue(ended))
+    Err(Failed::Session(ended))
 }
 
 async fn attempt(
@@ -162,12 +167,13 @@ async fn attempt(
     };
     let dialled = tokio::select! {
         dialled = shared.dial.dial(call) => dialled,
-        () = shared.stop.requested() => return Err(Failed::Stopped),
+        () = shared.ended() => return Err(Failed::NoConnection(NoConnection::Other)),
     };
     let stream = dialled.map_err(|error| match error {
-        DialError::Host(_) => Failed::Connection,
+        DialError::Host(error) => Failed::NoConnection(NoConnection::new(&error, ip.ip())),
         DialError::Proxy(fault) => Failed::Proxy(fault),
     })?;
+    shared.egress.reached();
     let parts = WireParts {
         stream,
         host: Arc::clone(&exchanger.host),
@@ -177,9 +183,11 @@ async fn attempt(
         tally: Arc::clone(&shared.tally),
         stop: shared.stop.clone(),
     };
-    let greeted = Session::new(parts).greeting(&manners.identity).await;
-    let greeted = greeted.map_err(Failed::Dialogue)?;
-    greeted.hello(&manners.identity, tls).await.map_err(Failed::Dialogue)
+    let greeted = Session::new(parts)
+        .greeting(&manners.identity)
+        .await
+        .map_err(Failed::Session)?;
+    greeted.hello(&manners.identity, tls).await.map_err(Failed::Session)
 }
 
 /// A failed dialogue as evidence.

@@ -172,7 +172,7 @@ pub enum Write {
         lease: Lease,
         /// From 0.
         number: u32,
-        /// See [`crate::input::Row::encode`].
+        /// See `crate::input::Row::encode`.
         rows: Vec<u8>,
     },
     /// Records; all or none.

@@ -10,11 +10,14 @@ mod lists;
 mod output;
 mod outward;
 mod proxy;
+mod resolver;
 mod retries;
 mod stopping;
+mod turncoats;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     process::{Child, Stdio},
 };
 
@@ -32,7 +35,7 @@ struct Net {
     lab: Lab,
     place: Place,
     // Last: it serves the lab until everything else is gone.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Net {
@@ -47,7 +50,7 @@ impl Net {
         Self {
             lab,
             place: Place::new(),
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -64,7 +67,12 @@ impl Net {
     }
 
     fn flags(&self) -> Vec<String> {
-        let (dns, port) = (self.lab.dns().to_string(), self.lab.smtp_port().to_string());
+        self.flags_asking(self.lab.dns())
+    }
+
+    /// As [`Self::flags`], for another name server than the lab's.
+    fn flags_asking(&self, nameserver: SocketAddr) -> Vec<String> {
+        let (dns, port) = (nameserver.to_string(), self.lab.smtp_port().to_string());
         ["--nameserver", &dns, "--smtp-port", &port]
             .into_iter()
             .chain(["--allow-special-use", "--trusted-host", ".test"])
