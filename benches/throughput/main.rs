@@ -283,6 +283,8 @@ impl<'a> Bench<'a> {
             network: Network::default(),
             max_wait: Duration::MAX,
             replies: None,
+            memory: presend::store::Patience::default(),
+            description: String::new(),
             transcript: false,
             probe_forbidden: false,
             probe_providers: Vec::new(),

@@ -125,7 +125,6 @@ Examples:
   presend verify leads.csv --only send > mailing.csv
   zcat crm.ndjson.gz | presend verify - --format ndjson --level dns
   presend verify leads.csv --helo-name probe.example.com --mail-from postmaster@example.com
-  presend verify leads.csv --retry-profile patient --source-ip 192.0.2.10,192.0.2.11
 
 CSV cells that a spreadsheet would run as a formula get a ' in front; `--raw` leaves them as they are.
 Ctrl-C once: what is known is written and the program ends with 130. Twice: it ends at once."

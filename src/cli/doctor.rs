@@ -49,6 +49,7 @@ pub(super) fn run(args: &DoctorArgs, matches: &ArgMatches) -> anyhow::Result<Exi
             chosen => chosen.to_vec(),
         },
         public: args.public_ip.clone(),
+        families: settings.network.families()?,
         smtp_port: settings.smtp_port,
         timeouts: settings.timeouts,
         rules: settings.rules,

@@ -18,7 +18,7 @@ use crate::{
     address::Rules,
     clock::Clock,
     dns::{Records, Router, RouterOptions},
-    net::{Dial, Families, IpPreference},
+    net::{Dial, Families},
     replies::Classifier,
     smtp::Timeouts,
 };
@@ -122,6 +122,8 @@ pub struct Plan {
     pub sources: Vec<IpAddr>,
     /// The same as the internet sees them, when the operator says so.
     pub public: Vec<IpAddr>,
+    /// Which IP versions are used.
+    pub families: Families,
     /// 25, or a lab's port.
     pub smtp_port: u16,
     /// How long to wait for mail hosts.
@@ -162,7 +164,7 @@ pub async fn examine(plan: &Plan, seams: &Seams) -> Report {
         Arc::clone(&dns) as Arc<_>,
         RouterOptions {
             allow_special_use: plan.rules.allow_special_use,
-            families: Families::of(IpPreference::Auto, plan.machine.ipv6_route),
+            families: plan.families,
             resolver_rewrites: false,
             seed: 0,
         },

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{Check, Plan, Seams, Status, resolver::Health};
 use crate::{
@@ -85,7 +85,7 @@ impl Closed {
             Self::Refused => "the connection was refused".into(),
             Self::NoRoute => "there is no route to it".into(),
             Self::Forbidden => "this machine's firewall forbids it".into(),
-            Self::Proxy => "the proxy did not connect us".into(),
+            Self::Proxy => "the proxy did not connect".into(),
             Self::Other(kind) => format!("no connection: {kind}"),
         }
     }
@@ -100,7 +100,7 @@ impl Closed {
             }
             Self::NoRoute => "mend the network",
             Self::Forbidden => "permit outgoing connections to port 25",
-            Self::Proxy => "check `--proxy` and the proxy's own log",
+            Self::Proxy => "see whether the proxy of `--proxy` runs, knows us, and may use port 25",
             Self::Other(_) => "see the system's log",
         }
     }
@@ -178,11 +178,9 @@ impl Knock<'_> {
                 return Err(skip(format!("not tried: {failure}")));
             }
             MailRoute::Failure(RouteFailure::PrivateMx(_)) => "not tried: its addresses are private or reserved",
+            MailRoute::Failure(RouteFailure::OtherFamily) => "not tried: no address of an IP version that is used",
             MailRoute::Failure(
-                RouteFailure::MxIsAddress
-                | RouteFailure::MxUnresolvable
-                | RouteFailure::ResolverRewrites
-                | RouteFailure::OtherFamily,
+                RouteFailure::MxIsAddress | RouteFailure::MxUnresolvable | RouteFailure::ResolverRewrites,
             ) => "not tried: none of its mail hosts can be found",
         };
         Err(skip(seen.into()).advice("name another host with `--host`"))
@@ -211,13 +209,15 @@ impl Knock<'_> {
         let call = Call {
             to: address,
             port: plan.smtp_port,
-            group: "doctor",
+            group: host,
             within: plan.timeouts.connect,
         };
-        let stream = match self.seams.dial.dial(call).await {
-            Ok(stream) => stream,
-            Err(DialError::Host(error)) => return Door::Closed(Closed::new(&error, started.elapsed())),
-            Err(DialError::Proxy(_)) => return Door::Closed(Closed::Proxy),
+        let dialled = timeout(plan.timeouts.connect, self.seams.dial.dial(call)).await;
+        let stream = match dialled {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(DialError::Host(error))) => return Door::Closed(Closed::new(&error, started.elapsed())),
+            Ok(Err(DialError::Proxy(_))) => return Door::Closed(Closed::Proxy),
+            Err(_) => return Door::Closed(Closed::Silence(plan.timeouts.connect)),
         };
         let session = Session::new(WireParts {
             stream,

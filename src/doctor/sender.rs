@@ -292,12 +292,13 @@ pub(super) async fn reverse_path(route: &dyn Route, identity: Option<&Identity>)
         MailRoute::Failure(RouteFailure::Dns(failure)) => not_found_out("reverse_path_mail", *failure),
         MailRoute::Failure(RouteFailure::PrivateMx(_)) => fail("its mail hosts have private or reserved addresses"),
         MailRoute::Failure(RouteFailure::MxIsAddress) => fail("its MX is an address instead of a name"),
-        MailRoute::Failure(RouteFailure::MxUnresolvable) => fail("none of its MX hosts has an address"),
+        // Who looks for bounces may use another IP version than this machine.
         MailRoute::Failure(RouteFailure::OtherFamily) => Check::new(
             "reverse_path_mail",
             Status::Pass,
-            "its mail hosts are of an IP version that is not used here",
+            "its mail hosts have addresses of an IP version that is not used here",
         ),
+        MailRoute::Failure(RouteFailure::MxUnresolvable) => fail("none of its MX hosts has an address"),
         MailRoute::Failure(RouteFailure::ResolverRewrites) => Check::new(
             "reverse_path_mail",
             Status::Skip,

@@ -48,7 +48,7 @@ impl Sources {
         Ok(Self(sources))
     }
 
-    /// All of them.
+    /// The addresses; none means the system's choice.
     #[must_use]
     pub fn addresses(&self) -> &[IpAddr] {
         &self.0

@@ -24,24 +24,21 @@ pub(super) enum NoConnection {
 }
 
 impl NoConnection {
-    /// Reads the error of a dial.
-    pub(super) fn new(error: &io::Error, to: IpAddr) -> Self {
+    /// Reads the error of a dial; no error is a deadline that passed.
+    pub(super) fn new(error: Option<&io::Error>, to: IpAddr) -> Self {
         use io::ErrorKind as Kind;
-        let kind = error.kind();
-        // A filter that answers with RST looks like the host itself; on this machine only the host can say it.
-        let answered_for = kind == Kind::ConnectionRefused && !to.is_loopback();
-        let lost = matches!(
-            kind,
-            Kind::TimedOut
+        match error.map(io::Error::kind) {
+            None
+            | Some(
+                Kind::TimedOut
                 | Kind::HostUnreachable
                 | Kind::NetworkUnreachable
                 | Kind::NetworkDown
-                | Kind::PermissionDenied
-        );
-        if lost || answered_for {
-            Self::Blocked
-        } else {
-            Self::Other
+                | Kind::PermissionDenied,
+            ) => Self::Blocked,
+            // A filter that answers with RST looks like the host itself; on this machine only the host can say it.
+            Some(Kind::ConnectionRefused) if !to.is_loopback() => Self::Blocked,
+            Some(_) => Self::Other,
         }
     }
 }
@@ -97,18 +94,20 @@ mod tests {
         use NoConnection::{Blocked, Other};
         use io::ErrorKind as Kind;
         for (kind, to, expected) in [
-            (Kind::TimedOut, "192.0.2.1", Blocked),
-            (Kind::TimedOut, "127.0.0.1", Blocked),
-            (Kind::NetworkUnreachable, "2001:db8::1", Blocked),
-            (Kind::HostUnreachable, "192.0.2.1", Blocked),
-            (Kind::PermissionDenied, "192.0.2.1", Blocked),
-            (Kind::ConnectionRefused, "192.0.2.1", Blocked),
-            (Kind::ConnectionRefused, "127.0.0.1", Other),
-            (Kind::ConnectionRefused, "::1", Other),
-            (Kind::ConnectionReset, "192.0.2.1", Other),
-            (Kind::Other, "192.0.2.1", Other),
+            (None, "192.0.2.1", Blocked),
+            (None, "127.0.0.1", Blocked),
+            (Some(Kind::TimedOut), "192.0.2.1", Blocked),
+            (Some(Kind::NetworkUnreachable), "2001:db8::1", Blocked),
+            (Some(Kind::HostUnreachable), "192.0.2.1", Blocked),
+            (Some(Kind::PermissionDenied), "192.0.2.1", Blocked),
+            (Some(Kind::ConnectionRefused), "192.0.2.1", Blocked),
+            (Some(Kind::ConnectionRefused), "127.0.0.1", Other),
+            (Some(Kind::ConnectionRefused), "::1", Other),
+            (Some(Kind::ConnectionReset), "192.0.2.1", Other),
+            (Some(Kind::Other), "192.0.2.1", Other),
         ] {
-            let found = NoConnection::new(&kind.into(), to.parse().unwrap());
+            let error = kind.map(io::Error::from);
+            let found = NoConnection::new(error.as_ref(), to.parse().unwrap());
             assert_eq!(found, expected, "{kind:?} {to}");
         }
     }

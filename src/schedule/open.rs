@@ -36,11 +36,14 @@ pub(super) struct NotOpened {
 
 /// Why an address led to no session.
 enum Failed {
-    /// There was no connection at all.
-    NoConnection(NoConnection),
+    /// There was no connection.
+    Connection(NoConnection),
     /// There was none because of the proxy.
     Proxy(ProxyFault),
-    Session(Ended),
+    /// We were asked to stop.
+    Stopped,
+    /// The dialogue ended.
+    Dialogue(Ended),
 }
 
 /// Tries the exchangers in order.
@@ -60,33 +63,42 @@ pub(super) async fn open(
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
-    let mut blocked = !candidates.is_empty();
-    let mut proxy_failed = false;
+    let (mut blocked, mut proxy_failed) = (!candidates.is_empty(), false);
     for (exchanger, ip) in candidates {
+        let facts = |tls| HostFacts {
+            provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
+            name: Arc::clone(&exchanger.host),
+            ip: Some(ip.ip()),
+            preference: exchanger.preference,
+            implicit,
+            tls,
+            backup: exchanger.backup,
+            untruthful: shared
+                .provider(&exchanger.host)
+                .is_some_and(|provider| provider.truthful == Truthful::No),
+        };
         match try_address(exchanger, ip, (group, shared), &mut failure.transcripts).await {
             Ok(session) => {
-                let host = Arc::new(facts(
-                    (exchanger, implicit),
-                    Some(ip),
-                    Some(session.encrypted()),
-                    shared,
-                ));
+                let host = Arc::new(facts(Some(session.encrypted())));
                 return Ok(Opened {
                     session,
                     host,
                     transcripts: failure.transcripts,
                 });
             }
-            Err(Failed::NoConnection(why)) => blocked &= why == NoConnection::Blocked,
-            Err(Failed::Proxy(fault)) => {
+            Err(Failed::Connection(why)) => blocked &= why == NoConnection::Blocked,
+            Err(Failed::Stopped) => {
                 blocked = false;
-                proxy_failed = true;
+                break;
+            }
+            Err(Failed::Proxy(fault)) => {
+                (blocked, proxy_failed) = (false, true);
                 if !fault.is_about_one_target() {
                     break;
                 }
             }
-            Err(Failed::Session(ended)) => {
-                failure.host = Some(Arc::new(facts((exchanger, implicit), Some(ip), None, shared)));
+            Err(Failed::Dialogue(ended)) => {
+                failure.host = Some(Arc::new(facts(None)));
                 failure.answer = observe(ended, failure.host.as_deref(), shared);
                 sessions += 1;
                 if sessions == MAX_SESSIONS {
@@ -95,40 +107,30 @@ pub(super) async fn open(
             }
         }
     }
-    if proxy_failed && failure.answer.known().is_none() {
-        // The address that the proxy kept from us might have answered.
-        failure.answer = Observed::Failed(ProbeFailure::Proxy);
-    }
     // Our own hosts may stand behind a way out of their own, or be switched off.
     if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
         shared.egress.silent(&group.name);
     }
+    if proxy_failed {
+        // Whatever other addresses said, the one that the proxy kept from us might have answered.
+        failure.answer = Observed::Failed(ProbeFailure::Proxy);
+    }
     if failure.host.is_none()
         && let Some(exchanger) = exchangers.first()
     {
-        let ip = exchanger.addresses.first().copied();
-        failure.host = Some(Arc::new(facts((exchanger, implicit), ip, None, shared)));
+        let ip = exchanger.addresses.first().map(|ip| ip.ip());
+        failure.host = Some(Arc::new(HostFacts {
+            provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
+            name: Arc::clone(&exchanger.host),
+            ip,
+            preference: exchanger.preference,
+            implicit,
+            tls: None,
+            backup: exchanger.backup,
+            untruthful: false,
+        }));
     }
     Err(failure)
-}
-
-fn facts(
-    (exchanger, implicit): (&Exchanger, bool),
-    ip: Option<Vetted>,
-    tls: Option<bool>,
-    shared: &Shared,
-) -> HostFacts {
-    let provider = shared.provider(&exchanger.host);
-    HostFacts {
-        provider: provider.map(|provider| &*provider.id),
-        name: Arc::clone(&exchanger.host),
-        ip: ip.map(Vetted::ip),
-        preference: exchanger.preference,
-        implicit,
-        tls,
-        backup: exchanger.backup,
-        untruthful: provider.is_some_and(|provider| provider.truthful == Truthful::No),
-    }
 }
 
 /// One address: with TLS, and once more without when TLS breaks.
@@ -139,7 +141,7 @@ async fn try_address(
     transcripts: &mut Vec<Arc<Transcript>>,
 ) -> Result<Session<Ready>, Failed> {
     let first = attempt(exchanger, ip, run, true).await;
-    let Err(Failed::Session(ended)) = first else {
+    let Err(Failed::Dialogue(ended)) = first else {
         return first;
     };
     let broken = ended.why == Why::Fault(Fault::TlsBroken);
@@ -149,7 +151,7 @@ async fn try_address(
         return attempt(exchanger, ip, run, false).await;
     }
     transcripts.extend(ended.transcript.clone().map(Arc::new));
-    Err(Failed::Session(ended))
+    Err(Failed::Dialogue(ended))
 }
 
 async fn attempt(
@@ -167,10 +169,10 @@ async fn attempt(
     };
     let dialled = tokio::select! {
         dialled = shared.dial.dial(call) => dialled,
-        () = shared.ended() => return Err(Failed::NoConnection(NoConnection::Other)),
+        () = shared.ended() => return Err(Failed::Stopped),
     };
     let stream = dialled.map_err(|error| match error {
-        DialError::Host(error) => Failed::NoConnection(NoConnection::new(&error, ip.ip())),
+        DialError::Host(error) => Failed::Connection(NoConnection::new(Some(&error), ip.ip())),
         DialError::Proxy(fault) => Failed::Proxy(fault),
     })?;
     shared.egress.reached();
@@ -183,11 +185,9 @@ async fn attempt(
         tally: Arc::clone(&shared.tally),
         stop: shared.stop.clone(),
     };
-    let greeted = Session::new(parts)
-        .greeting(&manners.identity)
-        .await
-        .map_err(Failed::Session)?;
-    greeted.hello(&manners.identity, tls).await.map_err(Failed::Session)
+    let greeted = Session::new(parts).greeting(&manners.identity).await;
+    let greeted = greeted.map_err(Failed::Dialogue)?;
+    greeted.hello(&manners.identity, tls).await.map_err(Failed::Dialogue)
 }
 
 /// A failed dialogue as evidence.

@@ -8,14 +8,14 @@ use tokio::time::Instant;
 use super::{
     domain::{Observation, Tracked},
     open::{NotOpened, Opened, open},
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, Slice, SliceReport, Trip, pieces},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
     signals::{Temper, trips, voids_session},
 };
 use crate::{
     address::Address,
     smtp::{Fault, InTransaction, Mail, Ready, Replies, Reply, Session, Transaction, Transcript, Why},
-    verdict::{HostFacts, Observed, ProbeFailure},
+    verdict::{Answer, HostFacts, Observed, ProbeFailure},
 };
 
 /// Commands said in one write; their replies must fit a socket's buffers (RFC 2920 section 3.1).
@@ -72,6 +72,8 @@ pub(super) struct Conversation<'a> {
     /// Nothing this session said counts.
     pub(super) void: Option<ProbeFailure>,
     pub(super) transcripts: Vec<Arc<Transcript>>,
+    /// The last answer at RCPT: most hosts accept everybody in the same words.
+    pub(super) last: Option<Arc<Answer>>,
 }
 
 /// Runs one session to its end. Every target of the plan comes back, answered or not.
@@ -115,7 +117,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answer,
         transcripts,
     } = failure;
-    let transcripts: Arc<[_]> = transcripts.into();
+    let transcripts = shared_by_all(transcripts);
     let elapsed = started.elapsed();
     let trip = answer.known().filter(|answer| trips(answer)).map(|answer| Trip {
         host: host.clone(),
@@ -153,40 +155,16 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
     }
 }
 
+/// The dialogues of a session for each of its observations.
+fn shared_by_all(transcripts: Vec<Arc<Transcript>>) -> Option<Arc<[Arc<Transcript>]>> {
+    (!transcripts.is_empty()).then(|| transcripts.into())
+}
+
 /// Counts an attempt.
 pub(super) fn asked(mut tracked: Tracked, at: Instant) -> Tracked {
     tracked.attempts += 1;
     tracked.first_asked.get_or_insert(at);
     tracked
-}
-
-/// The questions of a session, about so many domains at most; the other domains are for another one (RFC 9422 section 4.3).
-fn share_out(plan: Vec<Slice>, domains: usize) -> (Vec<Progress>, VecDeque<Piece>) {
-    let mut slices = Vec::with_capacity(plan.len());
-    let mut queue = VecDeque::new();
-    for (index, slice) in plan.into_iter().enumerate() {
-        let (targets, again) = if index < domains {
-            (slice.targets, Vec::new())
-        } else {
-            (Vec::new(), slice.targets)
-        };
-        slices.push(Progress {
-            report: SliceReport {
-                domain: slice.domain,
-                answered: Vec::new(),
-                again,
-                need: slice.need,
-                control: ControlAnswer::NotAsked,
-                control_words: None,
-            },
-            control: slice.control.filter(|_| index < domains),
-            open: targets.len(),
-            accepted: false,
-            refused_unknown: false,
-        });
-        queue.extend(pieces(index, targets));
-    }
-    (slices, queue)
 }
 
 impl<'a> Conversation<'a> {
@@ -198,8 +176,32 @@ impl<'a> Conversation<'a> {
         } = opened;
         let limits = &group.limits;
         let offers = session.extensions();
+        let mut slices = Vec::with_capacity(plan.slices.len());
+        let mut queue = VecDeque::new();
         let domains = offers.rcpt_domain_max.map_or(usize::MAX, |most| most.get() as usize);
-        let (slices, queue) = share_out(plan.slices, domains);
+        for (index, slice) in plan.slices.into_iter().enumerate() {
+            // Domains beyond the host's limit (RFC 9422 section 4.3) are for another session.
+            let (targets, again) = if index < domains {
+                (slice.targets, Vec::new())
+            } else {
+                (Vec::new(), slice.targets)
+            };
+            slices.push(Progress {
+                report: SliceReport {
+                    domain: slice.domain,
+                    answered: Vec::new(),
+                    again,
+                    need: slice.need,
+                    control: ControlAnswer::NotAsked,
+                    control_words: None,
+                },
+                control: slice.control.filter(|_| index < domains),
+                open: targets.len(),
+                accepted: false,
+                refused_unknown: false,
+            });
+            queue.extend(pieces(index, targets));
+        }
         let lockstep = plan.lockstep || !limits.pipelining || !offers.pipelining;
         let mut conversation = Self {
             shared,
@@ -226,6 +228,7 @@ impl<'a> Conversation<'a> {
             trip: None,
             void: None,
             transcripts,
+            last: None,
         };
         for index in 0..conversation.slices.len() {
             conversation.ask_control_if_due(index);
@@ -455,7 +458,7 @@ impl<'a> Conversation<'a> {
                 }
             }
         }
-        let transcripts: Arc<[_]> = self.transcripts.into();
+        let transcripts = shared_by_all(self.transcripts);
         let doubt = self.void.filter(|failure| voids_session(*failure));
         let harvest = self.temper == Temper::Harvest;
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
@@ -465,7 +468,7 @@ impl<'a> Conversation<'a> {
                 slice.control_words = None;
             }
             for (_, observation) in &mut slice.answered {
-                observation.transcripts = Arc::clone(&transcripts);
+                observation.transcripts.clone_from(&transcripts);
                 observation.throttled |= harvest;
                 if let Some(failure) = doubt {
                     observation.answer = Observed::Failed(failure);

@@ -82,6 +82,7 @@ fn plan() -> Plan {
         hosts: Vec::new(),
         sources: vec!["52.40.0.7".parse().unwrap()],
         public: Vec::new(),
+        families: presend::net::Families::V6AndV4,
         smtp_port: 25,
         timeouts: Timeouts::INTERACTIVE,
         rules: Rules {

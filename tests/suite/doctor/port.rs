@@ -7,7 +7,6 @@ use presend::{
     doctor::{Check, Plan, Report, Status},
     net::{BoxFuture, Call, Dial, DialError, Stream},
 };
-use tokio::time::sleep;
 
 use super::{SOUND, ip, of, one, over, plan};
 use crate::fake::{Act, FakeNet, say};
@@ -26,7 +25,7 @@ impl Dial for Street {
         let house = self.0.iter().find(|(ip, _)| *ip == call.to.ip());
         match house.map(|(_, house)| house) {
             None | Some(House::Silent) => Box::pin(async move {
-                sleep(call.within).await;
+                tokio::time::sleep(call.within).await;
                 Err(DialError::Host(io::ErrorKind::TimedOut.into()))
             }),
             Some(House::Error(kind)) => Box::pin(async move { Err(DialError::Host((*kind).into())) }),
