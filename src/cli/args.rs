@@ -112,8 +112,8 @@ pub(super) struct CheckArgs {
 /// `presend verify`
 #[derive(Debug, Args)]
 #[command(
-    about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out",
-    long_about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out.\n\nRows come out in the order they came \
+    about = "Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out",
+    long_about = "Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out. gzip and zstd are unpacked.\n\nRows come out in the order they came \
     in, with every original column and `presend_*` columns after them; equal addresses are asked about once. The format, \
     the encoding, the delimiter and the address column are guessed and reported.",
     after_long_help = "\
@@ -121,16 +121,19 @@ Examples:
   presend verify leads.csv --output checked.csv
   presend verify leads.csv --column Email --split out/      out/send.csv, out/hold.csv, out/drop.csv
   presend verify leads.csv --only send > mailing.csv
-  zcat crm.ndjson.gz | presend verify - --format ndjson --level dns
+  presend verify crm.ndjson.gz --format ndjson --level dns
+  presend verify leads.xlsx --sheet Contacts --output checked.xlsx
+  presend verify leads.csv events.xlsx more.txt.gz --output all.csv.gz   several files, one job
   presend verify leads.csv --helo-name probe.example.com --mail-from postmaster@example.com
 
 CSV cells that a spreadsheet would run as a formula get a ' in front; `--raw` leaves them as they are.
 Ctrl-C once: what is known is written and the program ends with 130. Twice: it ends at once."
 )]
 pub(super) struct VerifyArgs {
-    /// The list; `-` is standard input, and the default when something is piped in.
+    /// The lists; `-` is standard input, and the default when something is piped in. Several are one job: addresses that
+    /// are in two of them are asked about once, and `presend_file` says where each row comes from.
     #[arg(value_name = "FILE")]
-    pub(super) input: Option<PathBuf>,
+    pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) layout: LayoutArgs,
     #[command(flatten)]
@@ -160,6 +163,9 @@ pub(super) struct LayoutArgs {
     /// Format of the input [default: guessed].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = INPUT)]
     pub(super) input_format: Option<InputFormatName>,
+    /// Sheet of an XLSX workbook: its name, or its number from 1 [default: the first that is not hidden].
+    #[arg(long, value_name = "NAME|NUMBER", help_heading = INPUT)]
+    pub(super) sheet: Option<String>,
     /// The first row is a header [default: guessed].
     #[arg(long, overrides_with = "no_header", help_heading = INPUT)]
     pub(super) header: bool,

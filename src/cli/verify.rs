@@ -27,8 +27,8 @@ use crate::{
 pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Bulk)?;
     let settings = resolved.to_settings(args.transcript)?;
-    let input = input(args.input.as_deref())?;
-    let table = Table::open(&input, &input_options(&args.layout))?;
+    let inputs = inputs(&args.inputs)?;
+    let table = Table::open_all(&inputs, &input_options(&args.layout))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // From the first words on an interruption is polite; before them there is nothing to be polite about.
     let signals = {
@@ -37,7 +37,9 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     };
     let quiet = args.display.quiet;
     if !quiet {
-        note(&paint(DIM, understood(&input, table.layout())));
+        for (name, layout) in table.files() {
+            note(&paint(DIM, understood(name, layout)));
+        }
     }
     let missing = resolved.identity_hint();
     if let Some(missing) = &missing {
@@ -67,7 +69,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
             note(&paint(DIM, format!("wrote {}", file.display())));
         }
         let next = summary::Next {
-            input: &input,
+            inputs: &inputs,
             written: !files.is_empty(),
             split: args.results.split.as_deref(),
         };
@@ -125,14 +127,14 @@ pub(super) fn exit(summary: &Summary) -> Exit {
     }
 }
 
-fn input(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+fn inputs(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     match named {
-        Some(path) => Ok(path.to_owned()),
-        None if io::stdin().is_terminal() => Err(fault(
+        [] if io::stdin().is_terminal() => Err(fault(
             "no list was named",
             "`presend verify leads.csv`, or pipe one in: `presend verify - < leads.csv`",
         )),
-        None => Ok(PathBuf::from("-")),
+        [] => Ok(vec![PathBuf::from("-")]),
+        named => Ok(named.to_vec()),
     }
 }
 
@@ -149,15 +151,15 @@ fn input_options(args: &LayoutArgs) -> InputOptions {
             (_, true) => Some(false),
             (false, false) => None,
         },
+        sheet: args.sheet.clone(),
     }
 }
 
 /// One line about how the list was read.
-pub(super) fn understood(input: &Path, layout: &Layout) -> String {
-    let name = if input == Path::new("-") {
-        "standard input".into()
-    } else {
-        format!("`{}`", input.display())
+pub(super) fn understood(name: &str, layout: &Layout) -> String {
+    let name = match name {
+        "standard input" => name.to_owned(),
+        file => format!("`{file}`"),
     };
     let guessed = if layout.guessed {
         " (guessed; `--column` names another)"
@@ -166,7 +168,7 @@ pub(super) fn understood(input: &Path, layout: &Layout) -> String {
     };
     let column = match (&layout.address_key, layout.columns.get(layout.address_column)) {
         (Some(key), _) => format!(", addresses in `{key}`"),
-        (None, Some(column)) if layout.format == InputFormat::Csv => {
+        (None, Some(column)) if layout.format != InputFormat::Text => {
             format!(", addresses in column {} `{column}`", layout.address_column + 1)
         }
         (None, _) => String::new(),
@@ -177,8 +179,13 @@ pub(super) fn understood(input: &Path, layout: &Layout) -> String {
         (InputFormat::Ndjson, _) => "NDJSON".to_owned(),
         (InputFormat::Csv, Some(b'\t')) => "tab-separated".to_owned(),
         (InputFormat::Csv, delimiter) => format!("CSV with `{}`", char::from(delimiter.unwrap_or(b','))),
+        (InputFormat::Xlsx, _) => {
+            let sheet = layout.sheet.as_deref().unwrap_or_default();
+            format!("XLSX, sheet `{}`", crate::output::clean(sheet, 40))
+        }
     };
-    format!("reading {name}: {format}, {}{column}{guessed}", layout.encoding)
+    let packing = layout.packing.map(|packing| format!("{}, ", packing.name())).unwrap_or_default();
+    format!("reading {name}: {packing}{format}, {}{column}{guessed}", layout.encoding)
 }
 
 fn options(args: &VerifyArgs, layout: &Layout) -> Options {
@@ -195,7 +202,7 @@ fn options(args: &VerifyArgs, layout: &Layout) -> Options {
     let by_input = || match layout.format {
         _ if to_terminal => Format::Table,
         InputFormat::Ndjson => Format::Ndjson,
-        InputFormat::Text | InputFormat::Csv => Format::Csv,
+        InputFormat::Text | InputFormat::Csv | InputFormat::Xlsx => Format::Csv,
     };
     let named = if args.json {
         Some(FormatName::Json)

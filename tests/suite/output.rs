@@ -105,13 +105,13 @@ fn layout(format: InputFormat, delimiter: Option<u8>, columns: &[&str], address_
         columns: columns.iter().map(ToString::to_string).collect(),
         header: true,
         address_column,
-        address_key: None,
-        guessed: false,
+        ..Layout::default()
     }
 }
 
 fn record(cells: &[&str], address: usize) -> Row {
     Row {
+        file: None,
         line: 2,
         cells: Cells::Record {
             record: cells.to_vec().into(),
@@ -123,6 +123,7 @@ fn record(cells: &[&str], address: usize) -> Row {
 
 fn object(json: &str, address: &str) -> Row {
     Row {
+        file: None,
         line: 1,
         cells: Cells::Object {
             object: serde_json::from_str(json).unwrap(),
