@@ -179,7 +179,8 @@ pub(super) struct ResultArgs {
     /// Format of the output [default: `table` on a terminal, `ndjson` for NDJSON, else `csv`].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = OUTPUT)]
     pub(super) format: Option<FormatName>,
-    /// File to write; it appears when it is complete. [default: standard output]
+    /// File to write; it appears when it is complete, and its name tells the format: `.csv`, `.ndjson`, `.json`, `.xlsx`, each
+    /// also with `.gz` or `.zst` [default: standard output].
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     pub(super) output: Option<PathBuf>,
     /// Only rows with this action or label: send, hold, drop, valid, catch-all, unknown, invalid. Repeatable.
@@ -191,6 +192,9 @@ pub(super) struct ResultArgs {
     /// Leave CSV cells as they are, even those a spreadsheet would run as a formula.
     #[arg(long, help_heading = OUTPUT)]
     pub(super) raw: bool,
+    /// Mask local-parts in everything that is written (`j***@example.com`), for results that are shown to others.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) redact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -238,6 +242,8 @@ pub(super) enum FormatName {
     Json,
     /// Aligned columns for people.
     Table,
+    /// A workbook with the columns of csv.
+    Xlsx,
 }
 
 impl From<FormatName> for Format {
@@ -247,6 +253,7 @@ impl From<FormatName> for Format {
             FormatName::Ndjson => Self::Ndjson,
             FormatName::Json => Self::Json,
             FormatName::Table => Self::Table,
+            FormatName::Xlsx => Self::Xlsx,
         }
     }
 }

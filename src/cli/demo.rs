@@ -18,7 +18,7 @@ use crate::{
     job::{Level, Settings},
     lab::{self, Lab},
     lists::UserLists,
-    output::{Format, Options, Output},
+    output::{Detail, Format, Options, Output},
     schedule::Limits,
     smtp::{Identity, Timeouts},
     verdict::Policy,
@@ -38,7 +38,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         format: if args.json { Format::Json } else { Format::Table },
         only: Vec::new(),
         raw: false,
-        transcript: false,
+        detail: Detail::default(),
         terminal: stdout_terminal(),
     };
     let display = Display::new(When::Auto, args.quiet, true);

@@ -19,9 +19,9 @@ use super::{
     summary,
 };
 use crate::{
-    input::{InputFormat, InputOptions, Layout, Table},
+    input::{InputFormat, InputOptions, Layout, Packing, Table},
     job::{self, Engine, Progress, Stop, Summary},
-    output::{Format, Options, Output, Target},
+    output::{Detail, Format, Options, Output, Privacy, Target},
 };
 
 pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
@@ -190,11 +190,17 @@ pub(super) fn understood(name: &str, layout: &Layout) -> String {
 
 fn options(args: &VerifyArgs, layout: &Layout) -> Options {
     let by_name = || {
-        let extension = args.results.output.as_deref()?.extension()?.to_str()?;
+        let path = args.results.output.as_deref()?;
+        let extension = path.extension()?.to_str()?;
+        let extension = match Packing::by_extension(extension) {
+            Some(_) => Path::new(path.file_stem()?).extension()?.to_str()?,
+            None => extension,
+        };
         match extension.to_ascii_lowercase().as_str() {
             "csv" | "tsv" => Some(Format::Csv),
             "ndjson" | "jsonl" => Some(Format::Ndjson),
             "json" => Some(Format::Json),
+            "xlsx" => Some(Format::Xlsx),
             _ => None,
         }
     };
@@ -213,7 +219,10 @@ fn options(args: &VerifyArgs, layout: &Layout) -> Options {
         format: named.map(Format::from).or_else(by_name).unwrap_or_else(by_input),
         only: args.results.only.clone(),
         raw: args.results.raw,
-        transcript: args.transcript,
+        detail: Detail {
+            transcript: args.transcript,
+            privacy: if args.results.redact { Privacy::Redacted } else { Privacy::Open },
+        },
         terminal: paint::stdout_terminal(),
     }
 }
@@ -224,6 +233,12 @@ fn open(args: &VerifyArgs, layout: &Layout, options: &Options, display: &Display
     }
     let target = match &args.results.output {
         Some(path) if path != Path::new("-") => Target::file(path)?,
+        _ if options.format == Format::Xlsx && io::stdout().is_terminal() => {
+            return Err(fault(
+                "a workbook cannot be shown on a terminal",
+                "name a file, such as `--output checked.xlsx`, or redirect the output",
+            ));
+        }
         _ => display.stdout(),
     };
     Ok(Output::single(layout, options, target))

@@ -82,6 +82,8 @@ pub struct Layout {
     pub packing: Option<Packing>,
     /// The sheet, for [`InputFormat::Xlsx`].
     pub sheet: Option<String>,
+    /// These are the columns of several files; each row says which one it is from.
+    pub several: bool,
 }
 
 /// One row.

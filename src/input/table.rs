@@ -196,7 +196,11 @@ fn union(lists: &[List]) -> Layout {
     let guessed = layouts.iter().any(|layout| layout.guessed);
     let first = layouts.first().copied().cloned().unwrap_or_default();
     if all(InputFormat::Ndjson) {
-        return Layout { guessed, ..first };
+        return Layout {
+            guessed,
+            several: true,
+            ..first
+        };
     }
     let mut names: Vec<&str> = Vec::new();
     for layout in &layouts {
@@ -220,6 +224,7 @@ fn union(lists: &[List]) -> Layout {
         header: layouts.iter().any(|layout| layout.header),
         address_column: address_column.unwrap_or_default(),
         guessed,
+        several: true,
         ..Layout::default()
     }
 }
