@@ -166,10 +166,20 @@ pub(super) fn understood(name: &str, layout: &Layout) -> String {
     } else {
         ""
     };
+    let names = layout
+        .fallback_columns
+        .iter()
+        .filter_map(|column| layout.columns.get(*column));
+    let instead = names.fold(String::new(), |text, name| {
+        text + &format!(", or `{name}` where that is empty")
+    });
     let column = match (&layout.address_key, layout.columns.get(layout.address_column)) {
         (Some(key), _) => format!(", addresses in `{key}`"),
         (None, Some(column)) if layout.format != InputFormat::Text => {
-            format!(", addresses in column {} `{column}`", layout.address_column + 1)
+            format!(
+                ", addresses in column {} `{column}`{instead}",
+                layout.address_column + 1
+            )
         }
         (None, _) => String::new(),
     };
@@ -184,8 +194,15 @@ pub(super) fn understood(name: &str, layout: &Layout) -> String {
             format!("XLSX, sheet `{}`", crate::output::clean(sheet, 40))
         }
     };
-    let packing = layout.packing.map(|packing| format!("{}, ", packing.name())).unwrap_or_default();
-    format!("reading {name}: {packing}{format}, {}{column}{guessed}", layout.encoding)
+    let packing = layout
+        .packing
+        .map(|packing| format!("{}, ", packing.name()))
+        .unwrap_or_default();
+    let export = layout.export.map(|export| format!("{export}, ")).unwrap_or_default();
+    format!(
+        "reading {name}: {export}{packing}{format}, {}{column}{guessed}",
+        layout.encoding
+    )
 }
 
 fn options(args: &VerifyArgs, layout: &Layout) -> Options {
@@ -221,7 +238,11 @@ fn options(args: &VerifyArgs, layout: &Layout) -> Options {
         raw: args.results.raw,
         detail: Detail {
             transcript: args.transcript,
-            privacy: if args.results.redact { Privacy::Redacted } else { Privacy::Open },
+            privacy: if args.results.redact {
+                Privacy::Redacted
+            } else {
+                Privacy::Open
+            },
         },
         terminal: paint::stdout_terminal(),
     }

@@ -106,7 +106,11 @@ pub enum InputError {
         sheets: Vec<String>,
     },
     /// A sheet holds no list; another one may.
-    #[error("{source} (this is the sheet `{}` of {}; `--sheet` names another)", cut(sheet), list(sheets))]
+    #[error(
+        "{source} (this is the sheet `{}` of {}; `--sheet` names another)",
+        cut(sheet),
+        list(sheets)
+    )]
     WrongSheet {
         /// The sheet that was read.
         sheet: String,

@@ -1,13 +1,6 @@
 //! One file as rows: opened, understood, read forward, and read again.
 
-use std::{
-    fmt,
-    fs::File,
-    io,
-    path::Path,
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{fmt, fs::File, io, path::Path, sync::Arc, time::SystemTime};
 
 use super::{
     CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, ROW_LIMIT, Row, RowFault,
@@ -128,15 +121,16 @@ impl List {
             encoding: "UTF-8",
             sheet_width: Some(sheet.width),
         };
-        let understood = sniff::sniff(&sample, options).map_err(|source| match source {
-            InputError::Empty { .. } | InputError::NoAddressColumn { .. } if sheet.all.len() > 1 => {
-                InputError::WrongSheet {
-                    sheet: sheet.name.clone(),
-                    sheets: sheet.all,
-                    source: Box::new(source),
-                }
+        let understood = sniff::sniff(&sample, options).map_err(|source| {
+            let no_list = matches!(source, InputError::Empty { .. } | InputError::NoAddressColumn { .. });
+            if !no_list || sheet.all.len() < 2 {
+                return source;
             }
-            other => other,
+            InputError::WrongSheet {
+                sheet: sheet.name.clone(),
+                sheets: sheet.all,
+                source: Box::new(source),
+            }
         })?;
         let layout = Layout {
             sheet: Some(sheet.name),

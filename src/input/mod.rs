@@ -184,7 +184,6 @@ impl RowFault {
     }
 }
 
-
 fn too_long(limit: usize) -> RowFault {
     let what = if limit == ROW_LIMIT {
         "the row is longer than 1 MiB"

@@ -31,7 +31,10 @@ pub(super) fn check(file: &File) -> Result<(), Failure> {
     let packed = file.metadata()?.len();
     let mut archive = ZipArchive::new(BufReader::new(file)).map_err(zip)?;
     if archive.len() > PARTS {
-        return Err(Failure::Workbook(format!("it has {} parts, more than {PARTS}", archive.len())));
+        return Err(Failure::Workbook(format!(
+            "it has {} parts, more than {PARTS}",
+            archive.len()
+        )));
     }
     let budget = &mut Budget::of(packed);
     for index in 0..archive.len() {
@@ -42,7 +45,8 @@ pub(super) fn check(file: &File) -> Result<(), Failure> {
             inner: part.take(limit + 1),
             budget,
         };
-        let size = if name.ends_with(".xml") || name.ends_with(".rels") {
+        let is_markup = matches!(name.rsplit_once('.'), Some((_, "xml" | "rels")));
+        let size = if is_markup {
             markup(part)?
         } else {
             io::copy(&mut { part }, &mut io::sink()).map_err(|error| unpacking(&error))?
@@ -55,13 +59,13 @@ pub(super) fn check(file: &File) -> Result<(), Failure> {
 }
 
 fn zip(error: ZipError) -> Failure {
-    match error {
-        ZipError::Io(error) => Failure::from(error),
-        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) => {
-            Failure::Workbook("it is protected by a password".into())
-        }
-        other => Failure::Workbook(other.to_string()),
+    if let ZipError::Io(error) = error {
+        return Failure::from(error);
     }
+    if let ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) = error {
+        return Failure::Workbook("it is protected by a password".into());
+    }
+    Failure::Workbook(error.to_string())
 }
 
 fn unpacking(error: &io::Error) -> Failure {
@@ -107,7 +111,9 @@ fn markup(part: impl Read) -> Result<u64, Failure> {
             Err(error) => return Err(Failure::Workbook(error.to_string())),
         }
         if strings > STRINGS {
-            return Err(Failure::Workbook(format!("it has more than {STRINGS} different strings")));
+            return Err(Failure::Workbook(format!(
+                "it has more than {STRINGS} different strings"
+            )));
         }
     }
 }
@@ -118,7 +124,9 @@ fn claimed(tag: &BytesStart<'_>) -> Result<(), Failure> {
         let claimed = attribute.value.trim().parse::<u64>();
         let counts = attribute.key.local_name().as_ref() == "uniqueCount";
         if counts && claimed.is_ok_and(|claimed| claimed > STRINGS) {
-            return Err(Failure::Workbook(format!("it claims more than {STRINGS} different strings")));
+            return Err(Failure::Workbook(format!(
+                "it claims more than {STRINGS} different strings"
+            )));
         }
     }
     Ok(())
@@ -138,7 +146,9 @@ impl<R: Read> Read for Counted<'_, R> {
         self.since.set(self.since.get() + read);
         if self.since.get() > PIECE {
             let piece = megabytes(PIECE as u64);
-            return Err(io::Error::other(format!("one cell or one piece of markup is longer than {piece}")));
+            return Err(io::Error::other(format!(
+                "one cell or one piece of markup is longer than {piece}"
+            )));
         }
         Ok(read)
     }

@@ -8,6 +8,7 @@ use super::{
     error::{cut, list},
     ndjson,
 };
+use crate::lists;
 
 /// How much decoded text is looked at.
 pub(super) const SAMPLE: usize = 256 << 10;
@@ -273,8 +274,10 @@ fn table(
         name => name.unwrap_or_default().to_owned(),
     };
     let columns: Vec<String> = (0..sample.sheet_width.unwrap_or(least).max(1)).map(name).collect();
+    let known = lists::recognise(&columns).filter(|_| header && options.column.is_none());
     let address_column = match &options.column {
         Some(column) => named_column(sample, column, &columns)?,
+        None if known.is_some() => known.as_ref().map_or(0, |known| known.address),
         // Not one row fits into the sample: there is nothing to guess by, and each row will tell its own fault.
         None if rows.is_empty() => 0,
         None => guess_column(data, &columns).ok_or_else(|| no_column(sample, &rows, header))?,
@@ -289,7 +292,9 @@ fn table(
         columns,
         header,
         address_column,
-        guessed: options.column.is_none(),
+        guessed: options.column.is_none() && known.is_none(),
+        export: known.as_ref().map(|known| known.name),
+        fallback_columns: known.map(|known| known.fallback).unwrap_or_default(),
         ..Layout::default()
     })
 }

@@ -54,10 +54,14 @@ impl Table {
     /// As [`Table::open`], for any of the files; `-` is named twice, or there are more than 200.
     pub fn open_all<P: AsRef<Path>>(paths: &[P], options: &InputOptions) -> Result<Self, InputError> {
         if paths.len() > FILES {
-            return Err(InputError::Several("a run takes at most 200 files; join some of them first"));
+            return Err(InputError::Several(
+                "a run takes at most 200 files; join some of them first",
+            ));
         }
         if paths.iter().filter(|path| path.as_ref().as_os_str() == "-").count() > 1 {
-            return Err(InputError::Several("`-` is named twice; standard input can be read once"));
+            return Err(InputError::Several(
+                "`-` is named twice; standard input can be read once",
+            ));
         }
         let mut lists = Vec::with_capacity(paths.len());
         for path in paths {
@@ -122,7 +126,9 @@ impl Table {
 
     /// Each file's name and how it was understood.
     pub fn files(&self) -> impl ExactSizeIterator<Item = (&str, &Layout)> {
-        self.parts.iter().map(|part| (part.list.name(), part.list.layout().as_ref()))
+        self.parts
+            .iter()
+            .map(|part| (part.list.name(), part.list.layout().as_ref()))
     }
 
     /// The next row; `None` at the end.
@@ -183,9 +189,7 @@ const OBJECT: [&str; 2] = ["address", "row"];
 fn columns(layout: &Layout) -> Vec<&str> {
     match layout.format {
         InputFormat::Ndjson => OBJECT.to_vec(),
-        InputFormat::Text | InputFormat::Csv | InputFormat::Xlsx => {
-            layout.columns.iter().map(String::as_str).collect()
-        }
+        InputFormat::Text | InputFormat::Csv | InputFormat::Xlsx => layout.columns.iter().map(String::as_str).collect(),
     }
 }
 
@@ -217,7 +221,11 @@ fn union(lists: &[List]) -> Layout {
         place(&names, &own, layout.address_column).unwrap_or_default()
     });
     Layout {
-        format: if all(InputFormat::Text) { InputFormat::Text } else { InputFormat::Csv },
+        format: if all(InputFormat::Text) {
+            InputFormat::Text
+        } else {
+            InputFormat::Csv
+        },
         delimiter,
         encoding: first.encoding,
         columns: names.into_iter().map(str::to_owned).collect(),

@@ -213,7 +213,10 @@ mod tests {
         ];
         for (what, packed, expected) in cases {
             let error = unpacked(&packed).unwrap_err();
-            assert!(error.contains("`list.gz`") && error.contains(expected), "{what}: {error}");
+            assert!(
+                error.contains("`list.gz`") && error.contains(expected),
+                "{what}: {error}"
+            );
         }
     }
 

@@ -89,10 +89,13 @@ impl From<io::Error> for Failure {
 
 impl From<XlsxError> for Failure {
     fn from(error: XlsxError) -> Self {
-        Self::Workbook(match error {
-            XlsxError::Password => "it is protected by a password".into(),
-            XlsxError::RelationshipNotFound | XlsxError::FileNotFound(_) => "it is another kind of ZIP archive".into(),
-            other => other.to_string(),
+        let no_workbook = matches!(error, XlsxError::RelationshipNotFound | XlsxError::FileNotFound(_));
+        Self::Workbook(if matches!(error, XlsxError::Password) {
+            "it is protected by a password".into()
+        } else if no_workbook {
+            "it is another kind of ZIP archive".into()
+        } else {
+            error.to_string()
         })
     }
 }
@@ -324,7 +327,9 @@ mod tests {
         writer.cell(1, 1, &text("a,b")).unwrap();
         writer.cell(1, 4, &text("")).unwrap();
         writer.cell(3, 0, &text("say \"hi\"\nthere")).unwrap();
-        writer.cell(4, 0, &text(&format!("\"\n,{}", "x".repeat(CELL_LIMIT)))).unwrap();
+        writer
+            .cell(4, 0, &text(&format!("\"\n,{}", "x".repeat(CELL_LIMIT))))
+            .unwrap();
         let (mut file, width) = writer.finish().unwrap();
         let mut got = String::new();
         io::Read::read_to_string(&mut file, &mut got).unwrap();

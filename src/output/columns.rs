@@ -11,6 +11,7 @@ use crate::{
     address::Address,
     input::{Cells, Layout, Row},
     job::Outcome,
+    replies::Class,
 };
 
 /// The columns that are added, in order.
@@ -138,7 +139,7 @@ impl Columns {
         line.word(verdict.reason.name());
         line.word(verdict.action.name());
         line.word(verdict.bounce.kind.name());
-        line.word(verdict.bounce.class.map(|class| class.name()).unwrap_or_default());
+        line.word(verdict.bounce.class.map(Class::name).unwrap_or_default());
         line.text(&self.privacy.text(did_you_mean(outcome).unwrap_or_default()));
         line.text(&self.privacy.text(address.map(Address::mailbox).unwrap_or_default()));
         line.flag(address.map(|_| outcome.hits.role));

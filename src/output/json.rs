@@ -57,7 +57,11 @@ impl Ndjson {
             };
             let privacy = self.detail.privacy;
             member(&mut first, &privacy.text(key), out);
-            let cell = if index == address { privacy.typed(cell) } else { privacy.text(cell) };
+            let cell = if index == address {
+                privacy.typed(cell)
+            } else {
+                privacy.text(cell)
+            };
             append(&cell, out);
         }
         out.extend_from_slice(b"},\"presend\":");

@@ -18,7 +18,7 @@ type Sink = Box<dyn Write + Send>;
 /// A writer that may compress.
 pub(super) enum Packer {
     Plain(Sink),
-    Gzip(GzEncoder<Sink>),
+    Gzip(Box<GzEncoder<Sink>>),
     Zstd { to: Sink, frame: Vec<u8> },
 }
 
@@ -31,7 +31,7 @@ impl Packer {
         let to: Sink = Box::new(to);
         match packing {
             None => Self::Plain(to),
-            Some(Packing::Gzip) => Self::Gzip(GzEncoder::new(to, Compression::default())),
+            Some(Packing::Gzip) => Self::Gzip(Box::new(GzEncoder::new(to, Compression::default()))),
             Some(Packing::Zstd) => Self::Zstd { to, frame: Vec::new() },
         }
     }
@@ -109,11 +109,16 @@ mod tests {
 
     #[test]
     fn what_is_packed_unpacks_to_the_same() {
-        let long: Vec<u8> = (0..600_000_u32).flat_map(u32::to_le_bytes).chain(vec![b'x'; FRAME]).collect();
+        let long: Vec<u8> = (0..600_000_u32)
+            .flat_map(u32::to_le_bytes)
+            .chain(vec![b'x'; FRAME])
+            .collect();
         for content in [&b""[..], b"a@x.org\n", &long] {
             let mut gz = Vec::new();
             let packed_gz = packed(Packing::Gzip, content);
-            flate2::read::GzDecoder::new(packed_gz.as_slice()).read_to_end(&mut gz).unwrap();
+            flate2::read::GzDecoder::new(packed_gz.as_slice())
+                .read_to_end(&mut gz)
+                .unwrap();
             assert!(gz == content, "gzip of {} bytes", content.len());
             let packed_zst = packed(Packing::Zstd, content);
             let (mut rest, mut zst) = (packed_zst.as_slice(), Vec::new());

@@ -113,7 +113,12 @@ fn local_start(before: &str) -> usize {
         return inner.find('"').unwrap_or(0);
     }
     let start = before.rfind(|c: char| c.is_whitespace() || ends_local(c));
-    start.map_or(0, |at| at + before.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8))
+    start.map_or(0, |at| {
+        at + before
+            .get(at..)
+            .and_then(|rest| rest.chars().next())
+            .map_or(0, char::len_utf8)
+    })
 }
 
 fn masked_word(word: &str) -> String {
@@ -126,7 +131,10 @@ fn own_words(outcome: &Outcome) -> Vec<String> {
     let mut words = Vec::new();
     let display = outcome.address.as_ref().map(Address::display);
     let mailbox = outcome.address.as_ref().map(Address::mailbox);
-    for text in [Some(&*outcome.typed), mailbox, display.as_deref()].into_iter().flatten() {
+    for text in [Some(&*outcome.typed), mailbox, display.as_deref()]
+        .into_iter()
+        .flatten()
+    {
         let local = text.rsplit_once(is_at).map_or(text, |(local, _)| local);
         let local = local.trim().trim_matches('"');
         words.push(local.to_owned());
@@ -145,9 +153,16 @@ fn mask_word(text: &str, word: &str) -> Option<String> {
         let before = text.get(..at).and_then(|before| before.chars().next_back());
         let after = text.get(at + word.len()..).and_then(|after| after.chars().next());
         // An underscore joins words; a full stop at the end of one ends a sentence.
-        ![before, after].into_iter().flatten().any(|c| c.is_alphanumeric() || c == '_')
+        ![before, after]
+            .into_iter()
+            .flatten()
+            .any(|c| c.is_alphanumeric() || c == '_')
     };
-    let found: Vec<usize> = lower.match_indices(&word).map(|(at, _)| at).filter(|at| alone(*at)).collect();
+    let found: Vec<usize> = lower
+        .match_indices(&word)
+        .map(|(at, _)| at)
+        .filter(|at| alone(*at))
+        .collect();
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
     for at in &found {
@@ -184,7 +199,10 @@ mod tests {
             ("jane.doe@example.com", "j***@example.com"),
             ("j@example.com", "j***@example.com"),
             ("<jane+news@example.com>: unknown", "<j***@example.com>: unknown"),
-            ("Jane <jane@x.org>, \"joe\" <joe@y.org>", "Jane <j***@x.org>, \"joe\" <j***@y.org>"),
+            (
+                "Jane <jane@x.org>, \"joe\" <joe@y.org>",
+                "Jane <j***@x.org>, \"joe\" <j***@y.org>",
+            ),
             ("\"jane doe\"@x.org", "j***@x.org"),
             ("to <\"jane, doe\"@x.org>", "to <j***@x.org>"),
             ("jörg@exämple.de", "j***@exämple.de"),
@@ -221,7 +239,11 @@ mod tests {
     fn words_are_masked_where_they_stand_alone() {
         for (text, word, expected) in [
             ("550 Jane: unknown", "jane", Some("550 j***: unknown")),
-            ("no jane, no janet, no jane.", "jane", Some("no j***, no janet, no j***.")),
+            (
+                "no jane, no janet, no jane.",
+                "jane",
+                Some("no j***, no janet, no j***."),
+            ),
             ("id=jane.doe%40x.org", "jane.doe", Some("id=j***%40x.org")),
             ("İ jane", "jane", Some("İ j***")),
             ("mary_jane", "jane", None),

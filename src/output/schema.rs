@@ -229,9 +229,7 @@ impl<'a> Dialogue<'a> {
             },
             text: match privacy {
                 Privacy::Open => clean(&entry.text, TYPED_LIMIT),
-                Privacy::Redacted => {
-                    Cow::Owned(clean(&privacy.heard(&entry.text, outcome), TYPED_LIMIT).into_owned())
-                }
+                Privacy::Redacted => Cow::Owned(clean(&privacy.heard(&entry.text, outcome), TYPED_LIMIT).into_owned()),
             },
         };
         Self {

@@ -82,13 +82,10 @@ impl Render for Table {
     fn row(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>) {
         let verdict = &outcome.verdict;
         let dim = Style::new().dimmed();
-        let address = outcome
-            .address
-            .as_ref()
-            .map_or_else(
-                || self.privacy.typed(&outcome.typed).into_owned(),
-                |address| self.privacy.text(&address.display()).into_owned(),
-            );
+        let address = outcome.address.as_ref().map_or_else(
+            || self.privacy.typed(&outcome.typed).into_owned(),
+            |address| self.privacy.text(&address.display()).into_owned(),
+        );
         self.column(&clean(address.trim(), 254), self.address, Style::new(), out);
         self.column(verdict.label.name(), LABEL, style(verdict.label), out);
         self.column(verdict.action.name(), ACTION, Style::new(), out);

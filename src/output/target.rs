@@ -125,7 +125,6 @@ impl Target {
         self.writer.flush()
     }
 
-
     /// Puts a file in its place; returns where it is.
     pub(super) fn finish(mut self) -> Result<Option<PathBuf>, TargetError> {
         let closed = self.writer.finish();

@@ -181,11 +181,12 @@ fn write_row(sheet: &mut Worksheet, row: u32, rendered: &mut &[u8], format: Opti
     let mut column = 0;
     while let Some((kind, text)) = take(rendered) {
         let at = u16::try_from(column).ok().filter(|_| column < COLUMNS);
-        let at = at.ok_or_else(|| {
-            io::Error::other(format!("a sheet has {COLUMNS} columns and the list more; write CSV"))
-        })?;
+        let at =
+            at.ok_or_else(|| io::Error::other(format!("a sheet has {COLUMNS} columns and the list more; write CSV")))?;
         match (kind, format) {
-            (TEXT, Some(format)) => sheet.write_string_with_format(row, at, cut(text), format).map_err(failed)?,
+            (TEXT, Some(format)) => sheet
+                .write_string_with_format(row, at, cut(text), format)
+                .map_err(failed)?,
             (TEXT, None) => sheet.write_string(row, at, cut(text)).map_err(failed)?,
             (NUMBER, _) => sheet
                 .write_number(row, at, text.parse::<u16>().unwrap_or_default())
@@ -212,10 +213,10 @@ fn cut(text: &str) -> Cow<'_, str> {
 }
 
 fn failed(error: XlsxError) -> io::Error {
-    match error {
-        XlsxError::IoError(error) => error,
-        other => io::Error::other(other),
+    if let XlsxError::IoError(error) = error {
+        return error;
     }
+    io::Error::other(error)
 }
 
 #[cfg(test)]
@@ -237,10 +238,7 @@ mod tests {
 
     #[test]
     fn a_full_sheet_is_followed_by_another_with_the_same_header() {
-        let mut book = Book {
-            rows: 3,
-            ..Book::new()
-        };
+        let mut book = Book { rows: 3, ..Book::new() };
         book.begin(line(&["n"])).unwrap();
         for n in ["1", "2", "3", "4", "5"] {
             book.write(&line(&[n])).unwrap();
@@ -253,10 +251,17 @@ mod tests {
             .into_iter()
             .map(|(name, range)| (name, range.rows().map(|row| row[0].to_string()).collect()))
             .collect();
-        let expected = [("presend", vec!["n", "1", "2"]), ("presend 2", vec!["n", "3", "4"]), ("presend 3", vec!["n", "5"])];
+        let expected = [
+            ("presend", vec!["n", "1", "2"]),
+            ("presend 2", vec!["n", "3", "4"]),
+            ("presend 3", vec!["n", "5"]),
+        ];
         assert_eq!(sheets.len(), expected.len());
         for ((name, rows), (want, cells)) in sheets.iter().zip(&expected) {
-            assert_eq!((name.as_str(), rows.iter().map(String::as_str).collect::<Vec<_>>()), (*want, cells.clone()));
+            assert_eq!(
+                (name.as_str(), rows.iter().map(String::as_str).collect::<Vec<_>>()),
+                (*want, cells.clone())
+            );
         }
     }
 

@@ -165,7 +165,12 @@ impl Output {
     #[must_use]
     pub fn single(layout: &Layout, options: &Options, target: Target) -> Self {
         let name = target.path().unwrap_or(Path::new("standard output")).to_owned();
-        Self::new(name, Renderer::new(layout, options, false), vec![target], options.format)
+        Self::new(
+            name,
+            Renderer::new(layout, options, false),
+            vec![target],
+            options.format,
+        )
     }
 
     /// One file for each action in `folder`, which is made if it is missing: `send.csv`, `hold.csv`, `drop.csv`.

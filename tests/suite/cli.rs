@@ -82,7 +82,7 @@ fn the_short_help_names_every_command() {
 
     Commands:
       check        Check a few addresses and explain the answers
-      verify       Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
+      verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
       classify     Tell what SMTP replies mean, and about whom
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
@@ -645,7 +645,7 @@ fn lists_have_counts_sources_and_no_problem() {
             .out
             .contains("outlook.com (or outlook, hotmail): ")
     );
-    assert_eq!(run(&["lists", "check"]).out, "6 lists, no problem\n");
+    assert_eq!(run(&["lists", "check"]).out, "7 lists, no problem\n");
 }
 
 #[test]

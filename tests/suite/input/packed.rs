@@ -42,8 +42,7 @@ fn compressed_lists_are_read_like_others() {
 #[test]
 fn streams_are_recognised_too() {
     let packed = zstd(b"a@x.org\nb@x.org\n");
-    let mut table =
-        Table::from_reader(&mut packed.as_slice(), "standard input", &InputOptions::default()).unwrap();
+    let mut table = Table::from_reader(&mut packed.as_slice(), "standard input", &InputOptions::default()).unwrap();
     assert_eq!(table.layout().packing, Some(Packing::Zstd));
     assert_eq!(table.layout().format, InputFormat::Text);
     assert_eq!(rows(&mut table), ["1:a@x.org", "2:b@x.org"]);
@@ -55,7 +54,10 @@ fn a_bomb_is_refused_before_it_is_read() {
     let member = gzip(&vec![b'x'; 1 << 20]);
     let bomb = [gzip(b"email\na@x.org\n"), member.repeat(65)].concat();
     let error = open("a.csv.gz", &bomb, &InputOptions::default()).unwrap_err();
-    assert!(error.contains("a.csv.gz`") && error.contains("more than 64 MiB"), "{error}");
+    assert!(
+        error.contains("a.csv.gz`") && error.contains("more than 64 MiB"),
+        "{error}"
+    );
 }
 
 /// One field as long as the rest of the file, from a stream.

@@ -22,7 +22,10 @@ fn show(row: &Row) -> String {
         Cells::Record { record, .. } => record.iter().map(str::to_owned).collect(),
         Cells::Object { object, .. } => vec![serde_json::to_string(object).unwrap()],
     };
-    let fault = row.fault.as_ref().map_or(String::new(), |fault| format!(" !{}", fault.message));
+    let fault = row
+        .fault
+        .as_ref()
+        .map_or(String::new(), |fault| format!(" !{}", fault.message));
     format!("{file}:{}:{}|{}{fault}", row.line, row.address(), cells.join(","))
 }
 
@@ -58,7 +61,10 @@ fn columns_are_joined_by_name_and_every_file_has_its_own_address_column() {
         ("d.ndjson", b"{\"mail\":\"f@x.org\",\"n\":1}\n"),
     ]);
     let mut table = table.unwrap();
-    assert_eq!(table.layout().columns, ["id", "Email", "Email", "address", "Name", "row"]);
+    assert_eq!(
+        table.layout().columns,
+        ["id", "Email", "Email", "address", "Name", "row"]
+    );
     assert_eq!(table.layout().format, InputFormat::Csv);
     assert_eq!(table.files().len(), 4);
     assert_eq!(
@@ -78,8 +84,14 @@ fn columns_are_joined_by_name_and_every_file_has_its_own_address_column() {
 fn files_of_one_form_keep_it() {
     let (_dir, table) = open_all(&[("a.csv", b"n;email\n1;a@x.org\n"), ("b.csv", b"n,email\n2,b@x.org\n")]);
     let mut table = table.unwrap();
-    assert_eq!((table.layout().delimiter, table.layout().columns.len()), (Some(b';'), 2));
-    assert_eq!(rows(&mut table), ["a.csv:2:a@x.org|1,a@x.org", "b.csv:2:b@x.org|2,b@x.org"]);
+    assert_eq!(
+        (table.layout().delimiter, table.layout().columns.len()),
+        (Some(b';'), 2)
+    );
+    assert_eq!(
+        rows(&mut table),
+        ["a.csv:2:a@x.org|1,a@x.org", "b.csv:2:b@x.org|2,b@x.org"]
+    );
     let (_dir, table) = open_all(&[
         ("a.ndjson", b"{\"email\":\"a@x.org\"}\n"),
         ("b.ndjson", b"{\"mail\":\"b@x.org\"}\n"),
@@ -118,11 +130,17 @@ fn a_bad_file_among_good_ones_is_found_at_once() {
     }
     let dir = tempfile::tempdir().unwrap();
     let paths = [write(&dir, "a.csv", good), dir.path().join("none.csv")];
-    let error = Table::open_all(&paths, &InputOptions::default()).unwrap_err().to_string();
+    let error = Table::open_all(&paths, &InputOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("none.csv"), "{error}");
-    let error = Table::open_all(&["-", "-"], &InputOptions::default()).unwrap_err().to_string();
+    let error = Table::open_all(&["-", "-"], &InputOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("named twice"), "{error}");
-    let error = Table::open_all(&vec![&paths[0]; 201], &InputOptions::default()).unwrap_err().to_string();
+    let error = Table::open_all(&vec![&paths[0]; 201], &InputOptions::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("200 files"), "{error}");
 }
 

@@ -46,7 +46,10 @@ fn a_sheet_is_read_row_by_row_with_its_own_line_numbers() {
         let layout = table.layout();
         assert_eq!(layout.format, InputFormat::Xlsx);
         assert_eq!(layout.sheet.as_deref(), Some("Leads"));
-        assert_eq!(layout.columns, ["Name", "Email", "Since", "Seats", "column_5", "column_6"]);
+        assert_eq!(
+            layout.columns,
+            ["Name", "Email", "Since", "Seats", "column_5", "column_6"]
+        );
         assert_eq!(layout.address_column, 1);
         assert_eq!(rows(&mut table), ["2:jane@x.org", "4:joe@x.org", "5:eve@x.org"]);
         table.rewind().unwrap();
@@ -82,7 +85,10 @@ fn the_wrong_sheet_is_named_with_the_others() {
         assert!(error.contains(word), "{error}");
     }
     let error = open("a.xlsx", &leads(), &sheet("Nobody")).unwrap_err();
-    assert!(error.contains("no sheet `Nobody`") && error.contains("`Leads`"), "{error}");
+    assert!(
+        error.contains("no sheet `Nobody`") && error.contains("`Leads`"),
+        "{error}"
+    );
 }
 
 /// A workbook of one sheet with this XML, and these shared strings.
@@ -104,14 +110,9 @@ fn changed<'a>(archive: &[u8], replace: impl Fn(&str) -> Option<&'a [u8]>) -> Ve
         let mut part = from.by_index(index).unwrap();
         let name = part.name().unwrap().into_owned();
         to.start_file(name.as_str(), SimpleFileOptions::default()).unwrap();
-        match replace(&name) {
-            Some(content) => to.write_all(content).unwrap(),
-            None => {
-                let mut content = Vec::new();
-                part.read_to_end(&mut content).unwrap();
-                to.write_all(&content).unwrap();
-            }
-        }
+        let mut content = Vec::new();
+        part.read_to_end(&mut content).unwrap();
+        to.write_all(replace(&name).unwrap_or(&content)).unwrap();
     }
     to.finish().unwrap().into_inner()
 }
@@ -119,7 +120,9 @@ fn changed<'a>(archive: &[u8], replace: impl Fn(&str) -> Option<&'a [u8]>) -> Ve
 /// The archive with one part more, which nobody parses.
 fn with_picture(archive: &[u8], picture: &[u8]) -> Vec<u8> {
     let mut archive = ZipWriter::new_append(Cursor::new(archive.to_vec())).unwrap();
-    archive.start_file("xl/media/image1.png", SimpleFileOptions::default()).unwrap();
+    archive
+        .start_file("xl/media/image1.png", SimpleFileOptions::default())
+        .unwrap();
     archive.write_all(picture).unwrap();
     archive.finish().unwrap().into_inner()
 }
@@ -157,13 +160,28 @@ fn hostile_workbooks_end_in_an_error_that_names_them() {
     let many_pieces = format!("<si><t>{}</t></si>", "<x/>".repeat(5 << 18));
     let comment = [b"<!--".as_slice(), long.as_bytes(), b"-->", &one].concat();
     let cases: [(&str, Vec<u8>, &str); 11] = [
-        ("a bomb", with_picture(&made(&one, &string), &vec![0; 65 << 20]), "more than 64 MiB"),
-        ("a huge string", made(&one, &strings_of(&huge_text)), "longer than 4 MiB"),
-        ("a string of pieces", made(&one, &strings_of(&many_pieces)), "longer than 4 MiB"),
+        (
+            "a bomb",
+            with_picture(&made(&one, &string), &vec![0; 65 << 20]),
+            "more than 64 MiB",
+        ),
+        (
+            "a huge string",
+            made(&one, &strings_of(&huge_text)),
+            "longer than 4 MiB",
+        ),
+        (
+            "a string of pieces",
+            made(&one, &strings_of(&many_pieces)),
+            "longer than 4 MiB",
+        ),
         ("a huge comment", made(&comment, &string), "longer than 4 MiB"),
         (
             "a claim",
-            made(&one, b"<sst uniqueCount=\"99999999999999\"><si><t>a@x.org</t></si></sst>"),
+            made(
+                &one,
+                b"<sst uniqueCount=\"99999999999999\"><si><t>a@x.org</t></si></sst>",
+            ),
             "claims more than",
         ),
         (
@@ -171,11 +189,22 @@ fn hostile_workbooks_end_in_an_error_that_names_them() {
             made(&one, &strings_of("<si><t>a</si>b</t></si>")),
             "cannot be read as an XLSX workbook",
         ),
-        ("a far row", made(&sheet_of("<row><c r=\"A1048577\"><v>1</v></c></row>"), &string), "out of place"),
-        ("a far column", made(&sheet_of("<row><c r=\"XFE1\"><v>1</v></c></row>"), &string), "out of place"),
+        (
+            "a far row",
+            made(&sheet_of("<row><c r=\"A1048577\"><v>1</v></c></row>"), &string),
+            "out of place",
+        ),
+        (
+            "a far column",
+            made(&sheet_of("<row><c r=\"XFE1\"><v>1</v></c></row>"), &string),
+            "out of place",
+        ),
         (
             "rows backwards",
-            made(&sheet_of("<row><c r=\"A9\"><v>1</v></c><c r=\"A8\"><v>1</v></c></row>"), &string),
+            made(
+                &sheet_of("<row><c r=\"A9\"><v>1</v></c><c r=\"A8\"><v>1</v></c></row>"),
+                &string,
+            ),
             "out of place",
         ),
         (
@@ -201,7 +230,9 @@ fn hostile_workbooks_end_in_an_error_that_names_them() {
 fn a_sheet_that_repeats_one_string_keeps_to_the_budget() {
     let string = strings_of(&format!("<si><t>a@x.org{}</t></si>", " ".repeat(30_000)));
     let rows_xml = "<row><c t=\"s\"><v>0</v></c></row>".repeat(10_000);
-    let string = String::from_utf8(string).unwrap().replace("<t>", "<t xml:space=\"preserve\">");
+    let string = String::from_utf8(string)
+        .unwrap()
+        .replace("<t>", "<t xml:space=\"preserve\">");
     let content = made(&sheet_of(&rows_xml), string.as_bytes());
     let error = open("a.xlsx", &content, &InputOptions::default()).unwrap_err();
     assert!(error.contains("more than 64 MiB"), "{error}");
@@ -218,7 +249,12 @@ fn rows_and_cells_over_the_limit_are_faults() {
         cell(&long),
         cell("b@x.org")
     );
-    let mut table = open("a.xlsx", &made(&sheet_of(&rows_xml), b"<sst></sst>"), &InputOptions::default()).unwrap();
+    let mut table = open(
+        "a.xlsx",
+        &made(&sheet_of(&rows_xml), b"<sst></sst>"),
+        &InputOptions::default(),
+    )
+    .unwrap();
     let mut row = Row::default();
     let mut got = Vec::new();
     while table.read_row(&mut row).unwrap() {

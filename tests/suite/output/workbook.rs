@@ -18,8 +18,7 @@ fn written(layout: &Layout, rows: &[(presend::input::Row, presend::job::Outcome)
         output.write(row, outcome).unwrap();
     }
     output.finish().unwrap();
-    let bytes = shared.0.lock().unwrap().clone();
-    bytes
+    std::mem::take(&mut *shared.0.lock().unwrap())
 }
 
 /// The cells of a sheet.
@@ -35,7 +34,20 @@ fn text(text: &str) -> Data {
 
 #[test]
 fn columns_are_those_of_csv_and_every_text_stays_text() {
-    let nasty = ["=1+1", "=HYPERLINK(\"http://evil\",\"x\")", "+cmd|' /C calc'!A0", "@SUM(1)", "-1-1", "http://x.org", "0012", "1e5", "a\nb", " x ", "<&>\"", "_x0041_"];
+    let nasty = [
+        "=1+1",
+        "=HYPERLINK(\"http://evil\",\"x\")",
+        "+cmd|' /C calc'!A0",
+        "@SUM(1)",
+        "-1-1",
+        "http://x.org",
+        "0012",
+        "1e5",
+        "a\nb",
+        " x ",
+        "<&>\"",
+        "_x0041_",
+    ];
     let layout = layout(InputFormat::Csv, Some(b';'), &["email", "presend_label", "note"], 0);
     let rows: Vec<_> = nasty
         .iter()
@@ -66,7 +78,10 @@ fn ragged_rows_objects_and_long_cells_fit() {
         (record(&["a@b.example"], 0), valid("a@b.example")),
         (record(&["a@b.example", "x", "y"], 0), valid("a@b.example")),
         (record(&["jane", &long], 0), broken("jane")),
-        (record(&["a@b.example", "\u{1b}[2J\0"], 0), answered("a@b.example", "550 5.1.1 User unknown")),
+        (
+            record(&["a@b.example", "\u{1b}[2J\0"], 0),
+            answered("a@b.example", "550 5.1.1 User unknown"),
+        ),
     ];
     let cells = cells(&written(&ragged, &rows), "presend");
     assert_eq!(cells[1][1], Data::Empty);
@@ -77,9 +92,15 @@ fn ragged_rows_objects_and_long_cells_fit() {
     assert_eq!((cut.chars().count(), cut.ends_with('…')), (32_767, true));
     assert_eq!(cells[4][2], text("invalid"));
     let objects = layout(InputFormat::Ndjson, None, &[], 0);
-    let row = (object("{\"email\":\"a@b.example\"}", "a@b.example"), valid("a@b.example"));
+    let row = (
+        object("{\"email\":\"a@b.example\"}", "a@b.example"),
+        valid("a@b.example"),
+    );
     let cells = super::workbook::cells(&written(&objects, &[row]), "presend");
-    assert_eq!(cells[1][..2], [text("a@b.example"), text("{\"email\":\"a@b.example\"}")]);
+    assert_eq!(
+        cells[1][..2],
+        [text("a@b.example"), text("{\"email\":\"a@b.example\"}")]
+    );
 }
 
 #[test]
