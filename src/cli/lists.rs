@@ -9,6 +9,7 @@ use super::{
     paint::{BOLD, DIM, grouped, paint},
 };
 use crate::{
+    doctor::Blocklists,
     lists::{self, ListInfo},
     replies::{self, providers},
 };
@@ -73,6 +74,11 @@ fn show(name: Option<&str>, json: bool) -> anyhow::Result<Exit> {
             writeln!(out, "  {id}: {}, by `{headers}`", export.name)?;
         }
     }
+    if name == Some("blocklists") {
+        for list in Blocklists::bundled().iter() {
+            writeln!(out, "  {}: {}; {}", paint(BOLD, &list.zone), list.name, list.terms)?;
+        }
+    }
     Ok(Exit::Done)
 }
 
@@ -105,6 +111,12 @@ fn catalogue() -> Vec<ListInfo> {
         "lists/exports.toml",
         "exports of other programs: how their header looks, and which column is the address",
         lists::exports().len(),
+    ));
+    all.push(table(
+        "blocklists",
+        "lists/blocklists.toml",
+        "DNS blocklists that `presend doctor` asks about this machine",
+        Blocklists::bundled().iter().count(),
     ));
     all
 }
@@ -147,6 +159,11 @@ fn check(json: bool) -> anyhow::Result<Exit> {
                     message: problem.message,
                 }),
         )
+        .chain(Blocklists::fault().map(|message| Problem {
+            path: Blocklists::FILE.into(),
+            line: 1,
+            message: message.to_owned(),
+        }))
         .collect();
     let mut out = anstream::stdout();
     if json {

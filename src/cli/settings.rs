@@ -255,6 +255,11 @@ impl Resolved {
         Some(format!("{missing}, so no mail host is asked; {IDENTITY_HINT}"))
     }
 
+    /// Takes HELO name and reverse-path out as they were typed, for a command that judges them itself.
+    pub(super) fn take_identity(&mut self) -> (Option<String>, Option<String>) {
+        (self.merged.helo_name.take(), self.merged.mail_from.take())
+    }
+
     /// What the operator decides about verdicts.
     pub(super) fn policy(&self) -> Policy {
         Policy {

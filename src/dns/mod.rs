@@ -5,6 +5,7 @@
 
 mod cache;
 mod canary;
+mod records;
 mod resolver;
 mod route;
 mod selection;
@@ -18,6 +19,7 @@ use crate::{
 };
 
 pub use canary::{Canary, canary};
+pub use records::{Found, Records};
 pub use resolver::{HickoryResolver, ResolverError, ResolverOptions};
 pub use route::{Router, RouterOptions};
 pub use server::{NameServers, NameServersError};
@@ -75,7 +77,7 @@ pub enum AddressAnswer {
 }
 
 /// We could not find out. Never "no".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum DnsFailure {
     /// The server answered SERVFAIL.
     #[error("the DNS server answered SERVFAIL")]
@@ -115,7 +117,7 @@ pub enum MailRoute {
 }
 
 /// Why a domain certainly has no mail host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum NoMailHost {
     /// Neither MX nor address records.
     NoRecords,
@@ -124,7 +126,7 @@ pub enum NoMailHost {
 }
 
 /// Why no route could be found, without proving that there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum RouteFailure {
     /// A lookup failed.
     Dns(DnsFailure),

@@ -87,7 +87,7 @@ pub enum ResolverError {
 }
 
 /// What came back for one question.
-enum Reply {
+pub(super) enum Reply {
     Records(Lookup),
     Nothing { ttl: Duration },
     NoSuchName { ttl: Duration },
@@ -106,6 +106,17 @@ impl HickoryResolver {
         });
         let none = || ResolverError::System(io::Error::other("no name server in it").into());
         Self::new(&servers.reduce(NameServers::and).ok_or_else(none)?, options)
+    }
+
+    /// Asks `servers`, or those of the system's configuration when there are none.
+    ///
+    /// # Errors
+    /// As the one or the other.
+    pub fn of(servers: &[SocketAddr], options: ResolverOptions) -> Result<Self, ResolverError> {
+        match servers.iter().copied().map(NameServers::from).reduce(NameServers::and) {
+            Some(servers) => Self::new(&servers, options),
+            None => Self::from_system(options),
+        }
     }
 
     /// Asks `servers` only.
@@ -139,7 +150,7 @@ impl HickoryResolver {
         })
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
         let mut name = Name::from_ascii(name).map_err(|_| DnsFailure::Malformed)?;
         name.set_fqdn(true);
         let _permit = self.in_flight.acquire().await;
@@ -289,7 +300,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
 }
 
 /// Lower-case, without the final dot; bytes that are no host name stay escaped (`\032`).
-fn host_text(name: &Name) -> Box<str> {
+pub(super) fn host_text(name: &Name) -> Box<str> {
     let mut text = name.to_ascii();
     text.make_ascii_lowercase();
     text.strip_suffix('.').unwrap_or(&text).into()

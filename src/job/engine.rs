@@ -4,12 +4,9 @@ use std::{io, sync::Arc, time::Instant};
 
 use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, syntax};
 use crate::{
-    address::Address,
+    address::{Address, Rules},
     clock::{Clock, SystemClock},
-    dns::{
-        Canary, HickoryResolver, NameServers, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions,
-        canary,
-    },
+    dns::{Canary, HickoryResolver, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions, canary},
     input::{InputError, Row, Table},
     lists::{self, ListHits},
     net::{Dial, TcpDialler, has_ipv6_route},
@@ -164,7 +161,7 @@ impl Engine {
                 Outcome::new(typed, Some(address), hits, evidence, (&settings.policy, checked_at))
             }
             Err(error) => {
-                let did_you_mean = error.suggestion.clone().or_else(|| suggest(typed));
+                let did_you_mean = error.suggestion.clone().or_else(|| suggest(typed, self.settings.rules));
                 let hits = ListHits {
                     did_you_mean,
                     ..ListHits::default()
@@ -242,15 +239,7 @@ async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
         ipv6,
         ..ResolverOptions::default()
     };
-    let servers = settings
-        .nameservers
-        .iter()
-        .map(|server| NameServers::from(*server))
-        .reduce(NameServers::and);
-    let resolver: Arc<dyn Resolve> = Arc::new(match servers {
-        Some(servers) => HickoryResolver::new(&servers, options)?,
-        None => HickoryResolver::from_system(options)?,
-    });
+    let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::of(&settings.nameservers, options)?);
     let resolver_rewrites = match canary(&*resolver).await {
         Canary::Rewrites => true,
         Canary::Honest | Canary::Unreachable(_) => false,
@@ -266,11 +255,13 @@ async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
 }
 
 /// What was probably meant by a text that is not an address: the same local-part at a domain that exists.
-fn suggest(typed: &str) -> Option<Box<str>> {
+fn suggest(typed: &str, rules: Rules) -> Option<Box<str>> {
     let (local_part, domain) = typed.trim().rsplit_once('@')?;
     let domain = lists::suggest_domain(&domain.to_ascii_lowercase())?.into_owned();
     let plain = local_part
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte));
-    (plain && !local_part.is_empty()).then(|| format!("{local_part}@{domain}").into())
+    let meant = format!("{local_part}@{domain}");
+    // The local-part may be what is wrong.
+    (plain && Address::parse(&meant, rules).is_ok()).then(|| meant.into())
 }

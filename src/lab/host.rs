@@ -111,6 +111,7 @@ impl Act {
             && nth >= script.from
             && (script.to == 0 || nth <= script.to)
             && (script.sessions == 0 || session <= script.sessions)
+            && session >= script.since
     }
 }
 

@@ -414,6 +414,9 @@ pub struct Script {
     /// In the first so many sessions of a client only; 0 is all.
     #[serde(default)]
     pub sessions: u32,
+    /// From this session of a client on, counted from 1.
+    #[serde(default)]
+    pub since: u32,
     /// A reply; lines are separated by `\n` and CRLF is added.
     pub reply: Option<String>,
     /// Raw bytes, sent as they are.

@@ -6,7 +6,12 @@
 mod dial;
 mod vet;
 
-use std::{future::Future, io, net::UdpSocket, pin::Pin};
+use std::{
+    future::Future,
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    pin::Pin,
+};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -31,4 +36,20 @@ pub trait Dial: Send + Sync + 'static {
 pub fn has_ipv6_route() -> bool {
     // Connecting a UDP socket only looks the route up; the address is a.root-servers.net.
     UdpSocket::bind("[::]:0").is_ok_and(|socket| socket.connect("[2001:503:ba3e::2:30]:53").is_ok())
+}
+
+/// The addresses from which connections to the internet leave, IPv4 first, asked of the kernel without sending a packet.
+#[must_use]
+pub fn outgoing_addresses() -> Vec<IpAddr> {
+    // Connecting a UDP socket only looks the route up; the addresses are those of a.root-servers.net.
+    let ways: [(IpAddr, &str); 2] = [
+        (Ipv4Addr::UNSPECIFIED.into(), "198.41.0.4:53"),
+        (Ipv6Addr::UNSPECIFIED.into(), "[2001:503:ba3e::2:30]:53"),
+    ];
+    let leaves = |(any, far): (IpAddr, &str)| {
+        let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+        socket.connect(far).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    ways.into_iter().filter_map(leaves).collect()
 }

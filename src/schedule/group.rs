@@ -86,8 +86,8 @@ impl Group {
             while let Ok(work) = self.work.try_recv() {
                 self.admit(work);
             }
-            if self.shared.stopping() {
-                self.give_up(&Observation::not_tried(NotTried::Interrupted), None);
+            if let Some(why) = self.shared.over() {
+                self.give_up(&Observation::not_tried(why), None);
             }
             self.wake(Instant::now());
             let wait = self.start_sessions();
@@ -112,7 +112,7 @@ impl Group {
                     }
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {},
-                () = self.shared.stop.requested(), if !self.shared.stopping() => {},
+                () = self.shared.ended(), if self.shared.over().is_none() => {},
             }
         }
         self.shared.waits_until(&self.context.name, None);

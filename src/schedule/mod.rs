@@ -6,6 +6,7 @@
 mod answers;
 mod budget;
 mod domain;
+mod egress;
 mod group;
 mod limits;
 mod open;

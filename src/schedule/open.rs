@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::time::timeout;
 
-use super::scheduler::Shared;
+use super::{
+    egress::NoConnection,
+    scheduler::{GroupContext, Shared},
+};
 use crate::{
     dns::Exchanger,
     net::Vetted,
@@ -34,7 +37,12 @@ pub(super) struct NotOpened {
 }
 
 /// Tries the exchangers in order.
-pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shared) -> Result<Opened, NotOpened> {
+pub(super) async fn open(
+    exchangers: &[Exchanger],
+    implicit: bool,
+    group: &GroupContext,
+    shared: &Shared,
+) -> Result<Opened, NotOpened> {
     let all = exchangers
         .iter()
         .flat_map(|exchanger| exchanger.addresses.iter().map(move |ip| (exchanger, *ip)));
@@ -45,6 +53,7 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
+    let mut blocked = !candidates.is_empty();
     for (exchanger, ip) in candidates {
         let facts = |tls| HostFacts {
             provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
@@ -67,8 +76,8 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
                     transcripts: failure.transcripts,
                 });
             }
-            Err(None) => {}
-            Err(Some(ended)) => {
+            Err(Failed::NoConnection(why)) => blocked &= why == NoConnection::Blocked,
+            Err(Failed::Session(ended)) => {
                 failure.host = Some(Arc::new(facts(None)));
                 failure.answer = observe(ended, failure.host.as_deref(), shared);
                 sessions += 1;
@@ -77,6 +86,10 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
                 }
             }
         }
+    }
+    // Our own hosts may stand behind a way out of their own, or be switched off.
+    if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
+        shared.egress.silent(&group.name);
     }
     if failure.host.is_none()
         && let Some(exchanger) = exchangers.first()
@@ -96,15 +109,24 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
     Err(failure)
 }
 
-/// One address: with TLS, and once more without when TLS breaks. `Err(None)` means that there was no connection at all.
+/// Why there is no session.
+enum Failed {
+    /// There was no connection at all.
+    NoConnection(NoConnection),
+    Session(Ended),
+}
+
+/// One address: with TLS, and once more without when TLS breaks.
 async fn try_address(
     exchanger: &Exchanger,
     ip: Vetted,
     shared: &Shared,
     transcripts: &mut Vec<Arc<Transcript>>,
-) -> Result<Session<Ready>, Option<Ended>> {
+) -> Result<Session<Ready>, Failed> {
     let first = attempt(exchanger, ip, shared, true).await;
-    let Err(Some(ended)) = first else { return first };
+    let Err(Failed::Session(ended)) = first else {
+        return first;
+    };
     let broken = ended.why == Why::Fault(Fault::TlsBroken);
     if broken {
         transcripts.extend(ended.transcript.map(Arc::new));
@@ -112,21 +134,20 @@ async fn try_address(
         return attempt(exchanger, ip, shared, false).await;
     }
     transcripts.extend(ended.transcript.clone().map(Arc::new));
-    Err(Some(ended))
+    Err(Failed::Session(ended))
 }
 
-async fn attempt(
-    exchanger: &Exchanger,
-    ip: Vetted,
-    shared: &Shared,
-    tls: bool,
-) -> Result<Session<Ready>, Option<Ended>> {
+async fn attempt(exchanger: &Exchanger, ip: Vetted, shared: &Shared, tls: bool) -> Result<Session<Ready>, Failed> {
     let manners = &shared.manners;
     let dialled = tokio::select! {
         dialled = timeout(manners.timeouts.connect, shared.dial.dial(ip, manners.smtp_port)) => dialled,
-        () = shared.stop.requested() => return Err(None),
+        () = shared.ended() => return Err(Failed::NoConnection(NoConnection::Other)),
     };
-    let Ok(Ok(stream)) = dialled else { return Err(None) };
+    let no_connection = |error: Option<&std::io::Error>| Failed::NoConnection(NoConnection::new(error, ip.ip()));
+    let stream = dialled
+        .map_err(|_| no_connection(None))?
+        .map_err(|error| no_connection(Some(&error)))?;
+    shared.egress.reached();
     let parts = WireParts {
         stream,
         host: Arc::clone(&exchanger.host),
@@ -136,8 +157,11 @@ async fn attempt(
         tally: Arc::clone(&shared.tally),
         stop: shared.stop.clone(),
     };
-    let greeted = Session::new(parts).greeting(&manners.identity).await.map_err(Some)?;
-    greeted.hello(&manners.identity, tls).await.map_err(Some)
+    let greeted = Session::new(parts)
+        .greeting(&manners.identity)
+        .await
+        .map_err(Failed::Session)?;
+    greeted.hello(&manners.identity, tls).await.map_err(Failed::Session)
 }
 
 /// A failed dialogue as evidence.

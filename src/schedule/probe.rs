@@ -65,13 +65,13 @@ pub(super) struct Conversation<'a> {
 pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared) -> SessionReport {
     tokio::select! {
         () = group.connects.turn() => {}
-        () = shared.stop.requested() => return not_started(plan),
+        () = shared.ended() => return not_started(plan),
     }
     let started = Instant::now();
-    match open(&plan.exchangers, plan.implicit, shared).await {
+    match open(&plan.exchangers, plan.implicit, group, shared).await {
         Ok(opened) => Conversation::new(plan, opened, group, shared, started).run().await,
-        // What failed because we were asked to stop says nothing about the host.
-        Err(_) if shared.stopping() => not_started(plan),
+        // What failed because we stopped says nothing about the host.
+        Err(_) if shared.over().is_some() => not_started(plan),
         Err(failure) => not_opened(plan, failure, started),
     }
 }

@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     domain::Target,
+    egress::Egress,
     group::Group,
     limits::{Limits, TrustedHosts},
     pace::Pacer,
@@ -99,6 +100,7 @@ pub(super) struct Shared {
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
     pub(super) sessions: Semaphore,
+    pub(super) egress: Egress,
     findings: mpsc::UnboundedSender<Finding>,
     /// Until when each group that waits will wait.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
@@ -107,6 +109,23 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn stopping(&self) -> bool {
         self.stop.is_requested()
+    }
+
+    /// Why nobody is asked any more.
+    pub(super) fn over(&self) -> Option<NotTried> {
+        if self.stopping() {
+            Some(NotTried::Interrupted)
+        } else {
+            self.egress.is_blocked().then_some(NotTried::PortBlocked)
+        }
+    }
+
+    /// Waits until nobody is to be asked any more.
+    pub(super) async fn ended(&self) {
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = self.egress.blocked() => {}
+        }
     }
 
     pub(super) fn classify(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Meaning {
@@ -190,6 +209,7 @@ impl Scheduler {
             tally,
             stop,
             sessions: Semaphore::new(MAX_SESSIONS.min(open_file_limit() / 2).max(1)),
+            egress: Egress::new(),
             findings,
             waits: Mutex::default(),
         });

@@ -133,7 +133,7 @@ reasons! {
         "Retry later; mail would wait and then bounce."
     PortBlocked "port_25_blocked"
         "No mail host at all could be reached from here: port 25 seems blocked."
-        "Run from a machine with outgoing port 25."
+        "Run from a machine with outgoing port 25; `presend doctor` tells what is blocked."
     Unreachable "unreachable"
         "No mail host of the domain accepted a connection."
         "Retry later."

@@ -10,28 +10,28 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own, and the program run in it without the tester's own settings.
-pub(super) struct Place(pub(super) TempDir);
+pub(crate) struct Place(pub(super) TempDir);
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.0.path().join(name)).unwrap()
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.path().join(name).exists()
     }
 
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("presend");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PRESEND_") {
@@ -46,15 +46,15 @@ impl Place {
         command
     }
 
-    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().unwrap())
     }
 }
 
-pub(super) struct Ran {
-    pub(super) code: i32,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Ran {
@@ -84,6 +84,7 @@ fn the_short_help_names_every_command() {
       check        Check a few addresses and explain the answers
       verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
       classify     Tell what SMTP replies mean, and about whom
+      doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
       demo         See every label on a sample list, without network or configuration
@@ -459,6 +460,26 @@ fn check_keeps_a_suggestion_apart_from_its_word() {
 }
 
 #[test]
+fn what_is_suggested_is_an_address() {
+    let long_ascii = format!("{}@gmail.con", "a".repeat(65));
+    let long_utf8 = format!("{}@gmai.com", "\u{5b57}".repeat(11) + &"\u{1f980}".repeat(53));
+    for typed in [
+        ".jane@gmial.com",
+        "jane..doe@gmail.con",
+        "jane.@gmail.con",
+        "jane@-acme.con",
+        "jane@acme-.con",
+        "jane@xn--zz--zz.con",
+        &long_ascii,
+        &long_utf8,
+    ] {
+        let ran = run(&["check", "--level", "syntax", "--json", typed]);
+        let result: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(result["did_you_mean"], Value::Null, "{typed}");
+    }
+}
+
+#[test]
 fn check_writes_one_result_a_line() {
     let ran = run(&["check", "--level", "syntax", "--json", "jane.doe@acme-corp.com", "jane"]);
     let results: Vec<Value> = ran
@@ -645,7 +666,7 @@ fn lists_have_counts_sources_and_no_problem() {
             .out
             .contains("outlook.com (or outlook, hotmail): ")
     );
-    assert_eq!(run(&["lists", "check"]).out, "7 lists, no problem\n");
+    assert_eq!(run(&["lists", "check"]).out, "8 lists, no problem\n");
 }
 
 #[test]

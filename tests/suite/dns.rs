@@ -1,6 +1,6 @@
 //! Routes and resolver against a DNS server in this process that answers as each test scripts it.
 
-mod server;
+pub(crate) mod server;
 
 use std::{
     sync::{

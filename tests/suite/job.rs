@@ -50,6 +50,15 @@ impl Dial for BrokenDial {
     }
 }
 
+/// Swallows everything.
+struct NoWayOut;
+
+impl Dial for NoWayOut {
+    fn dial(&self, _to: Vetted, _port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(std::future::pending())
+    }
+}
+
 fn settings() -> Settings {
     Settings {
         level: Level::Smtp,
@@ -258,4 +267,29 @@ async fn d14_a_failed_lookup_is_unknown_and_says_when_to_ask_again() {
         .duration_since(outcomes[0].checked_at)
         .unwrap();
     assert_eq!(retry, Duration::from_mins(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_a_run_without_port_25_labels_nobody_invalid() {
+    let polite = Settings {
+        trusted: Vec::new(),
+        max_wait: Duration::MAX,
+        ..settings()
+    };
+    let typed: Vec<String> = (1..=12)
+        .map(|length| format!("ann@{}.test", "d".repeat(length)))
+        .collect();
+    let typed: Vec<&str> = typed
+        .iter()
+        .map(String::as_str)
+        .chain(["no address", "ann@gone.test"])
+        .collect();
+    let reasons = reasons(&engine(polite, NoWayOut), &typed).await;
+    let (asked, others) = reasons.split_at(12);
+    assert_eq!(asked, ["port_25_blocked"; 12]);
+    assert_eq!(others.len(), 2);
+    assert!(
+        !others.contains(&"port_25_blocked"),
+        "what is known without asking stays: {others:?}"
+    );
 }

@@ -14,6 +14,7 @@ mod address;
 mod budget;
 mod cli;
 mod dns;
+mod doctor;
 mod fake;
 mod fuzz;
 mod house;

@@ -8,10 +8,13 @@ mod formats;
 mod hosts;
 mod lists;
 mod output;
+mod resolver;
 mod stopping;
+mod turncoats;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     process::{Child, Stdio},
 };
 
@@ -29,7 +32,7 @@ struct Net {
     lab: Lab,
     place: Place,
     // Last: it serves the lab until everything else is gone.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Net {
@@ -44,7 +47,7 @@ impl Net {
         Self {
             lab,
             place: Place::new(),
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -61,7 +64,12 @@ impl Net {
     }
 
     fn flags(&self) -> Vec<String> {
-        let (dns, port) = (self.lab.dns().to_string(), self.lab.smtp_port().to_string());
+        self.flags_asking(self.lab.dns())
+    }
+
+    /// As [`Self::flags`], for another name server than the lab's.
+    fn flags_asking(&self, nameserver: SocketAddr) -> Vec<String> {
+        let (dns, port) = (nameserver.to_string(), self.lab.smtp_port().to_string());
         ["--nameserver", &dns, "--smtp-port", &port]
             .into_iter()
             .chain(["--allow-special-use", "--trusted-host", ".test"])
