@@ -133,10 +133,11 @@ fn problems(text: &str) -> Vec<Problem> {
 mod tests {
     use super::*;
 
+    type Expected = Option<(&'static str, usize, &'static [usize])>;
+
     #[test]
     fn headers_are_recognised() {
         let zero_bounce = "Email Address|First Name|ZB Status|ZB Sub Status|ZB Free Email|ZB Did You Mean";
-        type Expected = Option<(&'static str, usize, &'static [usize])>;
         let cases: [(&str, Expected); 8] = [
             (zero_bounce, Some(("ZeroBounce results", 0, &[]))),
             (
