@@ -228,7 +228,7 @@ impl<'a> Bench<'a> {
                 format: Format::Csv,
                 only: Vec::new(),
                 raw: false,
-                transcript: false,
+                detail: presend::output::Detail::default(),
                 terminal: Terminal::default(),
             };
             let mut output = Output::single(table.layout(), &options, Target::file(&results)?);

@@ -114,8 +114,8 @@ pub(super) struct CheckArgs {
 /// `presend verify`
 #[derive(Debug, Args)]
 #[command(
-    about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out",
-    long_about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out.\n\nRows come out in the order they came \
+    about = "Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out",
+    long_about = "Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out. gzip and zstd are unpacked.\n\nRows come out in the order they came \
     in, with every original column and `presend_*` columns after them; equal addresses are asked about once. The format, \
     the encoding, the delimiter and the address column are guessed and reported.",
     after_long_help = "\
@@ -123,16 +123,19 @@ Examples:
   presend verify leads.csv --output checked.csv
   presend verify leads.csv --column Email --split out/      out/send.csv, out/hold.csv, out/drop.csv
   presend verify leads.csv --only send > mailing.csv
-  zcat crm.ndjson.gz | presend verify - --format ndjson --level dns
+  presend verify crm.ndjson.gz --format ndjson --level dns
+  presend verify leads.xlsx --sheet Contacts --output checked.xlsx
+  presend verify leads.csv events.xlsx more.txt.gz --output all.csv.gz   several files, one job
   presend verify leads.csv --helo-name probe.example.com --mail-from postmaster@example.com
 
 CSV cells that a spreadsheet would run as a formula get a ' in front; `--raw` leaves them as they are.
 Ctrl-C once: what is known is written and the program ends with 130. Twice: it ends at once."
 )]
 pub(super) struct VerifyArgs {
-    /// The list; `-` is standard input, and the default when something is piped in.
+    /// The lists; `-` is standard input, and the default when something is piped in. Several are one job: addresses that
+    /// are in two of them are asked about once, and `presend_file` says where each row comes from.
     #[arg(value_name = "FILE")]
-    pub(super) input: Option<PathBuf>,
+    pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) layout: LayoutArgs,
     #[command(flatten)]
@@ -162,6 +165,9 @@ pub(super) struct LayoutArgs {
     /// Format of the input [default: guessed].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = INPUT)]
     pub(super) input_format: Option<InputFormatName>,
+    /// Sheet of an XLSX workbook: its name, or its number from 1 [default: the first that is not hidden].
+    #[arg(long, value_name = "NAME|NUMBER", help_heading = INPUT)]
+    pub(super) sheet: Option<String>,
     /// The first row is a header [default: guessed].
     #[arg(long, overrides_with = "no_header", help_heading = INPUT)]
     pub(super) header: bool,
@@ -175,7 +181,8 @@ pub(super) struct ResultArgs {
     /// Format of the output [default: `table` on a terminal, `ndjson` for NDJSON, else `csv`].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = OUTPUT)]
     pub(super) format: Option<FormatName>,
-    /// File to write; it appears when it is complete. [default: standard output]
+    /// File to write; it appears when it is complete, and its name tells the format: `.csv`, `.ndjson`, `.json`, `.xlsx`, each
+    /// also with `.gz` or `.zst` [default: standard output].
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     pub(super) output: Option<PathBuf>,
     /// Only rows with this action or label: send, hold, drop, valid, catch-all, unknown, invalid. Repeatable.
@@ -187,6 +194,9 @@ pub(super) struct ResultArgs {
     /// Leave CSV cells as they are, even those a spreadsheet would run as a formula.
     #[arg(long, help_heading = OUTPUT)]
     pub(super) raw: bool,
+    /// Mask local-parts in everything that is written (`j***@example.com`), for results that are shown to others.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) redact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -234,6 +244,8 @@ pub(super) enum FormatName {
     Json,
     /// Aligned columns for people.
     Table,
+    /// A workbook with the columns of csv.
+    Xlsx,
 }
 
 impl From<FormatName> for Format {
@@ -243,6 +255,7 @@ impl From<FormatName> for Format {
             FormatName::Ndjson => Self::Ndjson,
             FormatName::Json => Self::Json,
             FormatName::Table => Self::Table,
+            FormatName::Xlsx => Self::Xlsx,
         }
     }
 }

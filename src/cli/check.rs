@@ -67,7 +67,11 @@ async fn answer(args: &CheckArgs, settings: crate::job::Settings, stop: &Stop) -
         }
         if args.json {
             let mut line = Vec::with_capacity(1024);
-            output::write_result(&outcome, None, args.transcript, &mut line)?;
+            let detail = output::Detail {
+                transcript: args.transcript,
+                ..output::Detail::default()
+            };
+            output::write_result(&outcome, None, detail, &mut line)?;
             line.push(b'\n');
             io::stdout().write_all(&line)?;
         } else {

@@ -19,7 +19,7 @@ use crate::{
     lab::{self, Lab},
     lists::UserLists,
     net::Network,
-    output::{Format, Options, Output},
+    output::{Detail, Format, Options, Output},
     schedule::Limits,
     smtp::{Identity, Timeouts},
     store::Patience,
@@ -40,7 +40,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         format: if args.json { Format::Json } else { Format::Table },
         only: Vec::new(),
         raw: false,
-        transcript: false,
+        detail: Detail::default(),
         terminal: stdout_terminal(),
     };
     let display = Display::new(When::Auto, args.quiet, true);

@@ -19,16 +19,16 @@ use super::{
     summary,
 };
 use crate::{
-    input::{InputFormat, InputOptions, Layout, Table},
+    input::{InputFormat, InputOptions, Layout, Packing, Table},
     job::{self, Engine, Progress, Stop, Summary},
-    output::{Format, Options, Output, Target},
+    output::{Detail, Format, Options, Output, Privacy, Target},
 };
 
 pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Bulk)?;
     let settings = resolved.to_settings(args.transcript)?;
-    let input = input(args.input.as_deref())?;
-    let table = Table::open(&input, &input_options(&args.layout))?;
+    let inputs = inputs(&args.inputs)?;
+    let table = Table::open_all(&inputs, &input_options(&args.layout))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // From the first words on an interruption is polite; before them there is nothing to be polite about.
     let signals = {
@@ -37,7 +37,9 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     };
     let quiet = args.display.quiet;
     if !quiet {
-        note(&paint(DIM, understood(&input, table.layout())));
+        for (name, layout) in table.files() {
+            note(&paint(DIM, understood(name, layout)));
+        }
     }
     let missing = resolved.identity_hint();
     if let Some(missing) = &missing {
@@ -67,7 +69,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
             note(&paint(DIM, format!("wrote {}", file.display())));
         }
         let next = summary::Next {
-            input: &input,
+            inputs: &inputs,
             written: !files.is_empty(),
             split: args.results.split.as_deref(),
         };
@@ -125,14 +127,14 @@ pub(super) fn exit(summary: &Summary) -> Exit {
     }
 }
 
-fn input(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+fn inputs(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     match named {
-        Some(path) => Ok(path.to_owned()),
-        None if io::stdin().is_terminal() => Err(fault(
+        [] if io::stdin().is_terminal() => Err(fault(
             "no list was named",
             "`presend verify leads.csv`, or pipe one in: `presend verify - < leads.csv`",
         )),
-        None => Ok(PathBuf::from("-")),
+        [] => Ok(vec![PathBuf::from("-")]),
+        named => Ok(named.to_vec()),
     }
 }
 
@@ -149,25 +151,35 @@ fn input_options(args: &LayoutArgs) -> InputOptions {
             (_, true) => Some(false),
             (false, false) => None,
         },
+        sheet: args.sheet.clone(),
     }
 }
 
 /// One line about how the list was read.
-pub(super) fn understood(input: &Path, layout: &Layout) -> String {
-    let name = if input == Path::new("-") {
-        "standard input".into()
-    } else {
-        format!("`{}`", input.display())
+pub(super) fn understood(name: &str, layout: &Layout) -> String {
+    let name = match name {
+        "standard input" => name.to_owned(),
+        file => format!("`{file}`"),
     };
     let guessed = if layout.guessed {
         " (guessed; `--column` names another)"
     } else {
         ""
     };
+    let names = layout
+        .fallback_columns
+        .iter()
+        .filter_map(|column| layout.columns.get(*column));
+    let instead = names.fold(String::new(), |text, name| {
+        text + &format!(", or `{name}` where that is empty")
+    });
     let column = match (&layout.address_key, layout.columns.get(layout.address_column)) {
         (Some(key), _) => format!(", addresses in `{key}`"),
-        (None, Some(column)) if layout.format == InputFormat::Csv => {
-            format!(", addresses in column {} `{column}`", layout.address_column + 1)
+        (None, Some(column)) if layout.format != InputFormat::Text => {
+            format!(
+                ", addresses in column {} `{column}`{instead}",
+                layout.address_column + 1
+            )
         }
         (None, _) => String::new(),
     };
@@ -177,17 +189,35 @@ pub(super) fn understood(input: &Path, layout: &Layout) -> String {
         (InputFormat::Ndjson, _) => "NDJSON".to_owned(),
         (InputFormat::Csv, Some(b'\t')) => "tab-separated".to_owned(),
         (InputFormat::Csv, delimiter) => format!("CSV with `{}`", char::from(delimiter.unwrap_or(b','))),
+        (InputFormat::Xlsx, _) => {
+            let sheet = layout.sheet.as_deref().unwrap_or_default();
+            format!("XLSX, sheet `{}`", crate::output::clean(sheet, 40))
+        }
     };
-    format!("reading {name}: {format}, {}{column}{guessed}", layout.encoding)
+    let packing = layout
+        .packing
+        .map(|packing| format!("{}, ", packing.name()))
+        .unwrap_or_default();
+    let export = layout.export.as_ref().map(|export| format!("{export}, ")).unwrap_or_default();
+    format!(
+        "reading {name}: {export}{packing}{format}, {}{column}{guessed}",
+        layout.encoding
+    )
 }
 
 fn options(args: &VerifyArgs, layout: &Layout) -> Options {
     let by_name = || {
-        let extension = args.results.output.as_deref()?.extension()?.to_str()?;
+        let path = args.results.output.as_deref()?;
+        let extension = path.extension()?.to_str()?;
+        let extension = match Packing::by_extension(extension) {
+            Some(_) => Path::new(path.file_stem()?).extension()?.to_str()?,
+            None => extension,
+        };
         match extension.to_ascii_lowercase().as_str() {
             "csv" | "tsv" => Some(Format::Csv),
             "ndjson" | "jsonl" => Some(Format::Ndjson),
             "json" => Some(Format::Json),
+            "xlsx" => Some(Format::Xlsx),
             _ => None,
         }
     };
@@ -195,7 +225,7 @@ fn options(args: &VerifyArgs, layout: &Layout) -> Options {
     let by_input = || match layout.format {
         _ if to_terminal => Format::Table,
         InputFormat::Ndjson => Format::Ndjson,
-        InputFormat::Text | InputFormat::Csv => Format::Csv,
+        InputFormat::Text | InputFormat::Csv | InputFormat::Xlsx => Format::Csv,
     };
     let named = if args.json {
         Some(FormatName::Json)
@@ -206,7 +236,14 @@ fn options(args: &VerifyArgs, layout: &Layout) -> Options {
         format: named.map(Format::from).or_else(by_name).unwrap_or_else(by_input),
         only: args.results.only.clone(),
         raw: args.results.raw,
-        transcript: args.transcript,
+        detail: Detail {
+            transcript: args.transcript,
+            privacy: if args.results.redact {
+                Privacy::Redacted
+            } else {
+                Privacy::Open
+            },
+        },
         terminal: paint::stdout_terminal(),
     }
 }
@@ -217,6 +254,12 @@ fn open(args: &VerifyArgs, layout: &Layout, options: &Options, display: &Display
     }
     let target = match &args.results.output {
         Some(path) if path != Path::new("-") => Target::file(path)?,
+        _ if options.format == Format::Xlsx && io::stdout().is_terminal() => {
+            return Err(fault(
+                "a workbook cannot be shown on a terminal",
+                "name a file, such as `--output checked.xlsx`, or redirect the output",
+            ));
+        }
         _ => display.stdout(),
     };
     Ok(Output::single(layout, options, target))

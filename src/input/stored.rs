@@ -15,7 +15,7 @@ impl Row {
     /// # Errors
     /// A JSON value cannot be written.
     pub fn encode(&self, to: &mut Vec<u8>) -> Result<(), BrokenRow> {
-        put(&self.line, to)?;
+        put(&(self.file.as_deref(), self.line), to)?;
         let fault = self.fault.as_ref().map(|fault| (fault.column, &*fault.message));
         put(&fault, to)?;
         match &self.cells {
@@ -39,7 +39,7 @@ impl Row {
         if from.is_empty() {
             return Ok(false);
         }
-        let line = take(from)?;
+        let (file, line): (Option<&str>, u64) = take(from)?;
         let fault: Option<(Option<usize>, &str)> = take(from)?;
         let (is_object, address, cells): (bool, usize, usize) = take(from)?;
         if is_object {
@@ -54,6 +54,9 @@ impl Row {
             for _ in 0..cells {
                 record.push_field(take(from)?);
             }
+        }
+        if self.file.as_deref() != file {
+            self.file = file.map(Into::into);
         }
         self.line = line;
         self.fault = fault.map(|(column, message)| RowFault::new(column, message));

@@ -190,7 +190,7 @@ impl Engine {
     /// What is kept about a job over `table`.
     pub(super) fn description(&self, table: &Table) -> NewJob {
         NewJob {
-            source: table.name().to_owned(),
+            source: table.files().map(|(name, _)| name).collect::<Vec<_>>().join(", "),
             settings: self.settings.description.clone(),
             layout: serde_json::to_string(&**table.layout()).unwrap_or_default(),
         }

@@ -83,7 +83,7 @@ fn the_short_help_names_every_command() {
 
     Commands:
       check        Check a few addresses and explain the answers
-      verify       Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
+      verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources
@@ -672,7 +672,7 @@ fn lists_have_counts_sources_and_no_problem() {
             .out
             .contains("outlook.com (or outlook, hotmail): ")
     );
-    assert_eq!(run(&["lists", "check"]).out, "7 lists, no problem\n");
+    assert_eq!(run(&["lists", "check"]).out, "8 lists, no problem\n");
 }
 
 #[test]
