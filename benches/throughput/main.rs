@@ -31,8 +31,13 @@ use presend::{
     smtp::{Identity, Timeouts},
     verdict::Policy,
 };
+use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 use world::{Entry, Size, TRUSTED};
+
+/// As the program has it, for both clients.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SIZE: Size = Size {
     addresses: 10_000,

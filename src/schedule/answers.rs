@@ -80,14 +80,14 @@ impl Conversation<'_> {
 
     /// Files an answer, or puts the target back when the reply is only a test of us.
     fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
+        let now = Instant::now();
         let observation = Observation {
             host: Some(Arc::clone(&self.host)),
             throttled,
-            elapsed: self.started.elapsed(),
+            elapsed: now - self.started,
             transcripts: None,
             answer,
         };
-        let now = Instant::now();
         let Some(progress) = self.slices.get_mut(slice) else {
             return;
         };

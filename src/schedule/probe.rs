@@ -167,7 +167,7 @@ impl<'a> Conversation<'a> {
             slices.push(Progress {
                 report: SliceReport {
                     domain: slice.domain,
-                    answered: Vec::new(),
+                    answered: Vec::with_capacity(slice.targets.len()),
                     again: Vec::new(),
                     need: slice.need,
                     control: ControlAnswer::NotAsked,
