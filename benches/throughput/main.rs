@@ -21,6 +21,7 @@ use std::{
 use anyhow::ensure;
 use bare::Questions;
 use lab::{Counts, Remote};
+use mimalloc::MiMalloc;
 use presend::{
     address::Rules,
     input::{InputOptions, Table},
@@ -31,7 +32,6 @@ use presend::{
     smtp::{Identity, Timeouts},
     verdict::Policy,
 };
-use mimalloc::MiMalloc;
 use tokio::runtime::Runtime;
 use world::{Entry, Size, TRUSTED};
 

@@ -1,7 +1,7 @@
 //! A list with DNS and mail hosts: read once to join equal addresses, asked domain by domain, read again to write the rows
 //! in input order with all their columns, as soon as each is known.
 
-use std::{collections::HashMap, num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
+use std::{collections::HashMap, panic::resume_unwind, sync::Arc, thread};
 
 use hashbrown::HashTable;
 
@@ -23,6 +23,8 @@ const NOBODY: u32 = u32::MAX;
 const WRITE_AHEAD: usize = 4096;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
+/// Rows that one thread renders.
+const SHARE: usize = 1024;
 
 /// The list as it was imported: each different address once.
 #[derive(Default)]
@@ -236,46 +238,46 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Renders rows on every core: the first row of a list may be the last to be known, and then all are ready at once.
+    /// Renders rows on every core while the next are read: the first row of a list may be the last to be known, and then all are
+    /// ready at once.
     fn write_together(&mut self, list: &List, ids: &[u32], renderer: &Renderer) -> Result<(), VerifyError> {
-        let mut rows = Vec::with_capacity(ids.len());
-        while rows.len() < ids.len()
-            && let Some(row) = self.table.next_row()?
-        {
-            rows.push(row);
-        }
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = rows.len().div_ceil(cores).max(1);
-        let mut settled: Vec<_> = ids.iter().map(|id| self.take(list, *id)).collect();
         let engine = self.engine;
-        let render = |rows: &[Row], settled: &mut [Option<Box<Settled>>]| {
-            let (mut chunk, mut verdicts) = (Chunk::default(), Vec::with_capacity(rows.len()));
+        let render = |rows: Vec<Row>, settled: Vec<Option<Box<Settled>>>| {
+            let (mut chunk, mut verdicts, mut faults) = (Chunk::default(), Vec::with_capacity(rows.len()), 0);
             for (row, settled) in rows.iter().zip(settled) {
-                let outcome = answer(engine, row, settled.take());
+                let outcome = answer(engine, row, settled);
                 renderer.row(row, &outcome, &mut chunk);
                 verdicts.push(outcome.verdict);
+                faults += u64::from(row.fault.is_some());
             }
-            (chunk, verdicts)
+            (chunk, verdicts, faults)
         };
         let finished: Vec<_> = thread::scope(|scope| {
             let render = &render;
-            let shares = rows.chunks(share).zip(settled.chunks_mut(share));
-            let threads: Vec<_> = shares
-                .map(|(rows, settled)| scope.spawn(move || render(rows, settled)))
-                .collect();
+            let mut threads = Vec::new();
+            for ids in ids.chunks(SHARE) {
+                let mut rows = Vec::with_capacity(ids.len());
+                while rows.len() < ids.len()
+                    && let Some(row) = self.table.next_row()?
+                {
+                    rows.push(row);
+                }
+                let settled = ids.iter().map(|id| self.take(list, *id)).collect();
+                threads.push(scope.spawn(move || render(rows, settled)));
+            }
             let join =
                 |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|fault| resume_unwind(fault));
-            threads.into_iter().map(join).collect()
-        });
+            Ok::<_, VerifyError>(threads.into_iter().map(join).collect())
+        })?;
         // What was written row by row before comes first.
         self.sink.flush()?;
-        for (chunk, verdicts) in finished {
+        for (chunk, verdicts, faults) in finished {
             self.sink.append(&chunk)?;
             for verdict in &verdicts {
                 self.summary.count(verdict);
             }
+            self.summary.row_errors += faults;
         }
-        self.summary.row_errors += rows.iter().filter(|row| row.fault.is_some()).count() as u64;
         Ok(())
     }
 }

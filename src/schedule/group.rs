@@ -323,6 +323,7 @@ impl Group {
         let manners = &self.shared.manners;
         let wall = self.shared.clock.now();
         let mut delayed = Vec::new();
+        state.done.reserve(report.answered.len());
         for (tracked, observation) in report.answered {
             let due = retry_due(&tracked, &observation, &manners.ladder, (now, wall));
             match due.filter(|due| tracked.attempts as usize <= manners.ladder.len() && *due - now <= manners.max_wait)
