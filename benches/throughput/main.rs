@@ -27,6 +27,7 @@ use presend::{
     input::{InputOptions, Table},
     job::{Engine, Level, Progress, Settings, Stop},
     lists::UserLists,
+    net::{IpPreference, Network},
     output::{Format, Options, Output, Target, Terminal},
     schedule::Limits,
     smtp::{Identity, Timeouts},
@@ -255,7 +256,7 @@ impl<'a> Bench<'a> {
                 .arg("--output")
                 .arg(&results)
                 .args(["--helo-name", "probe.bench.test", "--mail-from", "check@bench.test"])
-                .args(["--allow-special-use", "--trusted-host", TRUSTED, "--quiet"])
+                .args(["--allow-special-use", "--trusted-host", TRUSTED, "--quiet", "--ip", "only-v4"])
                 .args(["--nameserver", &self.lab.dns.to_string()])
                 .args(["--smtp-port", &self.smtp_port().to_string()]),
         )?;
@@ -283,7 +284,12 @@ impl<'a> Bench<'a> {
             nameservers: vec![self.lab.dns],
             limits: Limits::POLITE,
             timeouts: Timeouts::BULK,
-            retry_ladder: Vec::new(),
+            retry_ladder: Vec::new().into(),
+            // As the bare client does, so that a machine's route to IPv6 changes nothing.
+            network: Network {
+                preference: IpPreference::OnlyV4,
+                ..Network::default()
+            },
             max_wait: Duration::MAX,
             replies: None,
             transcript: false,

@@ -20,6 +20,8 @@ use super::{
     classify::known_provider,
     config::{self, ConfigFile},
     fault::fault,
+    outward::{self, IpName, ProxyText},
+    patience::{self, ProfileName, RetryDelays},
 };
 use crate::{
     address::Rules,
@@ -76,7 +78,13 @@ pub(super) struct Overlay {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_PROBE_FORBIDDEN", help_heading = PACE)]
     probe_forbidden: Option<bool>,
-    /// Delays before asking again after a transient reply, from the first question [default: 6m,31m,2h5m].
+    /// When to ask again after a transient reply or a connection fault [default: default].
+    #[arg(long, value_enum, value_name = "NAME", env = "PRESEND_RETRY_PROFILE", help_heading = PACE)]
+    retry_profile: Option<ProfileName>,
+    /// Other delays for these reasons of `presend reasons`, from the first question: `greylisted=6m+31m`; `greylisted=` is never.
+    #[arg(long, value_name = "REASON=DELAYS,...", env = "PRESEND_RETRY", help_heading = PACE)]
+    retry: Option<RetryDelays>,
+    /// Delays from the first question in place of the profile's [default: the profile's, 6m,31m,2h5m].
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', env = "PRESEND_RETRY_LADDER", help_heading = PACE)]
     retry_ladder: Option<Vec<Span>>,
     /// Do not wait for retries: report `retry_at` and end [default: false, `check`: true].
@@ -92,6 +100,16 @@ pub(super) struct Overlay {
     /// Longest session [default: 3m, `check`: 25s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_TIMEOUT_SESSION", help_heading = PACE)]
     timeout_session: Option<Span>,
+
+    /// Address of this machine to ask from. Repeatable: each group of mail hosts keeps to one; its budget stays the same.
+    #[arg(long, value_name = "IP", value_delimiter = ',', env = "PRESEND_SOURCE_IP", help_heading = WAY_OUT)]
+    source_ip: Option<Vec<IpAddr>>,
+    /// IP versions to use, and which comes first [default: auto].
+    #[arg(long, value_enum, value_name = "WHICH", env = "PRESEND_IP", help_heading = WAY_OUT)]
+    ip: Option<IpName>,
+    /// SOCKS5 proxy to mail hosts: `socks5://[USER:PASSWORD@]HOST:PORT`. Names are looked up here, not there.
+    #[arg(long, value_name = "URL", env = "PRESEND_PROXY", hide_env_values = true, help_heading = WAY_OUT)]
+    proxy: Option<ProxyText>,
 
     /// Name server to ask instead of the system's. Repeatable.
     #[arg(long, value_name = "IP[:PORT]", value_delimiter = ',', env = "PRESEND_NAMESERVER", help_heading = LABS)]
@@ -109,6 +127,7 @@ pub(super) struct Overlay {
 const IDENTITY: &str = "How far and as whom";
 const JUDGEMENT: &str = "Judgement";
 const PACE: &str = "Pace and patience";
+const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
 
 /// Which defaults apply.
@@ -152,11 +171,8 @@ impl Overlay {
             send_catch_all: Some(false),
             exact: Some(false),
             probe_forbidden: Some(false),
-            retry_ladder: Some(
-                [6, 31, 125]
-                    .map(|minutes| Span(Duration::from_secs(minutes * 60)))
-                    .to_vec(),
-            ),
+            retry_profile: Some(ProfileName::Default),
+            ip: Some(IpName::Auto),
             no_wait: Some(profile == Profile::Interactive),
             timeout_connect: Some(Span(Duration::from_secs(connect))),
             timeout_reply: Some(Span(Duration::from_secs(reply))),
@@ -182,6 +198,20 @@ impl Overlay {
         for path in lists.chain(&mut self.replies) {
             *path = folder.join(&*path);
         }
+    }
+
+    /// `[retry] profile` is the setting `retry_profile`.
+    pub(super) fn lift_profile(&mut self) -> anyhow::Result<()> {
+        let Some(profile) = self.retry.as_mut().and_then(|retry| retry.profile.take()) else {
+            return Ok(());
+        };
+        if self.retry_profile.replace(profile).is_some() {
+            return Err(fault(
+                "`retry_profile` and `profile` in `[retry]` are the same setting",
+                "keep one of them",
+            ));
+        }
+        Ok(())
     }
 
     /// The keys of the configuration file.
@@ -219,7 +249,11 @@ impl Resolved {
                 *value = over;
             }
         }
-        let merged = serde_json::from_value(Value::Object(values.clone()))?;
+        let merged: Overlay = serde_json::from_value(Value::Object(values.clone()))?;
+        // From here on it is only shown.
+        if let (Some(proxy), Some(shown)) = (&merged.proxy, values.get_mut("proxy")) {
+            *shown = Value::String(proxy.masked());
+        }
         Ok(Self {
             file,
             profile,
@@ -253,6 +287,11 @@ impl Resolved {
             (None, None) => "`--helo-name` and `--mail-from` are missing",
         };
         Some(format!("{missing}, so no mail host is asked; {IDENTITY_HINT}"))
+    }
+
+    /// Takes HELO name and reverse-path out as they were typed, for a command that judges them itself.
+    pub(super) fn take_identity(&mut self) -> (Option<String>, Option<String>) {
+        (self.merged.helo_name.take(), self.merged.mail_from.take())
     }
 
     /// What the operator decides about verdicts.
@@ -313,12 +352,8 @@ impl Resolved {
                 Profile::Bulk => Limits::POLITE,
             },
             timeouts,
-            retry_ladder: all
-                .retry_ladder
-                .unwrap_or_default()
-                .into_iter()
-                .map(|step| step.0)
-                .collect(),
+            retry_ladder: patience::ladder(all.retry_profile, all.retry_ladder, all.retry)?,
+            network: outward::network(all.source_ip, all.ip, all.proxy.as_ref())?,
             max_wait: if all.no_wait.unwrap_or_default() {
                 Duration::ZERO
             } else {
@@ -377,6 +412,12 @@ impl From<LevelName> for Level {
 /// A duration as people write it: `30s`, `2h 5m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(Duration);
+
+impl Span {
+    pub(super) fn duration(self) -> Duration {
+        self.0
+    }
+}
 
 impl FromStr for Span {
     type Err = humantime::DurationError;

@@ -6,6 +6,7 @@
 mod cache;
 mod canary;
 mod direct;
+mod records;
 mod resolver;
 mod route;
 mod selection;
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use canary::{Canary, canary};
+pub use records::{Found, Records};
 pub use resolver::{HickoryResolver, ResolverError, ResolverOptions};
 pub use route::{Router, RouterOptions};
 pub use server::{NameServers, NameServersError};
@@ -76,7 +78,7 @@ pub enum AddressAnswer {
 }
 
 /// We could not find out. Never "no".
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error, serde::Serialize, serde::Deserialize)]
 pub enum DnsFailure {
     /// The server answered SERVFAIL.
     #[error("the DNS server answered SERVFAIL")]
@@ -116,7 +118,7 @@ pub enum MailRoute {
 }
 
 /// Why a domain certainly has no mail host.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum NoMailHost {
     /// Neither MX nor address records.
     NoRecords,
@@ -125,7 +127,7 @@ pub enum NoMailHost {
 }
 
 /// Why no route could be found, without proving that there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum RouteFailure {
     /// A lookup failed.
     Dns(DnsFailure),
@@ -137,6 +139,8 @@ pub enum RouteFailure {
     MxUnresolvable,
     /// The resolver answers for names that cannot exist, so its answers prove nothing.
     ResolverRewrites,
+    /// The hosts have addresses, all of an IP version that this run does not use.
+    OtherFamily,
 }
 
 /// One host to try.

@@ -30,7 +30,7 @@ use super::{
     AddressAnswer, DnsFailure, MxAnswer, NameServers, Resolve,
     direct::{Direct, Said},
 };
-use crate::net::{BoxFuture, open_file_limit};
+use crate::net::{BoxFuture, Families, open_file_limit};
 
 /// MX records kept per domain; 398 have been seen (HOSTILE.md D15), no sender tries more than a handful.
 const MX_LIMIT: usize = 100;
@@ -60,8 +60,9 @@ pub struct ResolverOptions {
     pub attempts: u32,
     /// Questions in flight, each with a socket of its own.
     pub in_flight: usize,
-    /// Ask for AAAA beside A; else only when there is no A record.
-    pub ipv6: bool,
+    /// Which addresses to ask for. Of a single family, or one that is the last resort, the other one is asked about only where
+    /// there is nothing: "no address" and "none that we use" are two things.
+    pub families: Families,
 }
 
 impl Default for ResolverOptions {
@@ -72,7 +73,7 @@ impl Default for ResolverOptions {
             // Resend after resend a question holds up to three sockets. More than 200 answers at once overflow the
             // default receive buffer of a name server's single socket (measured).
             in_flight: (open_file_limit() / 8).clamp(8, 192),
-            ipv6: true,
+            families: Families::V6AndV4,
         }
     }
 }
@@ -91,7 +92,7 @@ pub enum ResolverError {
 }
 
 /// What came back for one question.
-enum Reply {
+pub(super) enum Reply {
     Records(Vec<Record>),
     Nothing { ttl: Duration },
     NoSuchName { ttl: Duration },
@@ -110,6 +111,17 @@ impl HickoryResolver {
         });
         let none = || ResolverError::System(io::Error::other("no name server in it").into());
         Self::new(&servers.reduce(NameServers::and).ok_or_else(none)?, options)
+    }
+
+    /// Asks `servers`, or those of the system's configuration when there are none.
+    ///
+    /// # Errors
+    /// As the one or the other.
+    pub fn of(servers: &[SocketAddr], options: ResolverOptions) -> Result<Self, ResolverError> {
+        match servers.iter().copied().map(NameServers::from).reduce(NameServers::and) {
+            Some(servers) => Self::new(&servers, options),
+            None => Self::from_system(options),
+        }
     }
 
     /// Asks `servers` only.
@@ -137,7 +149,7 @@ impl HickoryResolver {
         })
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
         let mut name = Name::from_ascii(name).map_err(|_| DnsFailure::Malformed)?;
         name.set_fqdn(true);
         let _permit = self.in_flight.acquire().await;
@@ -169,7 +181,9 @@ impl HickoryResolver {
 
     async fn look_up(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, NetError> {
         let mut hickory = &self.hickory;
-        if let Some((direct, over_tcp)) = self.direct.as_ref().filter(|_| !is_answered_locally(name)) {
+        // PTR names of loopback addresses are among those that hickory answers itself.
+        let asks = kind != RecordType::PTR && !is_answered_locally(name);
+        if let Some((direct, over_tcp)) = self.direct.as_ref().filter(|_| asks) {
             match direct.ask(name, kind).await {
                 Said::Records(records) => return Ok(records),
                 Said::Failure(error) => return Err(error),
@@ -252,15 +266,20 @@ impl HickoryResolver {
     }
 
     async fn find_addresses(&self, host: &str) -> Result<AddressAnswer, DnsFailure> {
-        if self.options.ipv6 {
-            let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
-            return both(v4, v6);
-        }
-        match self.ask(host, RecordType::A).await {
-            Ok(v4 @ (Reply::Records(_) | Reply::NoSuchName { .. })) => {
-                both(Ok(v4), Ok(Reply::Nothing { ttl: Duration::MAX }))
+        let nothing = || Reply::Nothing { ttl: Duration::MAX };
+        let (first, second, alone) = match self.options.families {
+            Families::V6AndV4 | Families::V4AndV6 => {
+                let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
+                return both(v4, v6);
             }
-            v4 => both(v4, self.ask(host, RecordType::AAAA).await),
+            Families::V4ThenV6 => (RecordType::A, RecordType::AAAA, false),
+            Families::OnlyV4 => (RecordType::A, RecordType::AAAA, true),
+            Families::OnlyV6 => (RecordType::AAAA, RecordType::A, true),
+        };
+        match self.ask(host, first).await {
+            Ok(found @ (Reply::Records(_) | Reply::NoSuchName { .. })) => both(Ok(found), Ok(nothing())),
+            Err(failure) if alone => Err(failure),
+            found => both(found, self.ask(host, second).await),
         }
     }
 }
@@ -299,10 +318,10 @@ fn hickory(
 }
 
 /// A host has what either question found; it has nothing only when both say so.
-fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
+fn both(first: Result<Reply, DnsFailure>, second: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
     let mut ttl = u32::MAX;
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for reply in [&v4, &v6] {
+    for reply in [&first, &second] {
         let Ok(Reply::Records(found)) = reply else { continue };
         for record in found {
             if let Some(address) = record.data.ip_addr() {
@@ -316,7 +335,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
         let ttl = seconds(ttl);
         return Ok(AddressAnswer::Addresses { addresses, ttl });
     }
-    match (v4?, v6?) {
+    match (first?, second?) {
         (Reply::NoSuchName { ttl }, _) | (_, Reply::NoSuchName { ttl }) => Ok(AddressAnswer::NoSuchDomain { ttl }),
         (Reply::Nothing { ttl }, Reply::Nothing { ttl: other }) => Ok(AddressAnswer::None { ttl: ttl.min(other) }),
         (Reply::Records(_), _) | (_, Reply::Records(_)) => Err(DnsFailure::Malformed),
@@ -324,7 +343,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
 }
 
 /// Lower-case, without the final dot; bytes that are no host name stay escaped (`\032`).
-fn host_text(name: &Name) -> Box<str> {
+pub(super) fn host_text(name: &Name) -> Box<str> {
     let mut text = name.to_ascii();
     text.make_ascii_lowercase();
     text.strip_suffix('.').unwrap_or(&text).into()

@@ -89,7 +89,8 @@ pub enum Cells {
     },
     /// A JSON object, with the address found in it.
     Object {
-        /// The object as it was read; a bare string becomes `{"address": ...}`; empty when the line is no JSON.
+        /// The object as it was read; a bare string becomes `{"address": ...}`, any other line `{"line": ...}`; empty when it was
+        /// too long to keep.
         object: serde_json::Map<String, serde_json::Value>,
         /// The address.
         address: Box<str>,

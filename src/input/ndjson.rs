@@ -6,12 +6,17 @@ use super::{CELL_LIMIT, Cells, RowFault, too_long};
 
 /// Key of a bare string.
 pub(super) const BARE: &str = "address";
+/// Key of a line that is neither an object nor a string: what stood there stays with the row.
+const LINE: &str = "line";
 
 /// Reads one line; what is no JSON is a row with a fault.
 pub(super) fn row(line: &[u8], key: &str) -> (Cells, Option<RowFault>) {
     let (object, fault) = match object(line) {
         Ok(object) => (object, None),
-        Err(fault) => (Map::new(), Some(fault)),
+        Err(fault) => {
+            let text = String::from_utf8_lossy(line).into_owned();
+            (Map::from_iter([(LINE.to_owned(), Value::String(text))]), Some(fault))
+        }
     };
     let (address, fault) = match (object.get(key), fault) {
         (_, Some(fault)) => ("", Some(fault)),

@@ -52,6 +52,11 @@ pub(super) fn sniff(sample: &Sample<'_>, options: &InputOptions) -> Result<Sniff
         Some(b'[') if is_json => {
             return unsupported("one JSON array; write one object a line (NDJSON), for example with `jq -c '.[]'`");
         }
+        _ if is_binary(sample.bytes) => {
+            return unsupported(
+                "binary, as pictures, programs and databases are; export the list as CSV, NDJSON or plain text",
+            );
+        }
         _ => {}
     }
     let separator = separator_line(sample.bytes);
@@ -66,6 +71,18 @@ pub(super) fn sniff(sample: &Sample<'_>, options: &InputOptions) -> Result<Sniff
     };
     let separator_line = sep.is_some() && layout.format == InputFormat::Csv;
     Ok(Sniffed { layout, separator_line })
+}
+
+/// Binary numbers leave NULs side by side and other control characters; a damaged list has the one or the other.
+fn is_binary(bytes: &[u8]) -> bool {
+    let is_control = |b: u8| b.is_ascii_control() && !matches!(b, 0 | b'\t'..=b'\r' | 0x1A | 0x1B | 0x7F);
+    let controls = bytes.iter().filter(|b| is_control(**b));
+    let kinds = controls.fold(0_u32, |kinds, b| kinds | 1 << (b % 32)).count_ones();
+    match kinds {
+        0 => false,
+        1 | 2 => memchr::memmem::find(bytes, b"\0\0").is_some(),
+        3.. => bytes.contains(&0),
+    }
 }
 
 fn empty(sample: &Sample<'_>, what: &'static str) -> InputError {

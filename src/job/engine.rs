@@ -1,21 +1,24 @@
 //! The engine: everything a run shares, made once, and the two ways in, one address or a list.
 
-use std::{io, sync::Arc, time::Instant};
+use std::{
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
+    io,
+    sync::Arc,
+    time::Instant,
+};
 
 use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, resolve::Settled, syntax};
 use crate::{
-    address::Address,
+    address::{Address, Rules},
     clock::{Clock, SystemClock},
-    dns::{
-        Canary, HickoryResolver, NameServers, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions,
-        canary,
-    },
+    dns::{Canary, HickoryResolver, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions, canary},
     input::{InputError, Row, Table},
     lists::{self, ListHits},
-    net::{Dial, TcpDialler, has_ipv6_route},
+    net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
     schedule::{Manners, TrustedHosts},
+    smtp::Identity,
     verdict::{Evidence, NotTried},
 };
 
@@ -59,6 +62,9 @@ pub enum StartError {
     /// The user's reply rules cannot be used.
     #[error(transparent)]
     Rules(#[from] RulesError),
+    /// Source addresses and IP versions leave nothing to ask with.
+    #[error(transparent)]
+    Sources(#[from] NoSource),
 }
 
 /// A run ended before its end.
@@ -107,11 +113,12 @@ impl Engine {
             // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
             tokio::task::spawn_blocking(Classifier::built_in);
         }
+        let dial = TcpDialler::new(&settings.network);
         let route = match settings.level {
             Level::Syntax => None,
             Level::Dns | Level::Smtp => Some(router(&settings).await?),
         };
-        Self::assemble(settings, route, Arc::new(TcpDialler::new()), Arc::new(SystemClock))
+        Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
     }
 
     /// An engine over other seams than the network's.
@@ -164,7 +171,7 @@ impl Engine {
                 Outcome::new(typed, Some(address), hits, evidence, (&settings.policy, checked_at))
             }
             Err(error) => {
-                let did_you_mean = error.suggestion.clone().or_else(|| suggest(typed));
+                let did_you_mean = error.suggestion.clone().or_else(|| suggest(typed, self.settings.rules));
                 let hits = ListHits {
                     did_you_mean,
                     ..ListHits::default()
@@ -246,22 +253,13 @@ fn manners(settings: &Settings) -> Option<Manners> {
     })
 }
 
-async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
-    let ipv6 = has_ipv6_route();
-    // Without a route to IPv6 its addresses are the last resort: AAAA is asked only where there is no A.
+async fn router(settings: &Settings) -> Result<Arc<dyn Route>, StartError> {
+    let families = settings.network.families()?;
     let options = ResolverOptions {
-        ipv6,
+        families,
         ..ResolverOptions::default()
     };
-    let servers = settings
-        .nameservers
-        .iter()
-        .map(|server| NameServers::from(*server))
-        .reduce(NameServers::and);
-    let resolver: Arc<dyn Resolve> = Arc::new(match servers {
-        Some(servers) => HickoryResolver::new(&servers, options)?,
-        None => HickoryResolver::from_system(options)?,
-    });
+    let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::of(&settings.nameservers, options)?);
     let resolver_rewrites = match canary(&*resolver).await {
         Canary::Rewrites => true,
         Canary::Honest | Canary::Unreachable(_) => false,
@@ -269,19 +267,28 @@ async fn router(settings: &Settings) -> Result<Arc<dyn Route>, ResolverError> {
     let allow_special_use = settings.rules.allow_special_use;
     let options = RouterOptions {
         allow_special_use,
-        ipv6,
+        families,
         resolver_rewrites,
-        seed: rand::random(),
+        seed: seed(settings),
     };
     Ok(Arc::new(Router::new(resolver, options)))
 }
 
+/// Senders spread over hosts of equal preference, and each keeps to its own: greylisting knows it by its visits, and what a
+/// group has spent is known by the group's name, in the next run too.
+fn seed(settings: &Settings) -> u64 {
+    let name = settings.identity.as_ref().map(Identity::helo_name);
+    name.map_or(0, |name| BuildHasherDefault::<DefaultHasher>::default().hash_one(name))
+}
+
 /// What was probably meant by a text that is not an address: the same local-part at a domain that exists.
-fn suggest(typed: &str) -> Option<Box<str>> {
+fn suggest(typed: &str, rules: Rules) -> Option<Box<str>> {
     let (local_part, domain) = typed.trim().rsplit_once('@')?;
     let domain = lists::suggest_domain(&domain.to_ascii_lowercase())?.into_owned();
     let plain = local_part
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"._-+".contains(&byte));
-    (plain && !local_part.is_empty()).then(|| format!("{local_part}@{domain}").into())
+    let meant = format!("{local_part}@{domain}");
+    // The local-part may be what is wrong.
+    (plain && Address::parse(&meant, rules).is_ok()).then(|| meant.into())
 }

@@ -14,7 +14,7 @@ use crate::{
     dns::{MailRoute, RouteFailure},
     schedule::{Finding, Scheduler, Seams, Target, WaitingView, Work},
     smtp::{Tally, Transcript},
-    verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge},
+    verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge, reason_of_route},
 };
 
 /// Routes looked up at once; the resolver has its own, lower limit on questions in flight.
@@ -254,9 +254,9 @@ impl<'a> Probing<'a> {
 
     fn settle(&self, id: u32, evidence: Evidence) -> Settled {
         let checked_at = self.engine.clock.now();
-        let retry = route_may_mend(&evidence)
-            .then(|| self.engine.settings.retry_ladder.first())
-            .flatten();
+        let mends = route_that_may_mend(&evidence).and_then(reason_of_route);
+        let steps = mends.and_then(|reason| self.engine.settings.retry_ladder.steps(reason));
+        let retry = steps.and_then(<[_]>::first);
         Settled {
             id,
             verdict: judge(&evidence, &self.engine.settings.policy),
@@ -273,20 +273,14 @@ impl<'a> Probing<'a> {
     }
 }
 
-/// Whether looking the route up again later can give another answer.
-fn route_may_mend(evidence: &Evidence) -> bool {
-    match evidence.route.known().map(|route| &**route) {
-        Some(MailRoute::Failure(RouteFailure::Dns(_) | RouteFailure::MxUnresolvable)) => true,
-        Some(
-            MailRoute::Failure(RouteFailure::PrivateMx(_) | RouteFailure::MxIsAddress | RouteFailure::ResolverRewrites)
-            | MailRoute::Exchangers(_)
-            | MailRoute::ImplicitMx(_)
-            | MailRoute::NullMx
-            | MailRoute::NoSuchDomain
-            | MailRoute::NoMailHost(_),
-        )
-        | None => false,
-    }
+/// A route for which another look-up can give another answer.
+fn route_that_may_mend(evidence: &Evidence) -> Option<&MailRoute> {
+    let route = &**evidence.route.known()?;
+    let mends = matches!(
+        route,
+        MailRoute::Failure(RouteFailure::Dns(_) | RouteFailure::MxUnresolvable)
+    );
+    mends.then_some(route)
 }
 
 /// Takes what is there, or waits for something; never ends when there is no scheduler.

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     address::Rules,
     lists::UserLists,
-    schedule::Limits,
+    net::Network,
+    schedule::{Ladder, Limits},
     smtp::{Identity, Timeouts},
     verdict::Policy,
 };
@@ -61,8 +62,10 @@ pub struct Settings {
     pub limits: Limits,
     /// Deadlines of a session.
     pub timeouts: Timeouts,
-    /// Delays of the retries after a transient reply.
-    pub retry_ladder: Vec<Duration>,
+    /// Delays of the retries, by reason.
+    pub retry_ladder: Ladder,
+    /// How this machine gets to mail hosts.
+    pub network: Network,
     /// The longest wait for a retry or a spent budget; what needs longer is reported with `retry_at`.
     pub max_wait: Duration,
     /// The operator's own reply rules, tried before the bundled ones.

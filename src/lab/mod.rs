@@ -174,10 +174,7 @@ impl Lab {
     /// Everything counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let hosts = self
-            .hosts
-            .iter()
-            .map(|host| (host.keys.name.clone(), host.meter.snapshot(host.ip)));
+        let hosts = self.hosts.iter().map(|host| (host.keys.name.clone(), host.seen()));
         Counters {
             hosts: hosts.collect(),
             dns: self.zone.asked(),
@@ -244,8 +241,15 @@ fn places(base: Option<Ipv4Addr>) -> Result<impl Iterator<Item = IpAddr>, LabErr
     Ok((last.max(1)..=254).flat_map(networks).map(IpAddr::from))
 }
 
-/// Listens at every place on one port; a free port is taken from the first place and tried at the others.
+/// Listens at every place on one port; a free port is taken from the first place and tried at the others. Without a place the
+/// port is one on which nobody listens: hosts that are down refuse there.
 async fn listen(places: &[IpAddr], port: u16) -> Result<(Vec<TcpListener>, u16), LabError> {
+    if places.is_empty() && port == 0 {
+        let address = (Ipv4Addr::LOCALHOST, 0).into();
+        let taken = TcpListener::bind(address).await.and_then(|socket| socket.local_addr());
+        let port = taken.map_err(|source| LabError::Listen { address, source })?.port();
+        return Ok((Vec::new(), port));
+    }
     let mut attempts = 0;
     'ports: loop {
         let mut chosen = port;

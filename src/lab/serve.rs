@@ -13,14 +13,24 @@ use super::{Counters, Lab, LabError, World};
 /// The lab cannot start, or `out` cannot be written.
 pub async fn serve(world: World, out: &mut (dyn Write + Send), stop: impl Future<Output = ()>) -> Result<(), LabError> {
     let lab = Lab::start(world).await?;
-    writeln!(
-        out,
-        "{} hosts are up; ask them with\n\n    presend verify LIST --nameserver {} --smtp-port {} --allow-special-use \\\n        \
-         --helo-name probe.example --mail-from probe@probe.example\n\nCtrl-C stops them.",
-        lab.hosts.len(),
-        lab.dns(),
-        lab.smtp_port(),
-    )?;
+    let up = lab.hosts.iter().filter(|host| !host.keys.down).count();
+    if lab.hosts.is_empty() {
+        writeln!(
+            out,
+            "No mail host is in this world, only the DNS; ask it with\n\n    presend verify LIST --nameserver {} --level dns --allow-special-use",
+            lab.dns(),
+        )?;
+    } else {
+        writeln!(
+            out,
+            "Hosts up: {up} of {}; ask them with\n\n    presend verify LIST --nameserver {} --smtp-port {} --allow-special-use \\\n        \
+             --helo-name probe.example --mail-from probe@probe.example",
+            lab.hosts.len(),
+            lab.dns(),
+            lab.smtp_port(),
+        )?;
+    }
+    writeln!(out, "\nCtrl-C stops it.")?;
     out.flush()?;
     stop.await;
     let counters = lab.counters();

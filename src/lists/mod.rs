@@ -9,7 +9,7 @@ mod check;
 mod suggest;
 mod user;
 
-use crate::address::Address;
+use crate::address::{Address, Rules};
 
 pub use bundled::{ListInfo, catalogue};
 pub use check::{Problem, check};
@@ -35,6 +35,11 @@ pub struct ListHits {
     pub did_you_mean: Option<Box<str>>,
 }
 
+/// Whether special-use names may be asked about was decided for the address as typed.
+const ANY_NAME: Rules = Rules {
+    allow_special_use: true,
+};
+
 /// Looks an address up in every bundled list.
 #[must_use]
 pub fn look_up(address: &Address) -> ListHits {
@@ -52,14 +57,17 @@ pub fn look_up(address: &Address) -> ListHits {
         role_hint: role == Some(bundled::Role::Weak),
         disposable,
         free,
-        did_you_mean: meant.map(|domain| format!("{}@{domain}", address.local_part()).into()),
+        did_you_mean: meant
+            .map(|domain| format!("{}@{domain}", address.local_part()))
+            // The name that was meant may be longer than the one that was typed.
+            .filter(|meant| Address::parse(meant, ANY_NAME).is_ok())
+            .map(Into::into),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Rules;
 
     fn hits(text: &str) -> ListHits {
         look_up(&Address::parse(text, Rules::default()).unwrap())

@@ -10,6 +10,7 @@ use hashbrown::{HashMap, HashSet};
 use strsim::osa_distance;
 
 use super::bundled::{self, TypoEntry};
+use crate::address::{Domain, Rules};
 
 /// Longest domain name (RFC 1035 section 2.3.4).
 const LONGEST_DOMAIN: usize = 253;
@@ -77,7 +78,11 @@ pub fn suggest_domain(domain: &str) -> Option<Cow<'static, str>> {
             return Some(provider.into());
         }
     }
-    for_unlisted(clean)
+    // A repaired end does not mend the labels before it.
+    let rules = Rules {
+        allow_special_use: true,
+    };
+    for_unlisted(clean).filter(|meant| Domain::parse(meant, rules).is_ok())
 }
 
 /// As [`suggest_domain`] for a well-formed domain that is neither free nor disposable.
@@ -253,6 +258,10 @@ mod tests {
             "gmail..con",
             "mail.gmial.com",
             "gmail.internal",
+            // A repaired end makes no name of these.
+            "-acme.con",
+            "acme-.con",
+            "xn--zz--zz.con",
         ] {
             assert_eq!(suggest_domain(typed), None, "{typed}");
         }

@@ -19,7 +19,7 @@ impl Vetted {
 }
 
 /// Why an address must not be dialled (IANA special-purpose address registries).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SpecialUse {
     /// 127.0.0.0/8, `::1`.
     Loopback,

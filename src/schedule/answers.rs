@@ -8,8 +8,8 @@ use super::{
     domain::{Observation, Tracked, vague_refusal},
     open::observe,
     plan::{Ask, ControlAnswer, ControlNeed, Piece, Trip},
-    probe::{Conversation, asked},
-    signals::{Temper, asks_for_another_session, control_answer, trips},
+    probe::{Conversation, Trial, asked},
+    signals::{Temper, asks_for_another_session, control_answer, is_first_session_test, trips},
 };
 use crate::{
     replies::Class,
@@ -19,7 +19,7 @@ use crate::{
 
 impl Conversation<'_> {
     /// Takes a reply to RCPT, after `accepted` others in the transaction. Gives the question back when it must be put in
-    /// another transaction.
+    /// another transaction or session.
     pub(super) fn answered(&mut self, slice: usize, ask: Ask, reply: Reply, accepted: usize) -> Option<Ask> {
         self.recipients_left = self.recipients_left.saturating_sub(1);
         let refused = reply.code().is_permanent();
@@ -29,6 +29,11 @@ impl Conversation<'_> {
         if class == Class::TooManyRecipients && accepted > 0 {
             // RFC 5321 section 4.5.3.1.10: the rest goes into another transaction.
             self.per_transaction = self.per_transaction.min(accepted);
+            return Some(ask);
+        }
+        if self.trial != Trial::Over && self.answers.is_empty() && is_first_session_test(&answer) {
+            // No answer about anybody: all go into the session that the host wants to see, uncounted.
+            self.trial = Trial::Met;
             return Some(ask);
         }
         self.answers.push(refused);
@@ -78,7 +83,7 @@ impl Conversation<'_> {
         answer
     }
 
-    /// Files an answer, or puts the target back when the reply is only a test of us.
+    /// Files an answer, or puts the target back when a new session may bring one.
     fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
         let now = Instant::now();
         let observation = Observation {

@@ -37,7 +37,7 @@ pub(super) struct Tracked {
     pub(super) target: Target,
     /// How many times it was asked about.
     pub(super) attempts: u32,
-    /// Whether it was put back at once already, after a lost connection or a test of the host.
+    /// Whether it was put back at once already, after a lost connection.
     pub(super) requeued: bool,
     /// When it was asked about for the first time.
     pub(super) first_asked: Option<Instant>,

@@ -16,14 +16,15 @@ use tokio::{
 use super::{
     budget::Budget,
     domain::{Delayed, DomainState, Observation, Phase, Tracked},
+    ladder::Ladder,
     plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
     probe,
     scheduler::{Finding, GroupContext, Shared, Work},
 };
 use crate::{
     dns::{Exchanger, MailRoute},
-    replies::{About, Class, Persistence},
-    verdict::{Evidence, NotTried, Observed, ProbeFailure},
+    replies::{About, Persistence},
+    verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
 };
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
@@ -39,6 +40,8 @@ struct Lane {
     implicit: bool,
     /// The host does not listen to bursts.
     lockstep: bool,
+    /// The host has put us to its first-session test.
+    tested: bool,
     /// Domains with something to ask.
     ready: VecDeque<usize>,
 }
@@ -86,8 +89,8 @@ impl Group {
             while let Ok(work) = self.work.try_recv() {
                 self.admit(work);
             }
-            if self.shared.stopping() {
-                self.give_up(&Observation::not_tried(NotTried::Interrupted), None);
+            if let Some(why) = self.shared.over() {
+                self.give_up(&Observation::not_tried(why), None);
             }
             self.wake(Instant::now());
             let wait = self.start_sessions();
@@ -112,7 +115,7 @@ impl Group {
                     }
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {},
-                () = self.shared.stop.requested(), if !self.shared.stopping() => {},
+                () = self.shared.ended(), if self.shared.over().is_none() => {},
             }
         }
         self.shared.waits_until(&self.context.name, None);
@@ -153,6 +156,7 @@ impl Group {
                 exchangers,
                 implicit,
                 lockstep: false,
+                tested: false,
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
@@ -261,7 +265,7 @@ impl Group {
             self.ready_lanes.push_back(index);
         }
         let exchangers = Arc::clone(&lane.exchangers);
-        let (implicit, lockstep) = (lane.implicit, lane.lockstep);
+        let (implicit, lockstep, tested) = (lane.implicit, lane.lockstep, lane.tested);
         for domain in answered {
             self.conclude_if_complete(domain);
         }
@@ -273,6 +277,7 @@ impl Group {
                 slices,
                 refusals,
                 lockstep,
+                tested,
             },
         ))
     }
@@ -282,6 +287,7 @@ impl Group {
         self.budget.settle(reserved, &report.answers, now);
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.lockstep |= report.lockstep;
+            lane.tested |= report.tested;
         }
         match &report.trip {
             Some(_) if self.context.trusted => {}
@@ -325,11 +331,11 @@ impl Group {
         let mut delayed = Vec::new();
         state.done.reserve(report.answered.len());
         for (tracked, observation) in report.answered {
-            let due = retry_due(&tracked, &observation, &manners.ladder, (now, wall));
-            match due.filter(|due| tracked.attempts as usize <= manners.ladder.len() && *due - now <= manners.max_wait)
-            {
-                Some(due) => delayed.push(Delayed { due, tracked }),
-                None => state.settle(tracked, observation, self.context.limits.recheck_accepts),
+            match retry(&tracked, &observation, &manners.ladder, (now, wall)) {
+                Some(Retry { due, last: false }) if due - now <= manners.max_wait => {
+                    delayed.push(Delayed { due, tracked });
+                }
+                Some(_) | None => state.settle(tracked, observation, self.context.limits.recheck_accepts),
             }
         }
         // What one session asked, one session asks again.
@@ -351,8 +357,9 @@ impl Group {
             state.control.attempts += 1;
             let first = *state.control.first_asked.get_or_insert(now);
             state.settle_control(report.control, report.control_words);
-            let step = manners.ladder.get(state.control.attempts as usize - 1);
-            let due = step
+            let steps = manners.ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
+            let due = steps
+                .get(state.control.attempts as usize - 1)
                 .map(|step| (first + *step).max(now))
                 .filter(|due| *due - now <= manners.max_wait);
             if matches!(report.control, ControlAnswer::Undetermined { retry: true })
@@ -415,11 +422,13 @@ impl Group {
                     Some(given_up_until.unwrap_or(now + self.context.limits.breaker))
                 }
                 Observed::Known(_) if open && observation.accepted() => {
-                    Some(now + ladder.first().copied().unwrap_or(LATER))
+                    let steps = ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
+                    Some(now + steps.first().copied().unwrap_or(LATER))
                 }
                 Observed::NotTried(_) | Observed::Failed(_) | Observed::Known(_) => None,
             };
-            let retry = retry_due(&tracked, &observation, ladder, (now, wall)).or(later);
+            let retry = retry(&tracked, &observation, ladder, (now, wall));
+            let retry = retry.map(|retry| retry.due).or(later);
             Finding {
                 id: tracked.target.id,
                 evidence,
@@ -467,29 +476,40 @@ fn slice(state: &mut DomainState, domain: usize, room: usize, control_apart: boo
     }
 }
 
+/// When to ask again.
+struct Retry {
+    due: Instant,
+    /// The ladder has no step left: another run may ask.
+    last: bool,
+}
+
 /// When to ask again, if that can help.
-fn retry_due(
+fn retry(
     tracked: &Tracked,
     observation: &Observation,
-    ladder: &[Duration],
+    ladder: &Ladder,
     (now, wall): (Instant, SystemTime),
-) -> Option<Instant> {
+) -> Option<Retry> {
     let hint = match &observation.answer {
         Observed::Known(answer) => {
-            let helps = answer.meaning.persistence == Persistence::Transient
-                && answer.meaning.class != Class::MailboxFull
-                && !answer.reply.code().is_positive();
+            let helps = answer.meaning.persistence == Persistence::Transient && !answer.reply.code().is_positive();
             helps.then_some(answer.meaning.retry_after.and_then(|hint| hint.wait(wall)))?
         }
         Observed::Failed(
-            ProbeFailure::Unreachable | ProbeFailure::Timeout | ProbeFailure::Tarpit | ProbeFailure::ConnectionLost,
+            ProbeFailure::Unreachable
+            | ProbeFailure::Proxy
+            | ProbeFailure::Timeout
+            | ProbeFailure::Tarpit
+            | ProbeFailure::ConnectionLost,
         ) => None,
         Observed::Failed(_) | Observed::NotTried(_) => return None,
     };
+    let steps = ladder.steps(reason_of_attempt(&observation.answer)?)?;
     let first = tracked.first_asked.unwrap_or(now);
-    let step = ladder
-        .get((tracked.attempts as usize).saturating_sub(1))
-        .map(|step| first + *step);
-    let due = step.unwrap_or(now + LATER).max(now);
-    Some(hint.map_or(due, |hint| due.max(now + hint)))
+    let step = steps.get((tracked.attempts as usize).saturating_sub(1));
+    let due = step.map_or(now + LATER, |step| first + *step).max(now);
+    Some(Retry {
+        due: hint.map_or(due, |hint| due.max(now + hint)),
+        last: step.is_none(),
+    })
 }

@@ -6,7 +6,9 @@
 mod answers;
 mod budget;
 mod domain;
+mod egress;
 mod group;
+mod ladder;
 mod limits;
 mod open;
 mod pace;
@@ -16,5 +18,6 @@ mod scheduler;
 mod signals;
 
 pub use domain::Target;
+pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};
 pub use scheduler::{Finding, Manners, Scheduler, Seams, WaitingView, Work};

@@ -15,7 +15,9 @@ use tokio::{
 
 use super::{
     domain::Target,
+    egress::Egress,
     group::Group,
+    ladder::Ladder,
     limits::{Limits, TrustedHosts},
     pace::Pacer,
 };
@@ -48,8 +50,8 @@ pub struct Manners {
     pub smtp_port: u16,
     /// Keep dialogues.
     pub transcript: bool,
-    /// When to ask again after a transient answer, counted from the first attempt.
-    pub ladder: Vec<Duration>,
+    /// When to ask again after an attempt that settled nothing.
+    pub ladder: Ladder,
     /// The longest wait for a retry or a budget; what needs longer is reported with the time to ask again.
     pub max_wait: Duration,
     /// The budget of hosts that are not ours.
@@ -99,6 +101,7 @@ pub(super) struct Shared {
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
     pub(super) sessions: Semaphore,
+    pub(super) egress: Egress,
     findings: mpsc::UnboundedSender<Vec<Finding>>,
     /// Until when each group that waits will wait.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
@@ -107,6 +110,23 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn stopping(&self) -> bool {
         self.stop.is_requested()
+    }
+
+    /// Why nobody is asked any more.
+    pub(super) fn over(&self) -> Option<NotTried> {
+        if self.stopping() {
+            Some(NotTried::Interrupted)
+        } else {
+            self.egress.is_blocked().then_some(NotTried::PortBlocked)
+        }
+    }
+
+    /// Waits until nobody is to be asked any more.
+    pub(super) async fn ended(&self) {
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = self.egress.blocked() => {}
+        }
     }
 
     pub(super) fn classify(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Meaning {
@@ -191,6 +211,7 @@ impl Scheduler {
             tally,
             stop,
             sessions: Semaphore::new(MAX_SESSIONS.min(open_file_limit() / 2).max(1)),
+            egress: Egress::new(),
             findings,
             waits: Mutex::default(),
         });
@@ -305,6 +326,8 @@ impl WaitingView {
 }
 
 /// Hosts that share a budget: a provider's, else those of one network. Loopback hosts (labs) stand for machines of their own.
+///
+/// The name outlives the run (the source address follows it), so it must not depend on the order of a DNS answer.
 fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> Arc<str> {
     if trusted {
         return Arc::from(format!("host {}", first.host));
@@ -312,7 +335,9 @@ fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> 
     if let Some(provider) = provider {
         return Arc::from(format!("provider {}", provider.id));
     }
-    match first.addresses.first().map(|ip| ip.ip()) {
+    let addresses = first.addresses.iter().map(|ip| ip.ip());
+    let v6 = first.addresses.first().is_some_and(|ip| ip.ip().is_ipv6());
+    match addresses.filter(|ip| ip.is_ipv6() == v6).min() {
         Some(ip) if ip.is_loopback() => Arc::from(format!("host {ip}")),
         Some(IpAddr::V4(ip)) => {
             let [a, b, c, _] = ip.octets();
@@ -361,7 +386,7 @@ mod tests {
             timeouts: Timeouts::BULK,
             smtp_port: 25,
             transcript: false,
-            ladder: Vec::new(),
+            ladder: Ladder::default(),
             max_wait: Duration::ZERO,
             limits: Limits::POLITE,
             trusted: TrustedHosts::default(),
@@ -391,5 +416,28 @@ mod tests {
             "never less polite"
         );
         assert_eq!(limits(&manners, true, Some(&slow)), Limits::TRUSTED);
+    }
+
+    #[test]
+    fn the_name_of_a_group_does_not_hang_on_the_order_of_an_answer() {
+        let name = |addresses: &[&str]| {
+            let vetted = |ip: &&str| crate::net::vet(ip.parse().unwrap(), true).unwrap();
+            let exchanger = Exchanger {
+                host: "mx.a.test".into(),
+                preference: 10,
+                backup: false,
+                addresses: addresses.iter().map(vetted).collect(),
+            };
+            group_name(&exchanger, false, None)
+        };
+        for (addresses, expected) in [
+            (&["9.9.9.9", "8.8.8.8", "2a00::1"][..], "network 8.8.8.0/24"),
+            (&["8.8.8.8", "2a00::1", "9.9.9.9"], "network 8.8.8.0/24"),
+            (&["2a01::1", "8.8.8.8", "2a00:1:2::1"], "network 2a00:1:2::/48"),
+            (&["127.0.0.3", "127.0.0.2"], "host 127.0.0.2"),
+            (&[], "host mx.a.test"),
+        ] {
+            assert_eq!(&*name(addresses), expected, "{addresses:?}");
+        }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// "Not asked", "could not ask" and "the answer" are three things.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Observed<T, F> {
     /// Nobody asked, and why.
     NotTried(NotTried),
@@ -31,7 +31,7 @@ impl<T, F> Observed<T, F> {
 }
 
 /// Why a question was never asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum NotTried {
     /// The step before already decided, or nobody needed the answer.
     NotNeeded,
@@ -56,7 +56,7 @@ pub enum NotTried {
 }
 
 /// The operator's own list decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ListDecision {
     /// `--allow-list`.
     Allow,
@@ -97,7 +97,7 @@ pub struct Answer {
 }
 
 /// No usable reply: the connection or the protocol failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum ProbeFailure {
     /// No host could be reached: refused or unreachable.
     Unreachable,
@@ -121,10 +121,12 @@ pub enum ProbeFailure {
     NeedsSmtpUtf8,
     /// Our own fault.
     Internal,
+    /// The proxy did not get us to a host; the host may be well.
+    Proxy,
 }
 
 /// Does the domain's host refuse unknown recipients?
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum UnknownRecipients {
     /// Yes: a control recipient or a sibling was refused as unknown.
     Refused,
@@ -135,7 +137,7 @@ pub enum UnknownRecipients {
 }
 
 /// Why the answers of a whole session prove nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SessionDoubt {
     /// Every recipient, the control included, got the same refusal.
     BlanketRefusal,

@@ -415,6 +415,8 @@ fn near_mailbox() -> impl Strategy<Value = String> {
 }
 
 fn promises_hold(text: &str) -> Result<(), TestCaseError> {
+    // What is said in RCPT, what is suggested and what is joined: the same promises that the fuzzers hold it to.
+    crate::fuzz::readers::address(text.as_bytes());
     match Address::parse(text, LAB) {
         Ok(address) => {
             let mailbox = address.mailbox();
@@ -458,6 +460,33 @@ proptest! {
     fn text_like_an_address_keeps_the_promises(text in near_address(), mailbox in near_mailbox()) {
         promises_hold(&text)?;
         promises_hold(&mailbox)?;
+    }
+
+    /// Equal keys and equal fingerprints are the same thing, whoever is asked; exact equality is being sent alike.
+    #[test]
+    fn keys_and_fingerprints_agree(text in near_mailbox(), other in near_mailbox(), flips in any::<u32>()) {
+        let flip = |(at, c): (usize, char)| match c {
+            _ if flips >> (at % 32) & 1 == 0 => c,
+            _ if c.is_ascii_lowercase() => c.to_ascii_uppercase(),
+            _ => c.to_ascii_lowercase(),
+        };
+        let flipped: String = text.chars().enumerate().map(flip).collect();
+        for (one, two) in [(&text, &other), (&text, &flipped)] {
+            let (Ok(one), Ok(two)) = (Address::parse(one, LAB), Address::parse(two, LAB)) else {
+                continue;
+            };
+            for exact in [false, true] {
+                let equal = one.join_eq_key(exact) == two.join_eq_key(exact);
+                prop_assert_eq!(equal, two.join_eq_key(exact) == one.join_eq_key(exact));
+                prop_assert_eq!(equal, one.join_hash(exact) == two.join_hash(exact), "{:?} {:?}", one.mailbox(), two.mailbox());
+                prop_assert!(!exact || equal == (one == two));
+                prop_assert!(equal || one != two);
+            }
+        }
+        if let Some(address) = Address::parse(&text, LAB).ok().filter(|_| text.is_ascii()) {
+            let flipped = Address::parse(&flipped, LAB);
+            prop_assert_eq!(flipped.map(|flipped| flipped.join_hash(false)), Ok(address.join_hash(false)));
+        }
     }
 
     /// The quick way must say what the long way says: a leading space forces the long way.

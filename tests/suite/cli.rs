@@ -10,28 +10,28 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own, and the program run in it without the tester's own settings.
-pub(super) struct Place(pub(super) TempDir);
+pub(crate) struct Place(pub(super) TempDir);
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.0.path().join(name)).unwrap()
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.path().join(name).exists()
     }
 
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("presend");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PRESEND_") {
@@ -46,15 +46,15 @@ impl Place {
         command
     }
 
-    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().unwrap())
     }
 }
 
-pub(super) struct Ran {
-    pub(super) code: i32,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Ran {
@@ -84,6 +84,7 @@ fn the_short_help_names_every_command() {
       check        Check a few addresses and explain the answers
       verify       Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
       classify     Tell what SMTP replies mean, and about whom
+      doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
       demo         See every label on a sample list, without network or configuration
@@ -219,7 +220,7 @@ fn settings_come_from_flags_then_variables_then_the_file_then_defaults() {
         ("trusted_host", "[\"a.example\",\"b.example\"]", "PRESEND_TRUSTED_HOST"),
         ("helo_name", "\"file.example\"", "file"),
         ("no_wait", "false", "default"),
-        ("retry_ladder", "[\"6m\",\"31m\",\"2h 5m\"]", "default"),
+        ("retry_profile", "\"default\"", "default"),
         ("mail_from", "null", "default"),
     ] {
         let setting = &shown["settings"][key];
@@ -242,6 +243,11 @@ fn what_config_show_prints_is_a_configuration_file() {
         "mx.a.example",
         "--retry-ladder",
         "1m,2h",
+        "--retry",
+        "greylisted=6m+31m,sender_blocked=",
+        "--source-ip",
+        "127.0.0.1,127.0.0.2",
+        "--ip=prefer-v4",
     ];
     let first = place.run(&[&["config", "show"][..], &flags].concat());
     place.write("presend.toml", &first.out);
@@ -299,6 +305,33 @@ fn a_wrong_configuration_file_is_shown_by_line_and_column() {
         ("timeout_reply = 5", "presend.toml:1:17:"),
         ("nameserver = [\"192.0.2.1\", \"ns1\"]", "presend.toml:1:"),
         ("[[level]]", "presend.toml:1:"),
+        ("ip = \"v4\"", "presend.toml:1:6: unknown variant `v4`"),
+        ("source_ip = [\"here\"]", "presend.toml:1:"),
+        (
+            "source_ip = [\"192.0.2.77\"]",
+            "192.0.2.77 is not an address of this machine",
+        ),
+        (
+            "[retry]\ngreylistd = [\"6m\"]",
+            "presend.toml:2:1: no reason is called `greylistd`; did you mean `greylisted`?",
+        ),
+        (
+            "[retry]\nnull_mx = [\"6m\"]",
+            "presend.toml:2:1: asking again does not change `null_mx`",
+        ),
+        (
+            "[retry]\nprofile = \"hubspot\"",
+            "presend.toml:2:11: unknown variant `hubspot`",
+        ),
+        ("[retry]\ngreylisted = \"6m\"", "presend.toml:2:14:"),
+        (
+            "[retry]\ngreylisted = [\"31days\"]",
+            "`--retry greylisted` asks too often or too late",
+        ),
+        (
+            "retry_profile = \"patient\"\n[retry]\nprofile = \"mailpro\"",
+            "are the same setting",
+        ),
         ("é = 1", "presend.toml:1:1:"),
         ("allow_list = [\"none.txt\"]", "none.txt"),
         (
@@ -456,6 +489,26 @@ fn check_explains_each_address() {
 fn check_keeps_a_suggestion_apart_from_its_word() {
     let ran = run(&["check", "--level", "syntax", "jane.doe@gmail.con"]);
     assert!(ran.out.contains("did you mean  jane.doe@gmail.com?"), "{}", ran.out);
+}
+
+#[test]
+fn what_is_suggested_is_an_address() {
+    let long_ascii = format!("{}@gmail.con", "a".repeat(65));
+    let long_utf8 = format!("{}@gmai.com", "\u{5b57}".repeat(11) + &"\u{1f980}".repeat(53));
+    for typed in [
+        ".jane@gmial.com",
+        "jane..doe@gmail.con",
+        "jane.@gmail.con",
+        "jane@-acme.con",
+        "jane@acme-.con",
+        "jane@xn--zz--zz.con",
+        &long_ascii,
+        &long_utf8,
+    ] {
+        let ran = run(&["check", "--level", "syntax", "--json", typed]);
+        let result: Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!(result["did_you_mean"], Value::Null, "{typed}");
+    }
 }
 
 #[test]
@@ -645,7 +698,7 @@ fn lists_have_counts_sources_and_no_problem() {
             .out
             .contains("outlook.com (or outlook, hotmail): ")
     );
-    assert_eq!(run(&["lists", "check"]).out, "6 lists, no problem\n");
+    assert_eq!(run(&["lists", "check"]).out, "7 lists, no problem\n");
 }
 
 #[test]

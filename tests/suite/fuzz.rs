@@ -1,6 +1,6 @@
 //! Every reader of hostile bytes, fed with spoilt copies of what it knows. `fuzz/` goes further, with coverage.
 
-mod readers;
+pub(crate) mod readers;
 
 use std::{fs, path::Path};
 

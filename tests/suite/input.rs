@@ -369,6 +369,63 @@ fn unusable_inputs_are_named() {
 }
 
 #[test]
+fn binary_files_are_refused_and_a_lone_nul_is_not() {
+    let png = b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\x0bIDATx\xdac``\0\0\0\x02\0\x01 a@b.org";
+    let sqlite = [
+        b"SQLite format 3\0\x10\0\x01\x01\0@  \0\0\0\x02".as_slice(),
+        &[0; 100],
+        b"a@x.org\nb@x.org\n",
+    ]
+    .concat();
+    let program = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0>\0\x01\0\0\0 a@x.org\n";
+    // No two NULs stand together, and every row has an address.
+    let packed = b"\x01\x02\0a@x.org\n\x03\0\x04b@x.org\n\x05\0\x06c@x.org\n";
+    for content in [png.as_slice(), &sqlite, program, packed] {
+        for name in ["a.csv", "a.txt", "a.ndjson", "a", "a.png"] {
+            for format in [None, Some(InputFormat::Text), Some(InputFormat::Csv)] {
+                let options = InputOptions {
+                    format,
+                    ..InputOptions::default()
+                };
+                let error = open(name, content, &options).unwrap_err();
+                assert!(error.contains(&format!("{name}` is binary")), "{error}");
+                assert!(error.contains("CSV"), "{error}");
+            }
+        }
+    }
+    assert_eq!(
+        read("a.csv", b"id,email\n1,a@x.org\n2,b\0@x.org\n"),
+        ["2:a@x.org", "3:b\0@x.org"]
+    );
+    assert_eq!(read("a.txt", b"a@x.org\n\0b@x.org\nc@x.org\0\n").len(), 3);
+    for text in [b"a\0@\0b\0.\0c\0\n\0".as_slice(), b"\0a\0@\0b\0.\0c\0\n"] {
+        assert_eq!(read("a.txt", text), ["1:a@b.c"]);
+    }
+}
+
+#[test]
+fn a_line_that_is_no_json_object_keeps_its_text() {
+    let lines = ["{\"email\":\"b@x.org\"", "[1, 2]", "7", "b@x.org; Bob", "\"\u{fffd}"];
+    let list = format!("{{\"email\":\"Zoë é é <a@x.org>\"}}\n{}", lines.join("\n"));
+    let mut content = list.into_bytes();
+    // One byte that is not UTF-8 in place of the three of U+FFFD.
+    content.truncate(content.len() - 3);
+    content.push(0xFF);
+    let mut table = open("a.ndjson", &content, &InputOptions::default()).unwrap();
+    let mut kept = Vec::new();
+    while let Some(row) = table.next_row().unwrap() {
+        let Cells::Object { object, address } = row.cells else {
+            panic!("{:?}", row.cells)
+        };
+        if row.fault.is_some() {
+            assert_eq!((object.len(), &*address), (1, ""));
+            kept.push(object["line"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(kept, lines);
+}
+
+#[test]
 fn text_without_an_at_sign_is_read_when_the_format_is_told() {
     let options = InputOptions {
         format: Some(InputFormat::Text),

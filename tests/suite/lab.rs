@@ -10,7 +10,7 @@ mod hosts;
 mod wire;
 
 use hickory_resolver::proto::rr::RecordType;
-use presend::lab::{Host, Lab, World};
+use presend::lab::{Host, Lab, World, serve};
 use tokio::net::TcpStream;
 
 use self::{
@@ -34,6 +34,43 @@ async fn a_lab_can_be_stopped_and_worlds_can_share_a_machine() {
     let refused = TcpStream::connect(a).await;
     assert!(refused.is_err());
     drop(second);
+}
+
+#[tokio::test]
+async fn hosts_that_are_all_down_have_a_port_that_refuses() {
+    let lab = start(r#"host = [{ name = "a.test", down = true }]"#).await;
+    let a = lab.host("a.test").unwrap();
+    assert_ne!(a.port(), 0);
+    assert!(TcpStream::connect(a).await.is_err());
+}
+
+#[tokio::test]
+async fn the_lab_says_what_can_be_asked() {
+    for (world, said, unsaid) in [
+        ("", "No mail host is in this world", "--smtp-port"),
+        (r#"host = [{ name = "a.test" }]"#, "Hosts up: 1 of 1", "--level dns"),
+        (
+            r#"host = [{ name = "a.test" }, { name = "b.test", down = true }, { name = "c.test" }]"#,
+            "Hosts up: 2 of 3",
+            "--level dns",
+        ),
+        (
+            r#"host = [{ name = "a.test", down = true }]"#,
+            "Hosts up: 0 of 1",
+            "--level dns",
+        ),
+    ] {
+        let mut out = Vec::new();
+        let world = World::parse(world, "world.toml").unwrap();
+        serve(world, &mut out, std::future::ready(())).await.unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with(said), "{out}");
+        assert!(!out.contains(unsaid) && !out.contains("--smtp-port 0 "), "{out}");
+        assert!(
+            out.contains("--nameserver 127.0.0.1:") && out.contains("Ctrl-C"),
+            "{out}"
+        );
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use presend::{
-    address::{Address, Rules},
+    address::{Address, Domain, Rules},
     lists::{self, UserLists},
     verdict::ListDecision,
 };
@@ -194,9 +194,11 @@ fn the_catalogue_tells_where_every_list_comes_from() {
 
 proptest! {
     #[test]
-    fn suggestions_lead_to_listed_names_or_repair_the_top_level_domain(domain in "[a-z0-9.'-]{0,20}|(gm|ya|hot|out|ic)[a-z]{1,6}\\.[a-z]{1,4}") {
+    fn suggestions_lead_to_listed_names_or_repair_the_top_level_domain(domain in "[a-z0-9.'-]{0,20}|[a-z-]{1,4}\\.(con|comm|ogr)|xn--[a-z0-9-]{1,6}\\.con|(gm|ya|hot|out|ic)[a-z]{1,6}\\.[a-z]{1,4}") {
         if let Some(meant) = lists::suggest_domain(&domain) {
             prop_assert_ne!(&meant, &domain);
+            let rules = Rules { allow_special_use: true };
+            prop_assert_eq!(Domain::parse(&meant, rules).map(|d| d.to_string()), Ok(meant.to_string()));
             // Accepting the advice ends the matter.
             prop_assert_eq!(lists::suggest_domain(&meant), None);
         }

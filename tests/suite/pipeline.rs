@@ -5,12 +5,19 @@ mod demo;
 mod dns;
 mod faults;
 mod hosts;
+mod limits;
 mod lists;
 mod output;
+mod outward;
+mod proxy;
+mod resolver;
+mod retries;
 mod stopping;
+mod turncoats;
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     process::{Child, Stdio},
 };
 
@@ -28,7 +35,7 @@ struct Net {
     lab: Lab,
     place: Place,
     // Last: it serves the lab until everything else is gone.
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 impl Net {
@@ -43,7 +50,7 @@ impl Net {
         Self {
             lab,
             place: Place::new(),
-            _runtime: runtime,
+            runtime,
         }
     }
 
@@ -60,7 +67,12 @@ impl Net {
     }
 
     fn flags(&self) -> Vec<String> {
-        let (dns, port) = (self.lab.dns().to_string(), self.lab.smtp_port().to_string());
+        self.flags_asking(self.lab.dns())
+    }
+
+    /// As [`Self::flags`], for another name server than the lab's.
+    fn flags_asking(&self, nameserver: SocketAddr) -> Vec<String> {
+        let (dns, port) = (nameserver.to_string(), self.lab.smtp_port().to_string());
         ["--nameserver", &dns, "--smtp-port", &port]
             .into_iter()
             .chain(["--allow-special-use", "--trusted-host", ".test"])

@@ -7,7 +7,7 @@ use presend::{
     clock::SystemClock,
     dns::{Exchanger, MailRoute},
     net::vet,
-    schedule::{Finding, Limits, Manners, Scheduler, Seams, Target, TrustedHosts, Work},
+    schedule::{Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work},
     smtp::{Identity, Tally, Timeouts},
     stop::Stop,
     verdict::{Label, Policy, judge},
@@ -19,6 +19,7 @@ const RULES: Rules = Rules {
     allow_special_use: true,
 };
 
+mod egress;
 mod judgement;
 mod patience;
 
@@ -28,7 +29,7 @@ pub(crate) fn manners() -> Manners {
         timeouts: Timeouts::BULK,
         smtp_port: 25,
         transcript: false,
-        ladder: vec![6 * MINUTE, 31 * MINUTE, 125 * MINUTE],
+        ladder: Ladder::default(),
         max_wait: Duration::MAX,
         limits: Limits::POLITE,
         trusted: TrustedHosts::default(),
@@ -219,7 +220,7 @@ async fn a_session_takes_what_became_ready_while_it_waited() {
             .or_else(|| mailboxes(&[])(heard))
     };
     let hasty = Manners {
-        ladder: vec![3 * SECOND],
+        ladder: vec![3 * SECOND].into(),
         ..manners()
     };
     let run = Run::of(FakeNet::new("", script), hasty, &["ann@one.test", "bob@two.test"]).await;

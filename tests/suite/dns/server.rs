@@ -13,7 +13,10 @@ use hickory_resolver::proto::{
         rdata::{A, CNAME, MX, SOA},
     },
 };
-use presend::dns::{HickoryResolver, NameServers, ResolverOptions, Router, RouterOptions};
+use presend::{
+    dns::{HickoryResolver, NameServers, ResolverOptions, Router, RouterOptions},
+    net::Families,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},
@@ -22,20 +25,20 @@ use tokio::{
 };
 
 /// One question as the server sees it.
-pub(super) struct Asked {
-    pub(super) message: Message,
-    pub(super) query: Query,
+pub(crate) struct Asked {
+    pub(crate) message: Message,
+    pub(crate) query: Query,
     /// `a.test`
-    pub(super) name: String,
-    pub(super) tcp: bool,
+    pub(crate) name: String,
+    pub(crate) tcp: bool,
 }
 
 impl Asked {
-    pub(super) fn is(&self, kind: RecordType) -> bool {
+    pub(crate) fn is(&self, kind: RecordType) -> bool {
         self.query.query_type() == kind
     }
 
-    pub(super) fn reply(&self, code: ResponseCode, answers: impl IntoIterator<Item = Record>) -> Message {
+    pub(crate) fn reply(&self, code: ResponseCode, answers: impl IntoIterator<Item = Record>) -> Message {
         let mut reply = Message::new(self.message.metadata.id, MessageType::Response, OpCode::Query);
         reply.add_query(self.query.clone());
         reply.metadata.response_code = code;
@@ -45,7 +48,7 @@ impl Asked {
         reply
     }
 
-    pub(super) fn answer(&self, data: impl IntoIterator<Item = RData>) -> Message {
+    pub(crate) fn answer(&self, data: impl IntoIterator<Item = RData>) -> Message {
         let records = data
             .into_iter()
             .map(|data| Record::from_rdata(self.query.name().clone(), 300, data));
@@ -53,7 +56,7 @@ impl Asked {
     }
 
     /// NXDOMAIN or NODATA with its proof.
-    pub(super) fn nothing(&self, code: ResponseCode) -> Message {
+    pub(crate) fn nothing(&self, code: ResponseCode) -> Message {
         let mut reply = self.reply(code, []);
         let soa = SOA::new(name("ns.test"), name("host.test"), 1, 2, 3, 4, 120);
         reply.add_authority(Record::from_rdata(name("test"), 120, RData::SOA(soa)));
@@ -61,7 +64,7 @@ impl Asked {
     }
 
     /// The bytes of the question section's end onwards are the caller's.
-    pub(super) fn raw(&self, answers: u16, rest: &[u8]) -> Vec<u8> {
+    pub(crate) fn raw(&self, answers: u16, rest: &[u8]) -> Vec<u8> {
         let mut bytes = self.reply(ResponseCode::NoError, []).to_vec().unwrap();
         bytes[6..8].copy_from_slice(&answers.to_be_bytes());
         bytes.extend_from_slice(rest);
@@ -70,7 +73,7 @@ impl Asked {
 }
 
 /// What goes back for one question.
-pub(super) enum Sent {
+pub(crate) enum Sent {
     Back(Vec<u8>),
     /// From another port than the one asked.
     Elsewhere(Vec<u8>),
@@ -82,10 +85,10 @@ impl From<Message> for Sent {
     }
 }
 
-pub(super) struct Server {
-    pub(super) address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     /// `udp MX a.test` per question.
-    pub(super) log: Arc<Mutex<Vec<String>>>,
+    pub(crate) log: Arc<Mutex<Vec<String>>>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -101,7 +104,7 @@ const BURST: Duration = Duration::from_millis(60);
 type Script = Arc<dyn Fn(&Asked) -> Vec<Sent> + Send + Sync>;
 
 impl Server {
-    pub(super) async fn start(script: impl Fn(&Asked) -> Vec<Sent> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(script: impl Fn(&Asked) -> Vec<Sent> + Send + Sync + 'static) -> Self {
         let (udp, tcp) = loop {
             let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
             if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
@@ -118,23 +121,23 @@ impl Server {
         Self { address, log, tasks }
     }
 
-    pub(super) fn resolver(&self) -> HickoryResolver {
+    pub(crate) fn resolver(&self) -> HickoryResolver {
         self.resolver_with(ResolverOptions {
             timeout: Duration::from_millis(2500),
             ..patience()
         })
     }
 
-    pub(super) fn resolver_with(&self, options: ResolverOptions) -> HickoryResolver {
+    pub(crate) fn resolver_with(&self, options: ResolverOptions) -> HickoryResolver {
         HickoryResolver::new(&NameServers::from(self.address), options).unwrap()
     }
 
-    pub(super) fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         Router::new(Arc::new(self.resolver()), RouterOptions::default())
     }
 
     /// Questions whose log line (`udp MX a.test`) holds `what`.
-    pub(super) fn count(&self, what: &str) -> usize {
+    pub(crate) fn count(&self, what: &str) -> usize {
         self.log
             .lock()
             .unwrap()
@@ -145,12 +148,12 @@ impl Server {
 }
 
 /// Short waits for servers that stay silent; hickory itself resends a question after a third of a second.
-pub(super) fn patience() -> ResolverOptions {
+pub(crate) fn patience() -> ResolverOptions {
     ResolverOptions {
         timeout: Duration::from_millis(300),
         attempts: 2,
         in_flight: 64,
-        ipv6: true,
+        families: Families::V6AndV4,
     }
 }
 
@@ -213,20 +216,20 @@ fn take(bytes: &[u8], tcp: bool, script: &Script, log: &Mutex<Vec<String>>) -> V
     script(&asked)
 }
 
-pub(super) fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     let mut name = Name::from_ascii(text).unwrap();
     name.set_fqdn(true);
     name
 }
 
-pub(super) fn mx(preference: u16, host: &str) -> RData {
+pub(crate) fn mx(preference: u16, host: &str) -> RData {
     RData::MX(MX::new(preference, name(host)))
 }
 
-pub(super) fn a(last: u8) -> RData {
+pub(crate) fn a(last: u8) -> RData {
     RData::A(A::new(8, 8, 8, last))
 }
 
-pub(super) fn cname(from: &str, to: &str) -> Record {
+pub(crate) fn cname(from: &str, to: &str) -> Record {
     Record::from_rdata(name(from), 300, RData::CNAME(CNAME(name(to))))
 }

@@ -1,12 +1,13 @@
 //! What every reader of hostile bytes promises, whatever the bytes. Shared with the targets in `fuzz/`.
 
 use presend::{
-    address::{Address, Rules},
+    address::{Address, Domain, Rules},
     dns::NameServers,
     input::{InputFormat, InputOptions, Row, Table},
     lab::World,
+    lists::suggest_domain,
     replies::{classify, fingerprint},
-    smtp::{Extensions, MAX_LINE, MAX_LINES, MalformedReply, Reply, ReplyReader, Stage},
+    smtp::{Command, Extensions, MAX_LINE, MAX_LINES, MalformedReply, Reply, ReplyReader, Stage},
 };
 
 const STAGES: [Stage; 5] = [Stage::Greeting, Stage::Ehlo, Stage::StartTls, Stage::Mail, Stage::Rcpt];
@@ -18,22 +19,69 @@ pub(crate) fn address(bytes: &[u8]) {
     for allow_special_use in [false, true] {
         let rules = Rules { allow_special_use };
         match Address::parse(&text, rules) {
-            Ok(address) => {
-                let mailbox = address.mailbox();
-                assert!(!mailbox.contains(char::is_control), "{mailbox:?}");
-                assert!(
-                    mailbox.len() <= 254 && address.local_part().chars().count() <= 64,
-                    "{mailbox:?}"
-                );
-                let again = Address::parse(mailbox, rules).expect("what parsed parses");
-                assert_eq!(again.mailbox(), mailbox);
-            }
+            Ok(address) => parsed(&address, rules),
             Err(error) => {
                 assert!(error.position <= text.chars().count(), "{text:?}: {error:?}");
                 assert!(!error.to_string().is_empty());
+                if let Some(suggestion) = error.suggestion {
+                    assert_ne!(*suggestion, *text);
+                    parsed(
+                        &Address::parse(&suggestion, rules).expect("what is suggested parses"),
+                        rules,
+                    );
+                }
             }
         }
+        match Domain::parse(&text, rules) {
+            Ok(domain) => assert_eq!(Domain::parse(&domain.unicode(), rules), Ok(domain)),
+            Err(error) => assert!(error.position <= text.chars().count(), "{text:?}: {error:?}"),
+        }
     }
+    if let Some(meant) = suggest_domain(&text.to_ascii_lowercase()) {
+        assert_ne!(*meant, *text);
+        let rules = Rules {
+            allow_special_use: true,
+        };
+        assert_eq!(
+            Domain::parse(&meant, rules).map(|domain| domain.to_string()),
+            Ok(meant.into_owned())
+        );
+    }
+}
+
+/// What holds of every address, however it was typed.
+fn parsed(address: &Address, rules: Rules) {
+    let (mailbox, shown) = (address.mailbox(), address.display());
+    for form in [mailbox, &shown] {
+        assert_eq!(Address::parse(form, rules).as_ref(), Ok(address), "{form:?}");
+        assert!(form.len() <= 254, "{form:?}");
+    }
+    assert!(address.local_part().chars().count() <= 64 && address.domain().len() <= 253);
+    let again = Address::parse(mailbox, rules).expect("just parsed");
+    assert_eq!(again.mailbox(), mailbox);
+    assert!(!again.traits().mapped && !again.traits().cleaned, "{mailbox:?}");
+    // A letter with a mark may be one character in lower case alone (U+1E96), and UTF-8 is not folded.
+    if mailbox.is_ascii() {
+        let folded = Address::parse(&mailbox.to_ascii_lowercase(), rules).expect("case is no fault");
+        assert_eq!(folded.join_eq_key(false), address.join_eq_key(false));
+        assert_eq!(folded.join_hash(false), address.join_hash(false));
+        assert_eq!(folded.join_hash(true) == address.join_hash(true), folded == *address);
+    }
+    let mut line = Vec::new();
+    Command::Rcpt(address)
+        .render(&mut line)
+        .expect("an address can be said");
+    let line = String::from_utf8(line).expect("UTF-8");
+    let path = line
+        .strip_prefix("RCPT TO:<")
+        .and_then(|rest| rest.strip_suffix(">\r\n"));
+    assert_eq!(path, Some(mailbox));
+    let bare = |c: char| c.is_control() || c == '<' || c == '>' || c.is_whitespace() && !address.traits().quoted_local;
+    assert!(!mailbox.contains(bare), "{mailbox:?}");
+    assert!(
+        !mailbox.contains(|c: char| c.is_whitespace() && c != ' '),
+        "{mailbox:?}"
+    );
 }
 
 /// However the bytes are cut, the replies are the same, bounded and printable; only a 5yz at RCPT is a death.

@@ -15,6 +15,10 @@ fn what_cannot_be_used_is_named_and_nobody_is_asked() {
     place.write("header.csv", "name,email\n");
     place.write("numbers.csv", "a,b\n1,2\n3,4\n");
     place.write("array.json", "[{\"email\":\"jane@known.test\"}]");
+    place.write(
+        "picture.csv",
+        b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR\0\0\0\x01\0\0\0\x01\njane@known.test\n",
+    );
     place.write("book.xlsx", b"PK\x03\x04\x14\x00\x00\x00\x08\x00xl/worksheets");
     place.write("unknown-key.toml", "level = \"smtp\"\nhelo_nam = \"x\"\n");
     place.write("bad.toml", "level = \"smtp\"\n\n[oops\n");
@@ -34,6 +38,7 @@ fn what_cannot_be_used_is_named_and_nobody_is_asked() {
         ),
         (vec!["verify", "array.json"], &["array.json", "JSON array", "jq"]),
         (vec!["verify", "book.xlsx"], &["book.xlsx"]),
+        (vec!["verify", "picture.csv"], &["`picture.csv` is binary"]),
         (
             on_good(&["--column", "Mail"]),
             &["good.csv", "no column `Mail`", "`email`"],
@@ -102,6 +107,33 @@ fn p5_bad_rows_are_rows_and_the_run_goes_on() {
             "{row}"
         );
     }
+}
+
+#[test]
+fn p5_a_line_that_is_no_json_is_in_the_output_as_it_was() {
+    let net = Net::plain();
+    let list = "{\"email\":\"jane@known.test\"}\n{\"email\":\"jane@known.test\",\n\"jane\" <jane@known.test>\n";
+    net.place.write("list.ndjson", list);
+    let ran = net.run(&["verify", "list.ndjson", "--format", "ndjson"]);
+    let rows: Vec<serde_json::Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 3, "{}", ran.out);
+    for (row, line) in rows.iter().zip(list.lines()).skip(1) {
+        assert_eq!(
+            (row["line"].as_str(), &row["presend"]["reason"]),
+            (Some(line), &"row_error".into())
+        );
+    }
+    let ran = net.run(&["verify", "list.ndjson", "--format", "csv"]);
+    let rows: Vec<csv::StringRecord> = csv::Reader::from_reader(ran.out.as_bytes())
+        .records()
+        .map(Result::unwrap)
+        .collect();
+    let kept: serde_json::Value = serde_json::from_str(&rows[2][1]).unwrap();
+    assert_eq!(kept["line"], "\"jane\" <jane@known.test>");
 }
 
 #[test]

@@ -103,7 +103,7 @@ const CASES: &[Case] = &[
     case("r6-blocked", r#"script = [{ on = "rcpt", reply = "554 5.7.1 Service unavailable; Client host [{client}] blocked using zen.spamhaus.org" }]"#,
         &[("jane", "unknown sender_blocked"), ("joe", "unknown sender_blocked")], 1),
     case("r7-unavailable-to-all", r#"script = [{ on = "rcpt", reply = "550 5.3.2 Service currently unavailable" }]"#,
-        &[("jane", "unknown ambiguous_refusal")], 1),
+        &[("jane", "unknown server_temporary")], 2),
     case("r5-unclear", r#"script = [{ on = "rcpt", reply = "550 Requested action not taken" }]"#,
         &[("jane", "unknown ambiguous_refusal")], 1),
     case("r18-mail-refused", r#"script = [{ on = "mail", reply = "550 5.7.1 <{from}>: Sender address rejected: Access denied" }]"#,

@@ -1,0 +1,164 @@
+//! The table of jobs.
+
+use std::time::SystemTime;
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, TransactionBehavior, params};
+
+use super::{
+    JobNumber, JobRecord, JobState, Lease, NewJob, StoreError,
+    heap::{millis, time},
+    presence::Presence,
+};
+
+const COLUMNS: &str = "number, id, state, created_at, updated_at, source, settings, layout, rows, summary, run";
+
+pub(super) fn create(connection: &mut Connection, job: &NewJob, id: &str, run: &str) -> Result<Lease, StoreError> {
+    let now = millis(SystemTime::now()).cast_signed();
+    let sql = "INSERT INTO job (id, state, created_at, updated_at, source, settings, layout, run)
+        VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7)";
+    let state = JobState::Importing.name();
+    connection.execute(sql, params![id, state, now, job.source, job.settings, job.layout, run])?;
+    Ok(Lease {
+        job: connection.last_insert_rowid(),
+        id: id.to_owned(),
+        epoch: 0,
+    })
+}
+
+pub(super) fn take(connection: &mut Connection, job: JobNumber, presence: &Presence) -> Result<Lease, StoreError> {
+    let transaction = begin(connection)?;
+    let id = free(&transaction, job, presence)?;
+    let epoch = {
+        let sql = "UPDATE job SET run = ?2, epoch = epoch + 1 WHERE number = ?1 RETURNING epoch";
+        transaction.query_row(sql, params![job, presence.run()], |row| row.get(0))?
+    };
+    transaction.commit()?;
+    Ok(Lease { job, id, epoch })
+}
+
+pub(super) fn all(connection: &Connection, presence: &Presence) -> Result<Vec<JobRecord>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM job ORDER BY number DESC");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([])?;
+    let mut jobs = Vec::new();
+    while let Some(row) = rows.next()? {
+        jobs.push(record(row, presence)?);
+    }
+    Ok(jobs)
+}
+
+/// Closes the import, and looks for the job that it repeats.
+pub(super) fn imported(
+    connection: &mut Connection,
+    lease: &Lease,
+    (rows, digest): (u64, &[u8]),
+    presence: &Presence,
+) -> Result<Option<JobRecord>, StoreError> {
+    let transaction = begin(connection)?;
+    let sql = "UPDATE job SET state = ?2, rows = ?3, digest = ?4 WHERE number = ?1 AND epoch = ?5";
+    let state = JobState::Open.name();
+    let changed = transaction.execute(sql, params![lease.job, state, rows.cast_signed(), digest, lease.epoch])?;
+    if changed == 0 {
+        return Err(StoreError::LostLease);
+    }
+    let sql = format!(
+        "SELECT {COLUMNS} FROM job WHERE digest = ?2 AND state = ?3 AND number <> ?1
+         AND settings = (SELECT settings FROM job WHERE number = ?1) ORDER BY number DESC LIMIT 1"
+    );
+    let twin = transaction
+        .prepare(&sql)?
+        .query_row(params![lease.job, digest, state], |row| Ok(record(row, presence)))
+        .optional()?
+        .transpose()?;
+    transaction.commit()?;
+    Ok(twin)
+}
+
+pub(super) fn delete(connection: &mut Connection, job: JobNumber, presence: &Presence) -> Result<(), StoreError> {
+    let transaction = begin(connection)?;
+    free(&transaction, job, presence)?;
+    erase(&transaction, job)?;
+    transaction.commit()?;
+    clean(connection)
+}
+
+/// Removes ended jobs that were last touched before a time, and what is left over of the others' knowledge.
+pub(super) fn forget(connection: &mut Connection, before: SystemTime, presence: &Presence) -> Result<u64, StoreError> {
+    let before = millis(before).cast_signed();
+    let transaction = begin(connection)?;
+    let old: Vec<(JobNumber, Option<String>)> = transaction
+        .prepare("SELECT number, run FROM job WHERE updated_at < ?1 AND state IN ('done', 'cancelled', 'importing')")?
+        .query_map([before], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut removed = 0;
+    for (job, run) in old {
+        if run.is_none_or(|run| !presence.is_alive(&run)) {
+            erase(&transaction, job)?;
+            removed += 1;
+        }
+    }
+    let spent = "DELETE FROM mail_domain WHERE job = 0 AND checked_at < ?1";
+    let known = transaction.execute(spent, [before])?;
+    let groups = transaction.execute("DELETE FROM host_group WHERE updated_at < ?1 AND run IS NULL", [before])?;
+    transaction.commit()?;
+    if removed > 0 || known + groups > 0 {
+        clean(connection)?;
+    }
+    Ok(removed)
+}
+
+fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+    Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+}
+
+/// The job's name, if nobody else works on it.
+fn free(transaction: &Transaction<'_>, job: JobNumber, presence: &Presence) -> Result<String, StoreError> {
+    let sql = "SELECT id, run FROM job WHERE number = ?1";
+    let found: Option<(String, Option<String>)> = transaction
+        .query_row(sql, [job], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (id, run) = found.ok_or(StoreError::NoSuchJob)?;
+    match run.filter(|run| run != presence.run() && presence.is_alive(run)) {
+        Some(run) => Err(StoreError::Busy {
+            id,
+            process: presence.process(&run),
+        }),
+        None => Ok(id),
+    }
+}
+
+fn erase(transaction: &Transaction<'_>, job: JobNumber) -> Result<(), StoreError> {
+    for table in ["chunk", "batch", "evidence", "mail_domain"] {
+        transaction.execute(&format!("DELETE FROM {table} WHERE job = ?1"), [job])?;
+    }
+    transaction.execute("DELETE FROM job WHERE number = ?1", [job])?;
+    Ok(())
+}
+
+/// Nothing of what was deleted stays in the file: pages were overwritten (`secure_delete`), now the log is emptied too and the
+/// space given back.
+fn clean(connection: &Connection) -> Result<(), StoreError> {
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); VACUUM; PRAGMA wal_checkpoint(TRUNCATE);")?;
+    Ok(())
+}
+
+fn record(row: &Row<'_>, presence: &Presence) -> Result<JobRecord, StoreError> {
+    let at = |index| Ok::<_, rusqlite::Error>(time(row.get::<_, i64>(index)?.cast_unsigned()));
+    let state: String = row.get(2)?;
+    let run: Option<String> = row.get(10)?;
+    let run = run.filter(|run| presence.is_alive(run));
+    Ok(JobRecord {
+        number: row.get(0)?,
+        id: row.get(1)?,
+        state: JobState::named(&state).ok_or(StoreError::Damaged("a job is in a state that is none"))?,
+        created_at: at(3)?,
+        updated_at: at(4)?,
+        source: row.get(5)?,
+        settings: row.get(6)?,
+        layout: row.get(7)?,
+        rows: row.get::<_, i64>(8)?.cast_unsigned(),
+        summary: row.get(9)?,
+        process: run.as_deref().and_then(|run| presence.process(run)),
+        taken: run.is_some(),
+    })
+}

@@ -1,0 +1,431 @@
+//! The SQLite file: opening it, keeping it whole, reading from it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Sender},
+    },
+    thread::JoinHandle,
+    time::{Duration, SystemTime},
+};
+
+use rand::Rng as _;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Claim, DomainMemory, Entry, JobNumber, JobRecord, Kept, Known, Lease, NewJob, Place, Reading, Store, StoreError,
+    Write,
+    cache::Cache,
+    heap::{self, time},
+    jobs,
+    presence::Presence,
+    writer::{self, Command, Writer, read_entries},
+};
+use crate::address::Domain;
+
+/// Steps from one layout to the next; the first makes an empty file ours.
+const LAYOUTS: [&str; 1] = [include_str!("schema.sql")];
+/// `presend` in a file's header, so that nobody takes another program's database for ours.
+const APPLICATION: i64 = 0x5072_736e;
+/// How long to wait for another process that writes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A store in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    path: PathBuf,
+    reader: Mutex<Connection>,
+    presence: Arc<Presence>,
+    cache: Arc<Cache>,
+    commands: Option<Sender<Command>>,
+    thread: Option<JoinHandle<()>>,
+    failure: watch::Receiver<Option<Arc<StoreError>>>,
+    /// A private database vanishes with the process.
+    _private: Option<tempfile::TempDir>,
+}
+
+/// An opened store, and what happened to the file.
+#[derive(Debug)]
+pub struct Opened {
+    /// The store.
+    pub store: SqliteStore,
+    /// The file that was there could not be read and was moved here.
+    pub moved: Option<PathBuf>,
+}
+
+impl SqliteStore {
+    /// Opens the database, makes it if there is none, and brings an older one up to date. One that cannot be read is moved
+    /// aside, whole.
+    ///
+    /// # Errors
+    /// It cannot be opened, or a newer presend made it.
+    pub fn open(path: &Path) -> Result<Opened, StoreError> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(|error| cannot_open(path, &error))?;
+        }
+        match Self::assemble(path, None) {
+            Err(StoreError::Damaged(_)) => {
+                let moved = move_aside(path).map_err(|error| cannot_open(path, &error))?;
+                let store = Self::assemble(path, None)?;
+                Ok(Opened {
+                    store,
+                    moved: Some(moved),
+                })
+            }
+            opened => Ok(Opened {
+                store: opened?,
+                moved: None,
+            }),
+        }
+    }
+
+    /// A database that nobody else sees and that is gone afterwards.
+    ///
+    /// # Errors
+    /// The folder for temporary files cannot be written.
+    pub fn private() -> Result<Self, StoreError> {
+        let folder = tempfile::tempdir().map_err(|error| cannot_open(&std::env::temp_dir(), &error))?;
+        Self::assemble(&folder.path().join("presend.db"), Some(folder))
+    }
+
+    fn assemble(path: &Path, private: Option<tempfile::TempDir>) -> Result<Self, StoreError> {
+        let explain = |error| StoreError::explain(error, path);
+        let mut connection = Connection::open(path).map_err(explain)?;
+        prepare(&connection, private.is_some()).map_err(explain)?;
+        migrate(&mut connection, path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let reader = Connection::open_with_flags(path, flags).map_err(explain)?;
+        reader.busy_timeout(PATIENCE).map_err(explain)?;
+        let visible = private.is_none().then_some(path);
+        let presence = Presence::announce(visible, name(16)).map_err(|source| StoreError::Presence {
+            path: path.to_owned(),
+            source,
+        })?;
+        let (presence, cache) = (Arc::new(presence), Arc::new(Cache::default()));
+        let (sender, failure) = watch::channel(None);
+        let (commands, thread) = writer::start(Writer {
+            connection,
+            path: path.to_owned(),
+            presence: Arc::clone(&presence),
+            cache: Arc::clone(&cache),
+            failure: sender,
+            batches: std::collections::HashMap::new(),
+        })
+        .map_err(|error| cannot_open(path, &error))?;
+        Ok(Self {
+            path: path.to_owned(),
+            reader: Mutex::new(reader),
+            presence,
+            cache,
+            commands: Some(commands),
+            thread: Some(thread),
+            failure,
+            _private: private,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn reader(&self) -> MutexGuard<'_, Connection> {
+        self.reader.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            // The thread ends only when this sender is dropped, or by a fault of ours: then `failure` is closed.
+            let _ = commands.send(command);
+        }
+    }
+
+    /// Lets the writer do something, and waits for it.
+    fn call<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.send(Command::Call(Box::new(move |connection| {
+            let _ = reply.send(work(connection));
+        })));
+        let answer = answer
+            .recv()
+            .unwrap_or(Err(StoreError::Damaged("its writer has ended")));
+        answer.map_err(|error| error.explained(&self.path))
+    }
+
+    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        work(&self.reader()).map_err(|error| error.explained(&self.path))
+    }
+
+    fn batch(&self, job: JobNumber, number: u32) -> Result<Arc<[u8]>, StoreError> {
+        if let Some(batch) = self.cache.find((job, number)) {
+            return Ok(batch);
+        }
+        let bytes: Vec<u8> = self.read(|connection| {
+            let sql = "SELECT records FROM batch WHERE job = ?1 AND number = ?2";
+            let found = connection
+                .prepare_cached(sql)?
+                .query_row(params![job, number], |row| row.get(0))
+                .optional()?;
+            found.ok_or(StoreError::Damaged("a batch of answers is gone"))
+        })?;
+        let batch: Arc<[u8]> = bytes.into();
+        self.cache.keep((job, number), Arc::clone(&batch));
+        Ok(batch)
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            // What was submitted is written before the file is closed.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Store for SqliteStore {
+    fn create(&self, job: &NewJob) -> Result<Lease, StoreError> {
+        let (job, presence) = (job.clone(), Arc::clone(&self.presence));
+        self.call(move |connection| jobs::create(connection, &job, &name(8), presence.run()))
+    }
+
+    fn take(&self, job: JobNumber) -> Result<Lease, StoreError> {
+        let presence = Arc::clone(&self.presence);
+        self.call(move |connection| jobs::take(connection, job, &presence))
+    }
+
+    fn jobs(&self) -> Result<Vec<JobRecord>, StoreError> {
+        self.read(|connection| jobs::all(connection, &self.presence))
+    }
+
+    fn imported(&self, lease: &Lease, rows: u64, digest: &[u8]) -> Result<Option<JobRecord>, StoreError> {
+        let (lease, digest, presence) = (lease.clone(), digest.to_vec(), Arc::clone(&self.presence));
+        self.call(move |connection| jobs::imported(connection, &lease, (rows, &digest), &presence))
+    }
+
+    fn delete(&self, job: JobNumber) -> Result<(), StoreError> {
+        let (presence, cache) = (Arc::clone(&self.presence), Arc::clone(&self.cache));
+        self.call(move |connection| {
+            jobs::delete(connection, job, &presence)?;
+            cache.forget(job);
+            Ok(())
+        })
+    }
+
+    fn forget(&self, before: SystemTime) -> Result<u64, StoreError> {
+        let presence = Arc::clone(&self.presence);
+        self.call(move |connection| jobs::forget(connection, before, &presence))
+    }
+
+    fn chunk(&self, job: JobNumber, number: u32) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT rows FROM chunk WHERE job = ?1 AND number = ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.query_row(params![job, number], |row| row.get(0)).optional()?)
+        })
+    }
+
+    fn entries(&self, job: JobNumber) -> Result<Vec<Entry>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT number, directory FROM batch WHERE job = ?1 ORDER BY number";
+            let mut statement = connection.prepare_cached(sql)?;
+            let mut rows = statement.query([job])?;
+            let mut entries = Vec::new();
+            while let Some(row) = rows.next()? {
+                let directory = row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?;
+                read_entries(row.get(0)?, directory, &mut entries);
+            }
+            Ok(entries)
+        })
+    }
+
+    fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Result<Kept, StoreError> {
+        heap::read(&self.batch(job, place.batch)?, place.offset, reading)
+    }
+
+    fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT address, job, batch, place, checked_at, expires_at FROM evidence
+                WHERE domain = ?1 ORDER BY good DESC";
+            let mut statement = connection.prepare_cached(sql)?;
+            let known = statement.query_map([domain], |row| {
+                Ok(Known {
+                    address: row.get(0)?,
+                    job: row.get(1)?,
+                    place: Place {
+                        batch: row.get(2)?,
+                        offset: row.get(3)?,
+                    },
+                    checked_at: time(row.get::<_, i64>(4)?.cast_unsigned()),
+                    expires_at: time(row.get::<_, i64>(5)?.cast_unsigned()),
+                })
+            })?;
+            Ok(known.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn knows_anything(&self) -> Result<bool, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM evidence)";
+            Ok(connection.query_row(sql, [], |row| row.get(0))?)
+        })
+    }
+
+    fn domain(&self, job: Option<JobNumber>, name: &Domain) -> Result<Option<(DomainMemory, SystemTime)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT memory, checked_at FROM mail_domain WHERE name = ?2 AND job IN (?1, 0) ORDER BY job DESC LIMIT 1";
+            let found: Option<(Vec<u8>, i64)> = connection
+                .prepare_cached(sql)?
+                .query_row(params![job.unwrap_or(0), name.as_str()], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let read = |(memory, at): (Vec<u8>, i64)| Ok((heap::decode(&memory)?, time(at.cast_unsigned())));
+            found.map(read).transpose()
+        })
+    }
+
+    fn claim(&self, group: &Arc<str>) -> oneshot::Receiver<Result<Claim, Arc<StoreError>>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Claim(Arc::clone(group), reply));
+        answer
+    }
+
+    fn submit(&self, write: Write) {
+        self.send(Command::Write(write));
+    }
+
+    fn flush(&self) -> oneshot::Receiver<Result<(), Arc<StoreError>>> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Flush(reply));
+        answer
+    }
+
+    fn failure(&self) -> watch::Receiver<Option<Arc<StoreError>>> {
+        self.failure.clone()
+    }
+}
+
+/// The write-ahead log lets readers read while the writer writes, and a killed process leaves whole transactions behind; only a
+/// power cut may lose the last ones (`synchronous = NORMAL`).
+fn prepare(connection: &Connection, private: bool) -> rusqlite::Result<()> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let synchronous = if private { "OFF" } else { "NORMAL" };
+    connection.execute_batch(&format!(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = ON;
+         PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;"
+    ))
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let explain = |error| StoreError::explain(error, path);
+    let number = |connection: &Connection, name: &str| -> Result<i64, StoreError> {
+        connection
+            .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+            .map_err(explain)
+    };
+    whole(connection, path)?;
+    let known = i64::try_from(LAYOUTS.len()).unwrap_or(i64::MAX);
+    if number(connection, "user_version")? == known && number(connection, "application_id")? == APPLICATION {
+        return Ok(());
+    }
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(explain)?;
+    let found = number(&transaction, "user_version")?;
+    let application = number(&transaction, "application_id")?;
+    let tables: i64 = transaction
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(explain)?;
+    if application != APPLICATION && tables > 0 {
+        return Err(StoreError::Open {
+            path: path.to_owned(),
+            reason: "it belongs to another program".into(),
+        });
+    }
+    if found > known {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    for layout in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(layout).map_err(explain)?;
+    }
+    transaction
+        .execute_batch(&format!(
+            "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {known};"
+        ))
+        .map_err(explain)?;
+    transaction.commit().map_err(explain)
+}
+
+/// A file that lost its end is damaged even where nobody has looked yet.
+fn whole(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let explain = |error| StoreError::explain(error, path);
+    let number = |name: &str| -> Result<u64, StoreError> {
+        let value: i64 = connection
+            .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
+            .map_err(explain)?;
+        Ok(value.cast_unsigned())
+    };
+    // Pages that are only in the log are missing from the file and no loss; a log is there only after a killed process.
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let logged = fs::metadata(Path::new(&log)).map_or(0, |metadata| metadata.len());
+    let there = fs::metadata(path).map_err(|error| cannot_open(path, &error))?.len();
+    if there + logged < number("page_count")? * number("page_size")? {
+        return Err(StoreError::Damaged("its end is missing"));
+    }
+    Ok(())
+}
+
+/// Renames the database and what belongs to it; returns its new name.
+fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let stamp = humantime::format_rfc3339_seconds(SystemTime::now())
+        .to_string()
+        .replace(':', "");
+    let aside = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(format!(".damaged-{stamp}{suffix}"));
+        PathBuf::from(name)
+    };
+    fs::rename(path, aside(""))?;
+    for suffix in ["-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        match fs::rename(Path::new(&name), aside(suffix)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(aside(""))
+}
+
+fn cannot_open(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Open {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+/// Random letters and digits, none of which looks like another.
+fn name(length: usize) -> String {
+    const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
+    let mut random = rand::rng();
+    let pick = |_| {
+        let index = random.random_range(0..ALPHABET.len());
+        ALPHABET.get(index).copied().map_or('x', char::from)
+    };
+    (0..length).map(pick).collect()
+}
