@@ -256,7 +256,14 @@ impl<'a> Bench<'a> {
                 .arg("--output")
                 .arg(&results)
                 .args(["--helo-name", "probe.bench.test", "--mail-from", "check@bench.test"])
-                .args(["--allow-special-use", "--trusted-host", TRUSTED, "--quiet", "--ip", "only-v4"])
+                .args([
+                    "--allow-special-use",
+                    "--trusted-host",
+                    TRUSTED,
+                    "--quiet",
+                    "--ip",
+                    "only-v4",
+                ])
                 .args(["--nameserver", &self.lab.dns.to_string()])
                 .args(["--smtp-port", &self.smtp_port().to_string()]),
         )?;
