@@ -299,6 +299,8 @@ impl<'a> Bench<'a> {
             },
             max_wait: Duration::MAX,
             replies: None,
+            memory: presend::store::Patience::default(),
+            description: String::new(),
             transcript: false,
             probe_forbidden: false,
             probe_providers: Vec::new(),

@@ -61,7 +61,7 @@ async fn answer(args: &CheckArgs, settings: crate::job::Settings, stop: &Stop) -
     let engine = Engine::start(settings).await?;
     let mut exit = Exit::Done;
     let mut shown: Vec<Arc<Transcript>> = Vec::new();
-    for (index, mut outcome) in engine.check(&args.addresses, stop).await.into_iter().enumerate() {
+    for (index, mut outcome) in engine.check(&args.addresses, stop).await?.into_iter().enumerate() {
         if outcome.verdict.label == Label::Unknown && is_our_side(outcome.verdict.reason) {
             exit = Exit::Incomplete;
         }

@@ -22,6 +22,7 @@ use crate::{
     output::{Format, Options, Output},
     schedule::Limits,
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::Policy,
 };
 
@@ -106,6 +107,8 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
         retry_ladder: vec![Duration::from_millis(1200)].into(),
         network: Network::default(),
         max_wait: Duration::from_secs(3),
+        memory: Patience::default(),
+        description: String::new(),
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),

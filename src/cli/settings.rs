@@ -30,6 +30,7 @@ use crate::{
     replies::Class,
     schedule::Limits,
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::{BounceKind, Policy},
 };
 
@@ -130,6 +131,9 @@ const PACE: &str = "Pace and patience";
 const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
 
+/// Settings that may differ from one run of a job to the next.
+const PATIENCE_KEYS: [&str; 4] = ["no_wait", "timeout_connect", "timeout_reply", "timeout_session"];
+
 /// Which defaults apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
@@ -228,9 +232,30 @@ impl Resolved {
         config: &ConfigFile,
         profile: Profile,
     ) -> anyhow::Result<Self> {
+        Self::over(typed, matches, config, (profile, Map::new()))
+    }
+
+    /// The same for a job that goes on: what it was started with lies over the file.
+    pub(super) fn resumed(
+        typed: &Overlay,
+        matches: &ArgMatches,
+        config: &ConfigFile,
+        description: &str,
+    ) -> anyhow::Result<Self> {
+        let kept = serde_json::from_str(description).unwrap_or_default();
+        Self::over(typed, matches, config, (Profile::Bulk, kept))
+    }
+
+    fn over(
+        typed: &Overlay,
+        matches: &ArgMatches,
+        config: &ConfigFile,
+        (profile, kept): (Profile, Map<String, Value>),
+    ) -> anyhow::Result<Self> {
         config::refuse_misspelt_environment()?;
         let (file, in_file) = config.read()?;
-        let in_file = object(&in_file);
+        let mut in_file = object(&in_file);
+        in_file.extend(kept.into_iter().filter(|(_, value)| !value.is_null()));
         let typed = object(typed);
         let mut values = object(&Overlay::defaults(profile));
         let mut origins = Vec::with_capacity(values.len());
@@ -313,6 +338,18 @@ impl Resolved {
         self.merged.replies.as_deref()
     }
 
+    /// Whatever changes the answers, as JSON: the same list with the same settings is the same job, however patient its runs.
+    fn description(&self) -> String {
+        let changes_answers = |(key, _): &(&String, &Value)| !PATIENCE_KEYS.contains(&key.as_str());
+        let values: Map<String, Value> = self
+            .values
+            .iter()
+            .filter(changes_answers)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        Value::Object(values).to_string()
+    }
+
     /// What the engine is told; reads the user's lists.
     pub(super) fn to_settings(&self, transcript: bool) -> anyhow::Result<job::Settings> {
         let all = self.merged.clone();
@@ -359,6 +396,8 @@ impl Resolved {
             } else {
                 Duration::MAX
             },
+            memory: Patience::default(),
+            description: self.description(),
             transcript,
             probe_forbidden: all.probe_forbidden.unwrap_or_default(),
             probe_providers: probe_providers?,

@@ -57,12 +57,12 @@ impl Records for HickoryResolver {
 }
 
 fn select(reply: &Reply, pick: impl Fn(&RData) -> Option<Box<str>>) -> Result<Found<Box<str>>, DnsFailure> {
-    let found = match reply {
-        Reply::Records(found) => found,
+    let lookup = match reply {
+        Reply::Records(lookup) => lookup,
         Reply::Nothing { .. } => return Ok(Found::None),
         Reply::NoSuchName { .. } => return Ok(Found::NoSuchDomain),
     };
-    let records: Vec<_> = found
+    let records: Vec<_> = lookup
         .iter()
         .filter_map(|record| pick(&record.data))
         .take(RECORD_LIMIT)

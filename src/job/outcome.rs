@@ -10,6 +10,7 @@ use crate::{
     address::Address,
     lists::ListHits,
     smtp::Transcript,
+    store::Source,
     verdict::{Evidence, Policy, Verdict, judge},
 };
 
@@ -70,7 +71,7 @@ impl Outcome {
             evidence: settled.evidence,
             verdict: settled.verdict,
             retry_at: settled.retry_at,
-            source: Source::Live,
+            source: settled.source,
             checked_at: settled.checked_at,
             elapsed: settled.elapsed,
             transcripts: settled.transcripts,
@@ -81,25 +82,5 @@ impl Outcome {
     pub(super) fn conclude(&mut self, evidence: Evidence, policy: Policy) {
         self.verdict = judge(&evidence, &policy);
         self.evidence = evidence;
-    }
-}
-
-/// Where evidence comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// Asked in this run.
-    Live,
-    /// Kept from an earlier run.
-    Store,
-}
-
-impl Source {
-    /// The stable name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Store => "store",
-        }
     }
 }

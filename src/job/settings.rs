@@ -10,6 +10,7 @@ use crate::{
     net::Network,
     schedule::{Ladder, Limits},
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::Policy,
 };
 
@@ -70,6 +71,10 @@ pub struct Settings {
     pub max_wait: Duration,
     /// The operator's own reply rules, tried before the bundled ones.
     pub replies: Option<std::path::PathBuf>,
+    /// How old answers from the store may be.
+    pub memory: Patience,
+    /// JSON of whatever changes the answers, kept with a job; the same list with the same settings goes on with it.
+    pub description: String,
     /// Keep the dialogues.
     pub transcript: bool,
     /// Ask providers whose published policy forbids it: all of them.

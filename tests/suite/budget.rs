@@ -44,6 +44,8 @@ fn settings(lab: &Lab) -> Settings {
         network: Network::default(),
         max_wait: Duration::MAX,
         replies: None,
+        memory: presend::store::Patience::default(),
+        description: String::new(),
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),

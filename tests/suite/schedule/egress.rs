@@ -76,6 +76,7 @@ async fn run(
         clock: Arc::new(SystemClock),
         classifier: None,
         stop: Stop::new(),
+        ledger: None,
     };
     let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::new(Tally::default()));
     for id in 0..count {
@@ -87,7 +88,9 @@ async fn run(
             targets: vec![Target {
                 id: u32::try_from(id).unwrap(),
                 address,
+                history: None,
             }],
+            memory: None,
         });
     }
     scheduler.finish().await;
