@@ -181,7 +181,9 @@ impl HickoryResolver {
 
     async fn look_up(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, NetError> {
         let mut hickory = &self.hickory;
-        if let Some((direct, over_tcp)) = self.direct.as_ref().filter(|_| !is_answered_locally(name)) {
+        // PTR names of loopback addresses are among those that hickory answers itself.
+        let asks = kind != RecordType::PTR && !is_answered_locally(name);
+        if let Some((direct, over_tcp)) = self.direct.as_ref().filter(|_| asks) {
             match direct.ask(name, kind).await {
                 Said::Records(records) => return Ok(records),
                 Said::Failure(error) => return Err(error),

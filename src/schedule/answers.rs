@@ -85,14 +85,14 @@ impl Conversation<'_> {
 
     /// Files an answer, or puts the target back when a new session may bring one.
     fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
+        let now = Instant::now();
         let observation = Observation {
             host: Some(Arc::clone(&self.host)),
             throttled,
-            elapsed: self.started.elapsed(),
+            elapsed: now - self.started,
             transcripts: None,
             answer,
         };
-        let now = Instant::now();
         let Some(progress) = self.slices.get_mut(slice) else {
             return;
         };

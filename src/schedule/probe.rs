@@ -189,7 +189,7 @@ impl<'a> Conversation<'a> {
             slices.push(Progress {
                 report: SliceReport {
                     domain: slice.domain,
-                    answered: Vec::new(),
+                    answered: Vec::with_capacity(targets.len()),
                     again,
                     need: slice.need,
                     control: ControlAnswer::NotAsked,
