@@ -59,6 +59,7 @@ pub(super) enum Command {
     // A doc comment here would take the place of the long texts of these arguments.
     Check(Box<CheckArgs>),
     Verify(Box<VerifyArgs>),
+    Jobs(JobsArgs),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
     Doctor(Box<DoctorArgs>),
@@ -303,6 +304,76 @@ pub(super) struct ClassifyArgs {
     /// Forecast another kind of bounce (hard, soft, pending, none) for a class of `presend reasons`.
     #[arg(long, value_name = "CLASS=KIND,...", env = "PRESEND_BOUNCE")]
     pub(super) bounce: Option<BounceKinds>,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+}
+
+/// `presend jobs`
+#[derive(Debug, Args)]
+#[command(
+    about = "The lists that were verified or are being verified: list, show, cancel, delete",
+    after_long_help = "\
+Examples:
+  presend jobs list
+  presend jobs show k7mq                      the first letters of an id are enough
+  presend jobs delete k7mq                    rows, answers and all that others could reuse of them
+  presend jobs list --json | jq -r '.[] | select(.state == \"done\") | .id'
+
+Every `presend verify FILE` is a job in the database (`--db`), unless it was told `--no-store`."
+)]
+pub(super) struct JobsArgs {
+    #[command(subcommand)]
+    pub(super) command: JobsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum JobsCommand {
+    /// Every job, newest first
+    List {
+        /// One JSON array.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// One job: counts, who works on it, what to do next
+    Show {
+        /// Its id, or the first letters of it.
+        id: String,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Give up a job that is not finished; what was answered stays
+    Cancel {
+        /// Its id, or the first letters of it.
+        id: String,
+        /// One JSON object: the job as it is then.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+    /// Delete jobs with rows, answers and evidence, and overwrite the space they had
+    Delete {
+        /// Their ids, or the first letters of them.
+        #[arg(required = true, value_name = "ID")]
+        ids: Vec<String>,
+        /// One JSON array: the jobs as they were.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DatabaseArgs {
+    /// Database of jobs and answers [default: `presend/presend.db` in the XDG state folder].
+    #[arg(long, value_name = "FILE", env = "PRESEND_DB")]
+    pub(super) db: Option<PathBuf>,
     #[command(flatten)]
     pub(super) config: ConfigFile,
 }

@@ -6,9 +6,11 @@ mod args;
 mod check;
 mod classify;
 mod config;
+mod database;
 mod demo;
 mod doctor;
 mod fault;
+mod jobs;
 mod lab;
 mod lists;
 mod outward;
@@ -91,6 +93,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
     match command {
         Command::Check(args) => check::run(&args, inner),
         Command::Verify(args) => verify::run(&args, inner),
+        Command::Jobs(args) => jobs::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
         Command::Doctor(args) => doctor::run(&args, inner),
         Command::Lists(args) => lists::run(&args),

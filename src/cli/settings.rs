@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use super::{
     classify::known_provider,
     config::{self, ConfigFile},
+    database,
     fault::fault,
     outward::{self, IpName, ProxyText},
     patience::{self, ProfileName, RetryDelays},
@@ -102,6 +103,28 @@ pub(super) struct Overlay {
     #[arg(long, value_name = "DURATION", env = "PRESEND_TIMEOUT_SESSION", help_heading = PACE)]
     timeout_session: Option<Span>,
 
+    /// Database of jobs and answers, made when it is not there [default: `presend/presend.db` in the XDG state folder].
+    #[arg(long, value_name = "FILE", env = "PRESEND_DB", help_heading = MEMORY)]
+    db: Option<PathBuf>,
+    /// Keep nothing: no job can be resumed and no answer serves another run.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
+        env = "PRESEND_NO_STORE", help_heading = MEMORY)]
+    no_store: Option<bool>,
+    /// Forget jobs, with their rows and answers, that nobody worked on for so many days; looked at when a run starts [default: 90].
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(..=36_500), env = "PRESEND_KEEP_DAYS", help_heading = MEMORY)]
+    keep_days: Option<u32>,
+    /// Do not use answers that are older [default: valid and catch-all 7d, invalid 3d, refused 3h, else 1h].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_MAX_AGE", help_heading = MEMORY)]
+    max_age: Option<Span>,
+    /// Ask again, whatever is known; only a host that refused within the last 3h is left in peace.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
+        env = "PRESEND_REFRESH", help_heading = MEMORY)]
+    refresh: Option<bool>,
+    /// Ask nobody: answer from the database only.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
+        env = "PRESEND_OFFLINE", help_heading = MEMORY)]
+    offline: Option<bool>,
+
     /// Address of this machine to ask from. Repeatable: each group of mail hosts keeps to one; its budget stays the same.
     #[arg(long, value_name = "IP", value_delimiter = ',', env = "PRESEND_SOURCE_IP", help_heading = WAY_OUT)]
     source_ip: Option<Vec<IpAddr>>,
@@ -128,11 +151,30 @@ pub(super) struct Overlay {
 const IDENTITY: &str = "How far and as whom";
 const JUDGEMENT: &str = "Judgement";
 const PACE: &str = "Pace and patience";
+const MEMORY: &str = "What is remembered";
 const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 4] = ["no_wait", "timeout_connect", "timeout_reply", "timeout_session"];
+const PATIENCE_KEYS: [&str; 16] = [
+    "no_wait",
+    "timeout_connect",
+    "timeout_reply",
+    "timeout_session",
+    "retry_profile",
+    "retry",
+    "retry_ladder",
+    "source_ip",
+    "ip",
+    // It may hold a password.
+    "proxy",
+    "db",
+    "no_store",
+    "keep_days",
+    "max_age",
+    "refresh",
+    "offline",
+];
 
 /// Which defaults apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,6 +223,11 @@ impl Overlay {
             timeout_connect: Some(Span(Duration::from_secs(connect))),
             timeout_reply: Some(Span(Duration::from_secs(reply))),
             timeout_session: Some(Span(Duration::from_secs(session))),
+            db: database::by_default(),
+            no_store: Some(false),
+            keep_days: Some(90),
+            refresh: Some(false),
+            offline: Some(false),
             smtp_port: Some(25),
             allow_special_use: Some(false),
             ..Self::default()
@@ -196,10 +243,15 @@ impl Overlay {
         }
     }
 
+    /// What `presend jobs` has of it.
+    pub(super) fn of_jobs(db: Option<PathBuf>) -> Self {
+        Self { db, ..Self::default() }
+    }
+
     /// Names in the file are relative to it.
     pub(super) fn relative_to(&mut self, folder: &Path) {
         let lists = self.allow_list.iter_mut().chain(&mut self.block_list).flatten();
-        for path in lists.chain(&mut self.replies) {
+        for path in lists.chain(&mut self.replies).chain(&mut self.db) {
             *path = folder.join(&*path);
         }
     }
@@ -220,7 +272,8 @@ impl Overlay {
 
     /// The keys of the configuration file.
     pub(super) fn keys() -> Vec<String> {
-        object(&Self::default()).into_iter().map(|(key, _)| key).collect()
+        let all = object(&Self::default()).unwrap_or_default();
+        all.into_iter().map(|(key, _)| key).collect()
     }
 }
 
@@ -254,10 +307,10 @@ impl Resolved {
     ) -> anyhow::Result<Self> {
         config::refuse_misspelt_environment()?;
         let (file, in_file) = config.read()?;
-        let mut in_file = object(&in_file);
+        let mut in_file = object(&in_file)?;
         in_file.extend(kept.into_iter().filter(|(_, value)| !value.is_null()));
-        let typed = object(typed);
-        let mut values = object(&Overlay::defaults(profile));
+        let typed = object(typed)?;
+        let mut values = object(&Overlay::defaults(profile))?;
         let mut origins = Vec::with_capacity(values.len());
         for (key, value) in &mut values {
             let set = |layer: &Map<String, Value>| layer.get(key).filter(|value| !value.is_null()).cloned();
@@ -350,6 +403,49 @@ impl Resolved {
         Value::Object(values).to_string()
     }
 
+    /// Where the database is; `None` where nothing is kept.
+    pub(super) fn database(&self) -> anyhow::Result<Option<&Path>> {
+        if self.merged.no_store.unwrap_or_default() {
+            return Ok(None);
+        }
+        let path = self.merged.db.as_deref();
+        path.map(Some).ok_or_else(|| {
+            fault(
+                "there is no place for the database: neither XDG_STATE_HOME nor HOME is set",
+                "name a file with `--db FILE`, or do without: `--no-store`",
+            )
+        })
+    }
+
+    /// How long jobs are kept after the last work on them.
+    pub(super) fn keep(&self) -> Duration {
+        const DAY: Duration = Duration::from_hours(24);
+        DAY * self.merged.keep_days.unwrap_or(u32::MAX)
+    }
+
+    /// What is used of earlier answers.
+    fn memory(&self) -> anyhow::Result<Patience> {
+        let set = |setting: Option<bool>| setting.unwrap_or_default();
+        let (refresh, offline) = (set(self.merged.refresh), set(self.merged.offline));
+        if offline && refresh {
+            return Err(fault(
+                "`--refresh` asks everybody again and `--offline` asks nobody",
+                "leave one of them out",
+            ));
+        }
+        if offline && set(self.merged.no_store) {
+            return Err(fault(
+                "`--offline` answers from the database and `--no-store` has none",
+                "leave one of them out",
+            ));
+        }
+        Ok(Patience {
+            max_age: self.merged.max_age.map(|span| span.0),
+            refresh,
+            offline,
+        })
+    }
+
     /// What the engine is told; reads the user's lists.
     pub(super) fn to_settings(&self, transcript: bool) -> anyhow::Result<job::Settings> {
         let all = self.merged.clone();
@@ -396,11 +492,11 @@ impl Resolved {
             } else {
                 Duration::MAX
             },
-            memory: Patience::default(),
             description: self.description(),
             transcript,
             probe_forbidden: all.probe_forbidden.unwrap_or_default(),
             probe_providers: probe_providers?,
+            memory: self.memory()?,
         })
     }
 
@@ -418,11 +514,15 @@ impl Resolved {
 pub(super) const IDENTITY_HINT: &str = "set `--helo-name mail.example.com --mail-from you@example.com`, or `helo_name` and `mail_from` in \
      `presend.toml`: this machine's own name and a mailbox that somebody reads";
 
-/// A struct's fields as JSON; a struct of plain values cannot fail.
-fn object<T: Serialize>(of: &T) -> Map<String, Value> {
+/// A struct's fields as JSON; only a path that is not UTF-8 cannot be told so.
+fn object<T: Serialize>(of: &T) -> anyhow::Result<Map<String, Value>> {
     match serde_json::to_value(of) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
+        Ok(Value::Object(map)) => Ok(map),
+        Ok(_) => Ok(Map::new()),
+        Err(error) => Err(fault(
+            format!("a setting cannot be used: {error}"),
+            "name files by paths that are UTF-8",
+        )),
     }
 }
 

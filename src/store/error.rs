@@ -38,6 +38,12 @@ pub enum StoreError {
         /// Where it is.
         path: PathBuf,
     },
+    /// Another process holds it all the time.
+    #[error("the database `{}` stays locked by another program; try again when that has ended", path.display())]
+    Locked {
+        /// Where it is.
+        path: PathBuf,
+    },
     /// Another process works on the job.
     #[error("another presend works on job {id}{}; wait for it, or stop it first", process.map(|process| format!(" (process {process})")).unwrap_or_default())]
     Busy {
@@ -52,6 +58,12 @@ pub enum StoreError {
     /// Another process took the job over.
     #[error("another presend took the job over; this one stops")]
     LostLease,
+    /// The record was deleted, with its job, by another process.
+    #[error("an answer was deleted while it was being read; run the same command again")]
+    Gone,
+    /// The writer stopped by a fault of ours.
+    #[error("the database's writer stopped by a fault of presend; run the same command again, nothing is lost")]
+    Ended,
     /// Something in it cannot be read.
     #[error("the database is damaged: {0}; move it away, and presend starts a new one")]
     Damaged(&'static str),
@@ -72,9 +84,15 @@ impl StoreError {
     /// With the cases that people can mend in words of ours.
     pub(super) fn explain(error: rusqlite::Error, path: &std::path::Path) -> Self {
         use rusqlite::ErrorCode;
+        let extended = error.sqlite_extended_error_code();
         match error.sqlite_error_code() {
             Some(ErrorCode::ReadOnly) => Self::ReadOnly { path: path.to_owned() },
             Some(ErrorCode::DiskFull) => Self::Full { path: path.to_owned() },
+            // The log's index could not grow.
+            Some(ErrorCode::SystemIoFailure) if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+                Self::Full { path: path.to_owned() }
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Locked { path: path.to_owned() },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged("SQLite cannot read it"),
             Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => Self::Open {
                 path: path.to_owned(),

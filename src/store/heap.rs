@@ -46,7 +46,8 @@ impl Builder {
         let evidence = &kept.evidence;
         let route = match &evidence.route {
             Observed::Known(route) => Observed::Known(self.route(route)?),
-            Observed::NotTried(why) | Observed::Failed(why) => Observed::NotTried(*why),
+            Observed::Failed(why) => Observed::Failed(*why),
+            Observed::NotTried(why) => Observed::NotTried(*why),
         };
         let host = evidence.host.as_ref().map(|host| self.host(host)).transpose()?;
         let answer = match &evidence.answer {
@@ -137,7 +138,8 @@ pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result
     let provider = host.as_ref().and_then(|host| host.provider);
     let route = match stored.route {
         Observed::Known(offset) => Observed::Known(Arc::new(at::<StoredRoute>(bytes, offset)?.into())),
-        Observed::NotTried(why) | Observed::Failed(why) => Observed::NotTried(why),
+        Observed::Failed(why) => Observed::Failed(why),
+        Observed::NotTried(why) => Observed::NotTried(why),
     };
     let answer = match stored.answer {
         Observed::Known(offset) => {

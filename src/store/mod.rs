@@ -283,7 +283,8 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Busy`] while another process works on it, or the database cannot be written.
     fn delete(&self, job: JobNumber) -> Result<(), StoreError>;
 
-    /// Removes what is older: ended jobs, and the evidence, domains and groups that no job holds. Says how many jobs went.
+    /// Removes what is older: jobs that nobody works on, with their evidence, and the domains and groups that no job holds. Says
+    /// how many jobs went.
     ///
     /// # Errors
     /// The database cannot be written.

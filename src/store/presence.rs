@@ -7,6 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// How often the folder may vanish while it is being used.
+const TRIES: u32 = 100;
+
 /// This process, seen by others that use the same database.
 #[derive(Debug)]
 pub(super) struct Presence {
@@ -27,9 +30,16 @@ impl Presence {
             });
         };
         let folder = beside(database);
-        fs::create_dir_all(&folder)?;
-        sweep(&folder);
-        let mut file = File::options().write(true).create_new(true).open(folder.join(&run))?;
+        let mut tries = 0;
+        let mut file = loop {
+            fs::create_dir_all(&folder)?;
+            sweep(&folder);
+            match File::options().write(true).create_new(true).open(folder.join(&run)) {
+                // The last of the others has just ended and taken the folder with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+                made => break made?,
+            }
+        };
         file.lock()?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Self {
@@ -86,7 +96,8 @@ fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
         if let Ok(file) = File::open(entry.path())
-            && file.try_lock().is_ok()
+            // Shared: whoever asks at the same time whether it is alive must not take this for its lock.
+            && file.try_lock_shared().is_ok()
             // One that was made and not locked yet is empty.
             && file.metadata().is_ok_and(|metadata| metadata.len() > 0)
         {

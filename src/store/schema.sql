@@ -1,6 +1,6 @@
 -- The first layout. A later one is a file of its own, run after this one; `user_version` says which have run.
 CREATE TABLE job (
-    number     INTEGER PRIMARY KEY,
+    number     INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: an old lease cannot fit a new job
     id         TEXT    NOT NULL UNIQUE,
     state      TEXT    NOT NULL,
     created_at INTEGER NOT NULL, -- milliseconds since 1970, as every time here

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rand::Rng as _;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig, params};
 use tokio::sync::{oneshot, watch};
 
 use super::{
@@ -28,10 +28,13 @@ use crate::address::Domain;
 
 /// Steps from one layout to the next; the first makes an empty file ours.
 const LAYOUTS: [&str; 1] = [include_str!("schema.sql")];
+/// The newest layout.
+const LAYOUT: i64 = LAYOUTS.len().cast_signed() as i64;
 /// `presend` in a file's header, so that nobody takes another program's database for ours.
 const APPLICATION: i64 = 0x5072_736e;
 /// How long to wait for another process that writes.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// It may be deleting a job from a large file (ten million answers: about a minute).
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A store in one SQLite file.
 #[derive(Debug)]
@@ -93,12 +96,23 @@ impl SqliteStore {
 
     fn assemble(path: &Path, private: Option<tempfile::TempDir>) -> Result<Self, StoreError> {
         let explain = |error| StoreError::explain(error, path);
-        let mut connection = Connection::open(path).map_err(explain)?;
+        if size(path) == 0 && size(&suffixed(path, "-wal")) > 0 {
+            // SQLite would throw the log away.
+            return Err(StoreError::Damaged("only its log is left"));
+        }
+        let mut connection = Connection::open_with_flags(path, flags()).map_err(explain)?;
+        // Until we know that it is ours and whole, not even what is in its log is moved.
+        let as_it_is = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        connection.set_db_config(as_it_is, true).map_err(explain)?;
+        connection.busy_timeout(PATIENCE).map_err(explain)?;
+        inspect(&mut connection, path)?;
         prepare(&connection, private.is_some()).map_err(explain)?;
         migrate(&mut connection, path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
-        let reader = Connection::open_with_flags(path, flags).map_err(explain)?;
+        connection.set_db_config(as_it_is, false).map_err(explain)?;
+        // It may write so that it can put the log away when it is the last to close the file.
+        let reader = Connection::open_with_flags(path, flags()).map_err(explain)?;
         reader.busy_timeout(PATIENCE).map_err(explain)?;
+        reader.pragma_update(None, "query_only", true).map_err(explain)?;
         let visible = private.is_none().then_some(path);
         let presence = Presence::announce(visible, name(16)).map_err(|source| StoreError::Presence {
             path: path.to_owned(),
@@ -153,9 +167,7 @@ impl SqliteStore {
         self.send(Command::Call(Box::new(move |connection| {
             let _ = reply.send(work(connection));
         })));
-        let answer = answer
-            .recv()
-            .unwrap_or(Err(StoreError::Damaged("its writer has ended")));
+        let answer = answer.recv().unwrap_or(Err(StoreError::Ended));
         answer.map_err(|error| error.explained(&self.path))
     }
 
@@ -173,7 +185,7 @@ impl SqliteStore {
                 .prepare_cached(sql)?
                 .query_row(params![job, number], |row| row.get(0))
                 .optional()?;
-            found.ok_or(StoreError::Damaged("a batch of answers is gone"))
+            found.ok_or(StoreError::Gone)
         })?;
         let batch: Arc<[u8]> = bytes.into();
         self.cache.keep((job, number), Arc::clone(&batch));
@@ -184,7 +196,9 @@ impl SqliteStore {
 impl Drop for SqliteStore {
     fn drop(&mut self) {
         self.commands = None;
-        if let Some(thread) = self.thread.take() {
+        // The last reference may go on the writer's thread itself, with what it was to tell.
+        let here = std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != here) {
             // What was submitted is written before the file is closed.
             let _ = thread.join();
         }
@@ -221,8 +235,14 @@ impl Store for SqliteStore {
     }
 
     fn forget(&self, before: SystemTime) -> Result<u64, StoreError> {
-        let presence = Arc::clone(&self.presence);
-        self.call(move |connection| jobs::forget(connection, before, &presence))
+        let (presence, cache) = (Arc::clone(&self.presence), Arc::clone(&self.cache));
+        self.call(move |connection| {
+            let forgotten = jobs::forget(connection, before, &presence)?;
+            for job in &forgotten {
+                cache.forget(*job);
+            }
+            Ok(u64::try_from(forgotten.len()).unwrap_or(u64::MAX))
+        })
     }
 
     fn chunk(&self, job: JobNumber, number: u32) -> Result<Option<Vec<u8>>, StoreError> {
@@ -314,10 +334,14 @@ impl Store for SqliteStore {
     }
 }
 
+fn flags() -> OpenFlags {
+    // No URI: `--db file:x?mode=memory` is a file of that name.
+    OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX
+}
+
 /// The write-ahead log lets readers read while the writer writes, and a killed process leaves whole transactions behind; only a
 /// power cut may lose the last ones (`synchronous = NORMAL`).
 fn prepare(connection: &Connection, private: bool) -> rusqlite::Result<()> {
-    connection.busy_timeout(PATIENCE)?;
     connection.set_prepared_statement_cache_capacity(32);
     let synchronous = if private { "OFF" } else { "NORMAL" };
     connection.execute_batch(&format!(
@@ -326,68 +350,82 @@ fn prepare(connection: &Connection, private: bool) -> rusqlite::Result<()> {
     ))
 }
 
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {
+    connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0))
+}
+
+/// Only looks: whether the file is ours, not too new, and not cut off. A file that lost its end is damaged even where nobody
+/// has read yet.
+fn inspect(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let explain = |error| StoreError::explain(error, path);
-    let number = |connection: &Connection, name: &str| -> Result<i64, StoreError> {
-        connection
-            .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
-            .map_err(explain)
-    };
-    whole(connection, path)?;
-    let known = i64::try_from(LAYOUTS.len()).unwrap_or(i64::MAX);
-    if number(connection, "user_version")? == known && number(connection, "application_id")? == APPLICATION {
-        return Ok(());
+    // Within one transaction nobody can shorten the file.
+    let transaction = connection.transaction().map_err(explain)?;
+    check_owner(&transaction, path)?;
+    let pages = number(&transaction, "page_count").map_err(explain)?.cast_unsigned();
+    let needed = pages.saturating_mul(number(&transaction, "page_size").map_err(explain)?.cast_unsigned());
+    // Pages that are only in the log are missing from the file and no loss. The log first: it is emptied into the file.
+    let there = size(&suffixed(path, "-wal")).saturating_add(size(path));
+    if there < needed {
+        return Err(StoreError::Damaged("its end is missing"));
     }
-    let transaction = connection
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .map_err(explain)?;
-    let found = number(&transaction, "user_version")?;
-    let application = number(&transaction, "application_id")?;
-    let tables: i64 = transaction
+    Ok(())
+}
+
+/// Whether the file is ours or empty, and of a layout that we know; says which.
+fn check_owner(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let explain = |error| StoreError::explain(error, path);
+    let tables: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(explain)?;
-    if application != APPLICATION && tables > 0 {
+    let application = number(connection, "application_id").map_err(explain)?;
+    if application != APPLICATION && (tables > 0 || application != 0) {
         return Err(StoreError::Open {
             path: path.to_owned(),
             reason: "it belongs to another program".into(),
         });
     }
-    if found > known {
+    let found = number(connection, "user_version").map_err(explain)?;
+    if found > LAYOUT {
         return Err(StoreError::Newer {
             path: path.to_owned(),
             found,
-            known,
+            known: LAYOUT,
         });
     }
+    Ok(found)
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+    let explain = |error| StoreError::explain(error, path);
+    if check_owner(connection, path)? == LAYOUT {
+        return Ok(());
+    }
+    let transaction = connection
+        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+        .map_err(explain)?;
+    // Another process may have done it meanwhile.
+    let found = check_owner(&transaction, path)?;
     for layout in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(layout).map_err(explain)?;
     }
     transaction
         .execute_batch(&format!(
-            "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {known};"
+            "PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {LAYOUT};"
         ))
         .map_err(explain)?;
     transaction.commit().map_err(explain)
 }
 
-/// A file that lost its end is damaged even where nobody has looked yet.
-fn whole(connection: &Connection, path: &Path) -> Result<(), StoreError> {
-    let explain = |error| StoreError::explain(error, path);
-    let number = |name: &str| -> Result<u64, StoreError> {
-        let value: i64 = connection
-            .query_row(&format!("PRAGMA {name}"), [], |row| row.get(0))
-            .map_err(explain)?;
-        Ok(value.cast_unsigned())
-    };
-    // Pages that are only in the log are missing from the file and no loss; a log is there only after a killed process.
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let logged = fs::metadata(Path::new(&log)).map_or(0, |metadata| metadata.len());
-    let there = fs::metadata(path).map_err(|error| cannot_open(path, &error))?.len();
-    if there + logged < number("page_count")? * number("page_size")? {
-        return Err(StoreError::Damaged("its end is missing"));
-    }
-    Ok(())
+/// The name of a file that belongs to the database.
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Bytes of a file; of none, nothing.
+fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
 /// Renames the database and what belongs to it; returns its new name.
@@ -395,21 +433,20 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
     let stamp = humantime::format_rfc3339_seconds(SystemTime::now())
         .to_string()
         .replace(':', "");
-    let aside = |suffix: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(format!(".damaged-{stamp}{suffix}"));
-        PathBuf::from(name)
-    };
-    fs::rename(path, aside(""))?;
-    for suffix in ["-wal", "-shm"] {
-        let mut name = path.as_os_str().to_owned();
-        name.push(suffix);
-        match fs::rename(Path::new(&name), aside(suffix)) {
+    let names = (1..).map(|count| match count {
+        1 => suffixed(path, &format!(".damaged-{stamp}")),
+        _ => suffixed(path, &format!(".damaged-{stamp}-{count}")),
+    });
+    let mut free = names.filter(|name| !name.exists());
+    let aside = free.next().ok_or(io::ErrorKind::AlreadyExists)?;
+    // The database last: a log that stayed would be taken for the new one's.
+    for suffix in ["-wal", "-shm", "-journal", ""] {
+        match fs::rename(suffixed(path, suffix), suffixed(&aside, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
     }
-    Ok(aside(""))
+    Ok(aside)
 }
 
 fn cannot_open(path: &Path, error: &io::Error) -> StoreError {

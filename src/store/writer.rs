@@ -24,8 +24,21 @@ use super::{
     record::{is_good, keep_for},
 };
 
-/// Commands written together at most.
-const TOGETHER: usize = 512;
+/// How much is written together at most, in rows of a table: what one transaction writes stays in the log until it ends.
+const TOGETHER: usize = 20_000;
+
+/// Rows of a table that a command writes.
+fn weight(command: &Command) -> usize {
+    match command {
+        Command::Write(Write::Records { records, .. }) => records.len() + 1,
+        // A hundred bytes are about what a record takes.
+        Command::Write(Write::Chunk { rows, .. }) => rows.len() / 100 + 1,
+        Command::Write(Write::Domain { .. } | Write::Group { .. } | Write::Job { .. })
+        | Command::Claim(..)
+        | Command::Flush(_)
+        | Command::Call(_) => 20,
+    }
+}
 
 pub(super) enum Command {
     Write(Write),
@@ -54,9 +67,11 @@ impl Writer {
     pub(super) fn run(mut self, commands: &Receiver<Command>) {
         while let Ok(first) = commands.recv() {
             let mut waiting = vec![first];
-            while waiting.len() < TOGETHER
+            let mut weight = waiting.iter().map(weight).sum::<usize>();
+            while weight < TOGETHER
                 && let Ok(next) = commands.try_recv()
             {
+                weight += self::weight(&next);
                 waiting.push(next);
             }
             let mut together = Vec::new();
@@ -336,7 +351,7 @@ impl Inside<'_> {
                 place.batch,
                 place.offset,
                 millis(checked_at).cast_signed(),
-                millis(checked_at + keep).cast_signed()
+                millis(checked_at.checked_add(keep).unwrap_or(checked_at)).cast_signed()
             ])?;
         }
         Ok(())

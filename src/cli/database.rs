@@ -1,0 +1,68 @@
+//! The database of a command: where it is, and what people hear when it is opened.
+
+use std::{
+    env,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    fault::{hint, note},
+    paint::{DIM, counted, paint},
+    settings::Resolved,
+};
+use crate::store::{SqliteStore, Store, StoreError};
+
+/// Where the database is when nobody says: `presend/presend.db` in the XDG state folder. `None` without a home, or with one that
+/// no setting can name.
+pub(super) fn by_default() -> Option<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let folder = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local").join("state")))?;
+    Some(folder.join("presend").join("presend.db")).filter(|path| path.to_str().is_some())
+}
+
+#[expect(
+    dead_code,
+    reason = "`verify` and `check` call it as soon as they work from the store"
+)]
+/// Opens the database of a run, or a private one for `--no-store`, and forgets what is too old.
+pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<SqliteStore> {
+    if resolved.database()?.is_none() {
+        return Ok(SqliteStore::private()?);
+    }
+    let store = open(resolved)?;
+    let keep = resolved.keep();
+    if let Some(before) = SystemTime::now().checked_sub(keep) {
+        let forgotten = match store.forget(before) {
+            // Another process deletes or forgets; what is too old can wait for the next run.
+            Err(StoreError::Locked { .. }) => 0,
+            forgotten => forgotten?,
+        };
+        if forgotten > 0 {
+            let days = keep.as_secs() / Duration::from_hours(24).as_secs();
+            let jobs = counted(forgotten, "job", "jobs");
+            note(&paint(
+                DIM,
+                format!("forgot {jobs} older than {}", counted(days, "day", "days")),
+            ));
+        }
+    }
+    Ok(store)
+}
+
+/// Opens the database, and says where a damaged one was moved.
+pub(super) fn open(resolved: &Resolved) -> anyhow::Result<SqliteStore> {
+    let Some(path) = resolved.database()? else {
+        return Ok(SqliteStore::private()?);
+    };
+    let opened = SqliteStore::open(path)?;
+    if let Some(moved) = &opened.moved {
+        note(&format!(
+            "\x1b[1;33mwarning:\x1b[0m the database `{}` is damaged; it was moved to `{}`, and a new one was made",
+            path.display(),
+            moved.display()
+        ));
+        hint("what it knew is asked again; `sqlite3 FILE .recover` may read what is left of it");
+    }
+    Ok(opened.store)
+}
