@@ -13,6 +13,7 @@ pub mod address;
 pub mod cli;
 pub mod clock;
 pub mod dns;
+pub mod doctor;
 pub mod input;
 pub mod job;
 pub mod lab;

@@ -1,6 +1,6 @@
 //! What can be typed. Texts here are the manual: every command's long help has examples.
 
-use std::path::PathBuf;
+use std::{net::IpAddr, path::PathBuf};
 
 use clap::{
     Args, CommandFactory, Parser, Subcommand,
@@ -46,6 +46,7 @@ Start with `presend demo`: it needs no network and no configuration.";
 const EXIT_CODES: &str = "\
 Exit codes:
   0    done
+  1    a check failed
   2    usage, configuration, input or output
   3    incomplete: network or port 25 blocked, too much unknown
   130  interrupted
@@ -60,6 +61,7 @@ pub(super) enum Command {
     Verify(Box<VerifyArgs>),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
+    Doctor(Box<DoctorArgs>),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against
@@ -290,6 +292,43 @@ pub(super) struct ClassifyArgs {
     pub(super) bounce: Option<BounceKinds>,
     #[command(flatten)]
     pub(super) config: ConfigFile,
+}
+
+/// `presend doctor`
+#[derive(Debug, Args)]
+#[command(
+    about = "May this machine probe? Port 25, names, SPF, blocklists, resolver, clock",
+    long_about = "May this machine probe?\n\nOne line for each thing that mail hosts look at before they answer: pass, warn, fail or \
+    skip, what was seen, what to do. It connects only to the hosts you name, else to those of your reverse-path's domain, \
+    reads the greeting and says QUIT. The DNS is asked about your own names, and a few blocklists about your address.",
+    after_long_help = "\
+Examples:
+  presend doctor --host mx.example.net
+  presend doctor --helo-name probe.example.com --mail-from bounces@example.com --json
+  presend doctor --public-ip 192.0.2.7         behind NAT, as in most clouds
+  presend doctor --blocklists none             ask no blocklist
+
+Exit codes: 0 nothing failed (warnings and skipped checks count as that); 1 a check failed; 2 usage or configuration; \
+3 nothing could be found out, because neither the name server nor any mail host answers."
+)]
+pub(super) struct DoctorArgs {
+    /// Mail host, domain or address to connect to: one of yours or of a friend, never a stranger's. Repeatable [default: the MX
+    /// of the reverse-path's domain].
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub(super) host: Vec<String>,
+    /// Address that the internet sees, where this machine has another one (NAT). Repeatable [default: the machine's own].
+    #[arg(long, value_name = "IP", value_delimiter = ',', env = "PRESEND_PUBLIC_IP")]
+    pub(super) public_ip: Vec<IpAddr>,
+    /// File of blocklists to ask in the place of the bundled ones (lists/blocklists.toml shows the form), or `none`.
+    #[arg(long, value_name = "FILE|none", env = "PRESEND_BLOCKLISTS")]
+    pub(super) blocklists: Option<PathBuf>,
+    /// One JSON object.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) overlay: Overlay,
 }
 
 /// `presend lists`

@@ -61,7 +61,7 @@ async fn answer(args: &CheckArgs, settings: crate::job::Settings, stop: &Stop) -
     let engine = Engine::start(settings).await?;
     let mut exit = Exit::Done;
     let mut shown: Vec<Arc<Transcript>> = Vec::new();
-    for (index, mut outcome) in engine.check(&args.addresses, stop).await.into_iter().enumerate() {
+    for (index, mut outcome) in engine.check(&args.addresses, stop).await?.into_iter().enumerate() {
         if outcome.verdict.label == Label::Unknown && is_our_side(outcome.verdict.reason) {
             exit = Exit::Incomplete;
         }
@@ -202,6 +202,7 @@ fn route(outcome: &Outcome) -> Option<String> {
         MailRoute::Failure(RouteFailure::PrivateMx(_)) => "every mail host has a private or reserved address".into(),
         MailRoute::Failure(RouteFailure::MxIsAddress) => "the MX is an address instead of a name".into(),
         MailRoute::Failure(RouteFailure::MxUnresolvable) => "no MX host has an address".into(),
+        MailRoute::Failure(RouteFailure::OtherFamily) => "every mail host is of an IP version that is not used".into(),
         MailRoute::Failure(RouteFailure::ResolverRewrites) => "the resolver invents answers".into(),
     })
 }
@@ -240,6 +241,7 @@ fn blocklist(outcome: &Outcome) -> Option<String> {
 fn failed(failure: ProbeFailure) -> &'static str {
     match failure {
         ProbeFailure::Unreachable => "none: no host could be reached",
+        ProbeFailure::Proxy => "none: the proxy did not connect us",
         ProbeFailure::Timeout => "none in time",
         ProbeFailure::Tarpit => "too slow to finish",
         ProbeFailure::ConnectionLost => "none: the connection broke",

@@ -1,6 +1,7 @@
 //! The configuration file: where it is, and errors that show the line.
 
 use std::{
+    borrow::Cow,
     env, fs,
     ops::Range,
     path::{Path, PathBuf},
@@ -37,6 +38,7 @@ impl ConfigFile {
             )
         })?;
         let mut overlay: Overlay = toml::from_str(&text).map_err(|error| explain(&path, &text, &error))?;
+        overlay.lift_profile()?;
         overlay.relative_to(path.parent().unwrap_or(Path::new("")));
         Ok((Some(path), overlay))
     }
@@ -106,13 +108,8 @@ fn position(text: &str, offset: usize) -> (usize, usize) {
 }
 
 fn excerpt(text: &str, line: usize, column: usize, span: &Range<usize>) -> String {
-    let shown: String = text
-        .lines()
-        .nth(line - 1)
-        .unwrap_or_default()
-        .chars()
-        .take(120)
-        .collect();
+    let shown = without_secret(text.lines().nth(line - 1).unwrap_or_default());
+    let shown: String = shown.chars().take(120).collect();
     let marked = text
         .get(span.clone())
         .map_or(1, |part| part.lines().next().unwrap_or_default().chars().count());
@@ -121,6 +118,18 @@ fn excerpt(text: &str, line: usize, column: usize, span: &Range<usize>) -> Strin
     let indent = " ".repeat(column - 1);
     let carets = "^".repeat(marked.clamp(1, 80));
     format!("{margin} |\n{number} | {shown}\n{margin} | {indent}{carets}")
+}
+
+/// A line as errors may repeat it: a proxy's login is starred, so that columns stay.
+fn without_secret(line: &str) -> Cow<'_, str> {
+    let login = line
+        .find("proxy")
+        .and_then(|key| Some((key + line.get(key..)?.find('=')? + 1, line.rfind('@')?)))
+        .and_then(|(start, end)| Some((line.get(..start)?, line.get(start..end)?, line.get(end..)?)));
+    match login {
+        Some((before, login, after)) => format!("{before}{}{after}", "*".repeat(login.chars().count())).into(),
+        None => line.into(),
+    }
 }
 
 /// The known word that was probably meant.

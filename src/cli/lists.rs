@@ -9,6 +9,7 @@ use super::{
     paint::{BOLD, DIM, grouped, paint},
 };
 use crate::{
+    doctor::Blocklists,
     lists::{self, ListInfo},
     replies::{self, providers},
 };
@@ -66,6 +67,11 @@ fn show(name: Option<&str>, json: bool) -> anyhow::Result<Exit> {
             writeln!(out, "  {id}{also}: {}{forbidden}", provider.name)?;
         }
     }
+    if name == Some("blocklists") {
+        for list in Blocklists::bundled().iter() {
+            writeln!(out, "  {}: {}; {}", paint(BOLD, &list.zone), list.name, list.terms)?;
+        }
+    }
     Ok(Exit::Done)
 }
 
@@ -92,6 +98,12 @@ fn catalogue() -> Vec<ListInfo> {
         "lists/providers.toml",
         "mail providers: how their MX hosts are named, whether they tell the truth, what they take",
         providers::all().len(),
+    ));
+    all.push(table(
+        "blocklists",
+        "lists/blocklists.toml",
+        "DNS blocklists that `presend doctor` asks about this machine",
+        Blocklists::bundled().iter().count(),
     ));
     all
 }
@@ -134,6 +146,11 @@ fn check(json: bool) -> anyhow::Result<Exit> {
                     message: problem.message,
                 }),
         )
+        .chain(Blocklists::fault().map(|message| Problem {
+            path: Blocklists::FILE.into(),
+            line: 1,
+            message: message.to_owned(),
+        }))
         .collect();
     let mut out = anstream::stdout();
     if json {

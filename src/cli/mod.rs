@@ -7,10 +7,13 @@ mod check;
 mod classify;
 mod config;
 mod demo;
+mod doctor;
 mod fault;
 mod lab;
 mod lists;
+mod outward;
 mod paint;
+mod patience;
 mod progress;
 mod reasons;
 mod replies;
@@ -27,11 +30,13 @@ use clap::{ArgMatches, FromArgMatches};
 
 use args::{Cli, Command};
 
-/// How a command ended (DESIGN section 9). `1` is kept for a policy that is broken.
+/// How a command ended (DESIGN section 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.
     Done,
+    /// A check failed.
+    Failed,
     /// Usage, configuration or input and output.
     Usage,
     /// Too much stayed unknown, or the network or port 25 is blocked.
@@ -44,6 +49,7 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(match exit {
             Exit::Done => 0,
+            Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::Incomplete => 3,
             Exit::Interrupted => 130,
@@ -86,6 +92,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(&args, inner),
         Command::Verify(args) => verify::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
+        Command::Doctor(args) => doctor::run(&args, inner),
         Command::Lists(args) => lists::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),

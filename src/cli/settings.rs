@@ -20,6 +20,8 @@ use super::{
     classify::known_provider,
     config::{self, ConfigFile},
     fault::fault,
+    outward::{self, IpName, ProxyText},
+    patience::{self, ProfileName, RetryDelays},
 };
 use crate::{
     address::Rules,
@@ -28,6 +30,7 @@ use crate::{
     replies::Class,
     schedule::Limits,
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::{BounceKind, Policy},
 };
 
@@ -76,7 +79,13 @@ pub(super) struct Overlay {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_PROBE_FORBIDDEN", help_heading = PACE)]
     probe_forbidden: Option<bool>,
-    /// Delays before asking again after a transient reply, from the first question [default: 6m,31m,2h5m].
+    /// When to ask again after a transient reply or a connection fault [default: default].
+    #[arg(long, value_enum, value_name = "NAME", env = "PRESEND_RETRY_PROFILE", help_heading = PACE)]
+    retry_profile: Option<ProfileName>,
+    /// Other delays for these reasons of `presend reasons`, from the first question: `greylisted=6m+31m`; `greylisted=` is never.
+    #[arg(long, value_name = "REASON=DELAYS,...", env = "PRESEND_RETRY", help_heading = PACE)]
+    retry: Option<RetryDelays>,
+    /// Delays from the first question in place of the profile's [default: the profile's, 6m,31m,2h5m].
     #[arg(long, value_name = "DURATIONS", value_delimiter = ',', env = "PRESEND_RETRY_LADDER", help_heading = PACE)]
     retry_ladder: Option<Vec<Span>>,
     /// Do not wait for retries: report `retry_at` and end [default: false, `check`: true].
@@ -92,6 +101,16 @@ pub(super) struct Overlay {
     /// Longest session [default: 3m, `check`: 25s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_TIMEOUT_SESSION", help_heading = PACE)]
     timeout_session: Option<Span>,
+
+    /// Address of this machine to ask from. Repeatable: each group of mail hosts keeps to one; its budget stays the same.
+    #[arg(long, value_name = "IP", value_delimiter = ',', env = "PRESEND_SOURCE_IP", help_heading = WAY_OUT)]
+    source_ip: Option<Vec<IpAddr>>,
+    /// IP versions to use, and which comes first [default: auto].
+    #[arg(long, value_enum, value_name = "WHICH", env = "PRESEND_IP", help_heading = WAY_OUT)]
+    ip: Option<IpName>,
+    /// SOCKS5 proxy to mail hosts: `socks5://[USER:PASSWORD@]HOST:PORT`. Names are looked up here, not there.
+    #[arg(long, value_name = "URL", env = "PRESEND_PROXY", hide_env_values = true, help_heading = WAY_OUT)]
+    proxy: Option<ProxyText>,
 
     /// Name server to ask instead of the system's. Repeatable.
     #[arg(long, value_name = "IP[:PORT]", value_delimiter = ',', env = "PRESEND_NAMESERVER", help_heading = LABS)]
@@ -109,7 +128,11 @@ pub(super) struct Overlay {
 const IDENTITY: &str = "How far and as whom";
 const JUDGEMENT: &str = "Judgement";
 const PACE: &str = "Pace and patience";
+const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
+
+/// Settings that may differ from one run of a job to the next.
+const PATIENCE_KEYS: [&str; 4] = ["no_wait", "timeout_connect", "timeout_reply", "timeout_session"];
 
 /// Which defaults apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -152,11 +175,8 @@ impl Overlay {
             send_catch_all: Some(false),
             exact: Some(false),
             probe_forbidden: Some(false),
-            retry_ladder: Some(
-                [6, 31, 125]
-                    .map(|minutes| Span(Duration::from_secs(minutes * 60)))
-                    .to_vec(),
-            ),
+            retry_profile: Some(ProfileName::Default),
+            ip: Some(IpName::Auto),
             no_wait: Some(profile == Profile::Interactive),
             timeout_connect: Some(Span(Duration::from_secs(connect))),
             timeout_reply: Some(Span(Duration::from_secs(reply))),
@@ -184,6 +204,20 @@ impl Overlay {
         }
     }
 
+    /// `[retry] profile` is the setting `retry_profile`.
+    pub(super) fn lift_profile(&mut self) -> anyhow::Result<()> {
+        let Some(profile) = self.retry.as_mut().and_then(|retry| retry.profile.take()) else {
+            return Ok(());
+        };
+        if self.retry_profile.replace(profile).is_some() {
+            return Err(fault(
+                "`retry_profile` and `profile` in `[retry]` are the same setting",
+                "keep one of them",
+            ));
+        }
+        Ok(())
+    }
+
     /// The keys of the configuration file.
     pub(super) fn keys() -> Vec<String> {
         object(&Self::default()).into_iter().map(|(key, _)| key).collect()
@@ -198,9 +232,30 @@ impl Resolved {
         config: &ConfigFile,
         profile: Profile,
     ) -> anyhow::Result<Self> {
+        Self::over(typed, matches, config, (profile, Map::new()))
+    }
+
+    /// The same for a job that goes on: what it was started with lies over the file.
+    pub(super) fn resumed(
+        typed: &Overlay,
+        matches: &ArgMatches,
+        config: &ConfigFile,
+        description: &str,
+    ) -> anyhow::Result<Self> {
+        let kept = serde_json::from_str(description).unwrap_or_default();
+        Self::over(typed, matches, config, (Profile::Bulk, kept))
+    }
+
+    fn over(
+        typed: &Overlay,
+        matches: &ArgMatches,
+        config: &ConfigFile,
+        (profile, kept): (Profile, Map<String, Value>),
+    ) -> anyhow::Result<Self> {
         config::refuse_misspelt_environment()?;
         let (file, in_file) = config.read()?;
-        let in_file = object(&in_file);
+        let mut in_file = object(&in_file);
+        in_file.extend(kept.into_iter().filter(|(_, value)| !value.is_null()));
         let typed = object(typed);
         let mut values = object(&Overlay::defaults(profile));
         let mut origins = Vec::with_capacity(values.len());
@@ -219,7 +274,11 @@ impl Resolved {
                 *value = over;
             }
         }
-        let merged = serde_json::from_value(Value::Object(values.clone()))?;
+        let merged: Overlay = serde_json::from_value(Value::Object(values.clone()))?;
+        // From here on it is only shown.
+        if let (Some(proxy), Some(shown)) = (&merged.proxy, values.get_mut("proxy")) {
+            *shown = Value::String(proxy.masked());
+        }
         Ok(Self {
             file,
             profile,
@@ -255,6 +314,11 @@ impl Resolved {
         Some(format!("{missing}, so no mail host is asked; {IDENTITY_HINT}"))
     }
 
+    /// Takes HELO name and reverse-path out as they were typed, for a command that judges them itself.
+    pub(super) fn take_identity(&mut self) -> (Option<String>, Option<String>) {
+        (self.merged.helo_name.take(), self.merged.mail_from.take())
+    }
+
     /// What the operator decides about verdicts.
     pub(super) fn policy(&self) -> Policy {
         Policy {
@@ -272,6 +336,18 @@ impl Resolved {
     /// The operator's own reply rules.
     pub(super) fn replies(&self) -> Option<&Path> {
         self.merged.replies.as_deref()
+    }
+
+    /// Whatever changes the answers, as JSON: the same list with the same settings is the same job, however patient its runs.
+    fn description(&self) -> String {
+        let changes_answers = |(key, _): &(&String, &Value)| !PATIENCE_KEYS.contains(&key.as_str());
+        let values: Map<String, Value> = self
+            .values
+            .iter()
+            .filter(changes_answers)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        Value::Object(values).to_string()
     }
 
     /// What the engine is told; reads the user's lists.
@@ -313,17 +389,15 @@ impl Resolved {
                 Profile::Bulk => Limits::POLITE,
             },
             timeouts,
-            retry_ladder: all
-                .retry_ladder
-                .unwrap_or_default()
-                .into_iter()
-                .map(|step| step.0)
-                .collect(),
+            retry_ladder: patience::ladder(all.retry_profile, all.retry_ladder, all.retry)?,
+            network: outward::network(all.source_ip, all.ip, all.proxy.as_ref())?,
             max_wait: if all.no_wait.unwrap_or_default() {
                 Duration::ZERO
             } else {
                 Duration::MAX
             },
+            memory: Patience::default(),
+            description: self.description(),
             transcript,
             probe_forbidden: all.probe_forbidden.unwrap_or_default(),
             probe_providers: probe_providers?,
@@ -377,6 +451,12 @@ impl From<LevelName> for Level {
 /// A duration as people write it: `30s`, `2h 5m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(Duration);
+
+impl Span {
+    pub(super) fn duration(self) -> Duration {
+        self.0
+    }
+}
 
 impl FromStr for Span {
     type Err = humantime::DurationError;

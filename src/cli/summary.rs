@@ -42,6 +42,7 @@ pub(super) fn is_our_side(reason: Reason) -> bool {
         Reason::DnsTimeout
             | Reason::DnsRefused
             | Reason::DnsRewritten
+            | Reason::ProxyFailed
             | Reason::PortBlocked
             | Reason::Unreachable
             | Reason::Timeout
@@ -216,7 +217,10 @@ fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
         ));
     }
     if of(Reason::PortBlocked) > 0 {
-        steps.push("port 25 is blocked here: run from a machine with outgoing port 25".into());
+        steps.push(
+            "port 25 seems blocked, so most hosts were not asked; `presend doctor --host mx.example.net` tells more"
+                .into(),
+        );
     }
     if of(Reason::SenderBlocked) + of(Reason::SenderReputation) > 0 {
         steps.push("some hosts refuse this machine: see `presend reasons` before asking them again".into());

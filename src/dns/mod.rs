@@ -5,6 +5,8 @@
 
 mod cache;
 mod canary;
+mod direct;
+mod records;
 mod resolver;
 mod route;
 mod selection;
@@ -18,6 +20,7 @@ use crate::{
 };
 
 pub use canary::{Canary, canary};
+pub use records::{Found, Records};
 pub use resolver::{HickoryResolver, ResolverError, ResolverOptions};
 pub use route::{Router, RouterOptions};
 pub use server::{NameServers, NameServersError};
@@ -136,6 +139,8 @@ pub enum RouteFailure {
     MxUnresolvable,
     /// The resolver answers for names that cannot exist, so its answers prove nothing.
     ResolverRewrites,
+    /// The hosts have addresses, all of an IP version that this run does not use.
+    OtherFamily,
 }
 
 /// One host to try.

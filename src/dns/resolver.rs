@@ -12,7 +12,6 @@ use std::{
 use hickory_resolver::{
     Resolver, TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
-    lookup::Lookup,
     net::{
         DnsError, NetError, NoRecords,
         runtime::TokioRuntimeProvider,
@@ -21,14 +20,17 @@ use hickory_resolver::{
     },
     proto::{
         op::{DnsRequestOptions, DnsResponse, Message, Query, ResponseCode},
-        rr::{Name, RData, RecordType, rdata::opt::EdnsOption},
+        rr::{Name, RData, Record, RecordType, rdata::opt::EdnsOption},
     },
     system_conf::read_system_conf,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{AddressAnswer, DnsFailure, MxAnswer, NameServers, Resolve};
-use crate::net::{BoxFuture, open_file_limit};
+use super::{
+    AddressAnswer, DnsFailure, MxAnswer, NameServers, Resolve,
+    direct::{Direct, Said},
+};
+use crate::net::{BoxFuture, Families, open_file_limit};
 
 /// MX records kept per domain; 398 have been seen (HOSTILE.md D15), no sender tries more than a handful.
 const MX_LIMIT: usize = 100;
@@ -41,6 +43,8 @@ const CACHED_ANSWERS: u64 = 1024;
 #[derive(Debug)]
 pub struct HickoryResolver {
     hickory: TokioResolver,
+    /// The short way, where there is only one server to ask, and hickory over TCP only for what does not fit.
+    direct: Option<(Direct, TokioResolver)>,
     /// Asked again when hickory dropped the message that a failure came in.
     witness: SocketAddr,
     options: ResolverOptions,
@@ -56,8 +60,9 @@ pub struct ResolverOptions {
     pub attempts: u32,
     /// Questions in flight, each with a socket of its own.
     pub in_flight: usize,
-    /// Ask for AAAA beside A; else only when there is no A record.
-    pub ipv6: bool,
+    /// Which addresses to ask for. Of a single family, or one that is the last resort, the other one is asked about only where
+    /// there is nothing: "no address" and "none that we use" are two things.
+    pub families: Families,
 }
 
 impl Default for ResolverOptions {
@@ -68,7 +73,7 @@ impl Default for ResolverOptions {
             // Resend after resend a question holds up to three sockets. More than 200 answers at once overflow the
             // default receive buffer of a name server's single socket (measured).
             in_flight: (open_file_limit() / 8).clamp(8, 192),
-            ipv6: true,
+            families: Families::V6AndV4,
         }
     }
 }
@@ -87,8 +92,8 @@ pub enum ResolverError {
 }
 
 /// What came back for one question.
-enum Reply {
-    Records(Lookup),
+pub(super) enum Reply {
+    Records(Vec<Record>),
     Nothing { ttl: Duration },
     NoSuchName { ttl: Duration },
 }
@@ -108,38 +113,43 @@ impl HickoryResolver {
         Self::new(&servers.reduce(NameServers::and).ok_or_else(none)?, options)
     }
 
+    /// Asks `servers`, or those of the system's configuration when there are none.
+    ///
+    /// # Errors
+    /// As the one or the other.
+    pub fn of(servers: &[SocketAddr], options: ResolverOptions) -> Result<Self, ResolverError> {
+        match servers.iter().copied().map(NameServers::from).reduce(NameServers::and) {
+            Some(servers) => Self::new(&servers, options),
+            None => Self::from_system(options),
+        }
+    }
+
     /// Asks `servers` only.
     ///
     /// # Errors
     /// When hickory refuses the configuration.
     pub fn new(servers: &NameServers, options: ResolverOptions) -> Result<Self, ResolverError> {
-        let configs = servers.addresses().iter().map(|server| {
-            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-            for connection in &mut connections {
-                connection.port = server.port();
-            }
-            NameServerConfig::new(server.ip(), true, connections)
-        });
-        let config = ResolverConfig::from_parts(None, Vec::new(), configs.collect());
-        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let hickory = builder.options_mut();
-        hickory.use_hosts_file = ResolveHosts::Never;
-        hickory.timeout = options.timeout;
-        // Hickory repeats SERVFAIL and unreadable answers too; we repeat silence only.
-        hickory.attempts = 0;
-        hickory.cache_size = CACHED_ANSWERS;
-        let hickory = builder.build().map_err(ResolverError::Setup)?;
+        let (udp, tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+        let hickory = hickory(servers, &[udp, tcp.clone()], options)?;
+        let direct = match servers.addresses() {
+            [only] => Some((
+                Direct::new(*only, options.timeout),
+                self::hickory(servers, &[tcp], options)?,
+            )),
+            _ => None,
+        };
         let witness = servers.addresses().first().copied();
         let none = || ResolverError::Setup(NetError::NoConnections);
         Ok(Self {
             hickory,
+            direct,
             witness: witness.ok_or_else(none)?,
             options,
             in_flight: Semaphore::new(options.in_flight.max(1)),
         })
     }
 
-    async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
+    pub(super) async fn ask(&self, name: &str, kind: RecordType) -> Result<Reply, DnsFailure> {
         let mut name = Name::from_ascii(name).map_err(|_| DnsFailure::Malformed)?;
         name.set_fqdn(true);
         let _permit = self.in_flight.acquire().await;
@@ -152,8 +162,8 @@ impl HickoryResolver {
         let mut left = self.options.attempts.max(1);
         loop {
             left -= 1;
-            let error = match self.hickory.lookup(name.clone(), kind).await {
-                Ok(lookup) => return Ok(Reply::Records(lookup)),
+            let error = match self.look_up(name, kind).await {
+                Ok(records) => return Ok(Reply::Records(records)),
                 Err(error) => error,
             };
             if let NetError::Dns(DnsError::NoRecordsFound(nothing)) = &error {
@@ -167,6 +177,20 @@ impl HickoryResolver {
                 return Err(failure);
             }
         }
+    }
+
+    async fn look_up(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, NetError> {
+        let mut hickory = &self.hickory;
+        if let Some((direct, over_tcp)) = self.direct.as_ref().filter(|_| !is_answered_locally(name)) {
+            match direct.ask(name, kind).await {
+                Said::Records(records) => return Ok(records),
+                Said::Failure(error) => return Err(error),
+                Said::TooMuch => hickory = over_tcp,
+                Said::Otherwise => {}
+            }
+        }
+        let lookup = hickory.lookup(name.clone(), kind).await?;
+        Ok(lookup.answers().to_vec())
     }
 
     /// NXDOMAIN and NODATA prove themselves with a SOA record (RFC 2308). Without one it may be a weak forwarder, a
@@ -217,14 +241,14 @@ impl HickoryResolver {
     }
 
     async fn find_mx(&self, domain: &str) -> Result<MxAnswer, DnsFailure> {
-        let lookup = match self.ask(domain, RecordType::MX).await? {
-            Reply::Records(lookup) => lookup,
+        let found = match self.ask(domain, RecordType::MX).await? {
+            Reply::Records(found) => found,
             Reply::Nothing { ttl } => return Ok(MxAnswer::None { ttl }),
             Reply::NoSuchName { ttl } => return Ok(MxAnswer::NoSuchDomain { ttl }),
         };
         let mut ttl = u32::MAX;
         let mut records = Vec::new();
-        for record in lookup.answers() {
+        for record in &found {
             if let RData::MX(mx) = &record.data {
                 ttl = ttl.min(record.ttl);
                 records.push((mx.preference, host_text(&mx.exchange)));
@@ -240,15 +264,20 @@ impl HickoryResolver {
     }
 
     async fn find_addresses(&self, host: &str) -> Result<AddressAnswer, DnsFailure> {
-        if self.options.ipv6 {
-            let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
-            return both(v4, v6);
-        }
-        match self.ask(host, RecordType::A).await {
-            Ok(v4 @ (Reply::Records(_) | Reply::NoSuchName { .. })) => {
-                both(Ok(v4), Ok(Reply::Nothing { ttl: Duration::MAX }))
+        let nothing = || Reply::Nothing { ttl: Duration::MAX };
+        let (first, second, alone) = match self.options.families {
+            Families::V6AndV4 | Families::V4AndV6 => {
+                let (v4, v6) = tokio::join!(self.ask(host, RecordType::A), self.ask(host, RecordType::AAAA));
+                return both(v4, v6);
             }
-            v4 => both(v4, self.ask(host, RecordType::AAAA).await),
+            Families::V4ThenV6 => (RecordType::A, RecordType::AAAA, false),
+            Families::OnlyV4 => (RecordType::A, RecordType::AAAA, true),
+            Families::OnlyV6 => (RecordType::AAAA, RecordType::A, true),
+        };
+        match self.ask(host, first).await {
+            Ok(found @ (Reply::Records(_) | Reply::NoSuchName { .. })) => both(Ok(found), Ok(nothing())),
+            Err(failure) if alone => Err(failure),
+            found => both(found, self.ask(host, second).await),
         }
     }
 }
@@ -263,13 +292,36 @@ impl Resolve for HickoryResolver {
     }
 }
 
+fn hickory(
+    servers: &NameServers,
+    connections: &[ConnectionConfig],
+    options: ResolverOptions,
+) -> Result<TokioResolver, ResolverError> {
+    let configs = servers.addresses().iter().map(|server| {
+        let mut connections = connections.to_vec();
+        for connection in &mut connections {
+            connection.port = server.port();
+        }
+        NameServerConfig::new(server.ip(), true, connections)
+    });
+    let config = ResolverConfig::from_parts(None, Vec::new(), configs.collect());
+    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let hickory = builder.options_mut();
+    hickory.use_hosts_file = ResolveHosts::Never;
+    hickory.timeout = options.timeout;
+    // Hickory repeats SERVFAIL and unreadable answers too; we repeat silence only.
+    hickory.attempts = 0;
+    hickory.cache_size = CACHED_ANSWERS;
+    builder.build().map_err(ResolverError::Setup)
+}
+
 /// A host has what either question found; it has nothing only when both say so.
-fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
+fn both(first: Result<Reply, DnsFailure>, second: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
     let mut ttl = u32::MAX;
     let mut addresses: Vec<IpAddr> = Vec::new();
-    for reply in [&v4, &v6] {
-        let Ok(Reply::Records(lookup)) = reply else { continue };
-        for record in lookup.answers() {
+    for reply in [&first, &second] {
+        let Ok(Reply::Records(found)) = reply else { continue };
+        for record in found {
             if let Some(address) = record.data.ip_addr() {
                 ttl = ttl.min(record.ttl);
                 addresses.push(address);
@@ -281,7 +333,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
         let ttl = seconds(ttl);
         return Ok(AddressAnswer::Addresses { addresses, ttl });
     }
-    match (v4?, v6?) {
+    match (first?, second?) {
         (Reply::NoSuchName { ttl }, _) | (_, Reply::NoSuchName { ttl }) => Ok(AddressAnswer::NoSuchDomain { ttl }),
         (Reply::Nothing { ttl }, Reply::Nothing { ttl: other }) => Ok(AddressAnswer::None { ttl: ttl.min(other) }),
         (Reply::Records(_), _) | (_, Reply::Records(_)) => Err(DnsFailure::Malformed),
@@ -289,7 +341,7 @@ fn both(v4: Result<Reply, DnsFailure>, v6: Result<Reply, DnsFailure>) -> Result<
 }
 
 /// Lower-case, without the final dot; bytes that are no host name stay escaped (`\032`).
-fn host_text(name: &Name) -> Box<str> {
+pub(super) fn host_text(name: &Name) -> Box<str> {
     let mut text = name.to_ascii();
     text.make_ascii_lowercase();
     text.strip_suffix('.').unwrap_or(&text).into()

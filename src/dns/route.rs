@@ -10,7 +10,10 @@ use super::{
     cache::Cache,
     selection::{Host, Junk, Selection, in_order},
 };
-use crate::{address::Domain, net::BoxFuture};
+use crate::{
+    address::Domain,
+    net::{BoxFuture, Families},
+};
 
 /// Hosts looked up before a domain counts as having none; Exim stops at 50, no working domain needs more than a few.
 const HOST_LIMIT: usize = 20;
@@ -35,8 +38,8 @@ pub struct Router {
 pub struct RouterOptions {
     /// Loopback and private addresses are mail hosts too: labs only.
     pub allow_special_use: bool,
-    /// The machine can reach IPv6 ([`crate::net::has_ipv6_route`]); else those addresses come last.
-    pub ipv6: bool,
+    /// Which addresses are used, and in which order.
+    pub families: Families,
     /// The canary found that the resolver invents answers: no route is found at all.
     pub resolver_rewrites: bool,
     /// Shuffles hosts of equal preference, in the same way all through a run.
@@ -95,7 +98,7 @@ impl Router {
 
     /// Looks up hosts in their order, several at once, until the route is full; tells whether all were looked up.
     async fn select(&self, hosts: &[(u16, &str)], ttl: Duration) -> (Selection, bool) {
-        let mut selection = Selection::new(hosts, ttl, self.options.ipv6);
+        let mut selection = Selection::new(hosts, ttl, self.options.families);
         let mut left = hosts.get(..HOST_LIMIT).unwrap_or(hosts);
         while !left.is_empty() && selection.hosts_wanted() > 0 {
             let (wave, rest) = left.split_at(selection.hosts_wanted().min(left.len()));
@@ -109,7 +112,11 @@ impl Router {
     }
 
     fn host<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Arc<Host>> {
-        let lab = self.options.allow_special_use;
+        let RouterOptions {
+            allow_special_use: lab,
+            families,
+            ..
+        } = self.options;
         Box::pin(async move {
             if let Some(host) = Host::by_name(name) {
                 return Arc::new(host);
@@ -117,7 +124,7 @@ impl Router {
             let ask = async || {
                 let (host, keep) = match self.resolver.addresses(name).await {
                     Ok(AddressAnswer::Addresses { addresses, ttl }) => {
-                        (Host::by_addresses(&addresses, ttl, lab), Some(ttl))
+                        (Host::by_addresses(&addresses, ttl, families, lab), Some(ttl))
                     }
                     Ok(AddressAnswer::None { ttl } | AddressAnswer::NoSuchDomain { ttl }) => {
                         let why = Junk::Absent;
@@ -406,16 +413,47 @@ mod tests {
              listed twice | a.test MX 9 m.test; {alone} | 1 m.test 2a00::1,8.8.8.1,2a00::2,8.8.8.2,2a00::3
              s12 | {alone}; {backup} | 1 m.test 2a00::1,8.8.8.1,2a00::2; backup 2 n.test 2a00::4,8.8.4.1"
         );
-        let options = RouterOptions {
-            ipv6: true,
+        let of = |families| RouterOptions {
+            families,
             ..Default::default()
         };
-        check(&table, options).await;
+        check(&table, of(Families::V6AndV4)).await;
+        let table = format!("alone | {alone} | 1 m.test 8.8.8.1,2a00::1,8.8.8.2,2a00::2,8.8.8.3");
+        check(&table, of(Families::V4AndV6)).await;
         let table = format!(
             "alone | {alone} | 1 m.test 8.8.8.1,8.8.8.2,8.8.8.3,2a00::1,2a00::2
              s12 | {alone}; {backup} | 1 m.test 8.8.8.1,8.8.8.2,8.8.8.3; backup 2 n.test 8.8.4.1,8.8.4.2"
         );
         check(&table, RouterOptions::default()).await;
+    }
+
+    #[tokio::test]
+    async fn a_family_that_is_not_used_is_no_proof_of_anything() {
+        let four = "a.test MX 1 m.test; m.test 8.8.8.1";
+        let both = "a.test MX 1 m.test; m.test 8.8.8.1; m.test 2a00::1";
+        let table = format!(
+            "mx | {four} | Failure(OtherFamily)
+             implicit | a.test 8.8.8.1 | Failure(OtherFamily)
+             implicit none | a.test exists | NoMailHost(NoRecords)
+             both | {both} | 1 m.test 2a00::1
+             beside loopback | a.test MX 1 m.test; m.test 8.8.8.1; m.test ::1 | Failure(OtherFamily)
+             beside localhost | {four}; a.test MX 2 localhost | Failure(OtherFamily)
+             beside private | {four}; a.test MX 2 n.test; n.test fd00::1 | Failure(OtherFamily)
+             beside failure | {four}; a.test MX 2 n.test; n.test ip servfail | Failure(Dns(ServFail))
+             backup | {four}; a.test MX 2 n.test; n.test 2a00::2 | backup 2 n.test 2a00::2"
+        );
+        let options = RouterOptions {
+            families: Families::OnlyV6,
+            ..Default::default()
+        };
+        check(&table, options).await;
+        let table = "six | a.test MX 1 m.test; m.test 2a00::1 | Failure(OtherFamily)
+                     four | a.test MX 1 m.test; m.test 2a00::1; m.test 8.8.8.1 | 1 m.test 8.8.8.1";
+        let options = RouterOptions {
+            families: Families::OnlyV4,
+            ..Default::default()
+        };
+        check(table, options).await;
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{DnsFailure, Exchanger, MailRoute, NoMailHost, RouteFailure};
-use crate::net::{SpecialUse, Vetted, vet};
+use crate::net::{Families, SpecialUse, Vetted, vet};
 
 /// Addresses in one route, as in Postfix (`smtp_mx_address_limit`).
 const ADDRESS_LIMIT: usize = 5;
@@ -32,6 +32,8 @@ pub(super) enum Junk {
     Loopback,
     /// Its addresses are all special-use.
     Special(SpecialUse),
+    /// Its addresses are all of a family that the run does not use.
+    OtherFamily,
     /// Its name has no address or does not exist.
     Absent,
     /// It could not be looked up.
@@ -55,13 +57,20 @@ impl Host {
     }
 
     /// Vets addresses; one that may be dialled is enough (HOSTILE.md D5).
-    pub(super) fn by_addresses(addresses: &[IpAddr], ttl: Duration, allow_special_use: bool) -> Self {
+    pub(super) fn by_addresses(
+        addresses: &[IpAddr],
+        ttl: Duration,
+        families: Families,
+        allow_special_use: bool,
+    ) -> Self {
         let mut usable: Vec<Vetted> = Vec::with_capacity(addresses.len());
         let mut why = Junk::Absent;
         for address in addresses {
             match vet(*address, allow_special_use) {
                 Ok(vetted) if usable.contains(&vetted) => {}
-                Ok(vetted) => usable.push(vetted),
+                Ok(vetted) if families.take(vetted.ip()) => usable.push(vetted),
+                Ok(_) => why = Junk::OtherFamily,
+                Err(_) if why == Junk::OtherFamily => {}
                 Err(SpecialUse::Loopback) if why == Junk::Absent => why = Junk::Loopback,
                 Err(SpecialUse::Loopback) => {}
                 Err(special) => why = Junk::Special(special),
@@ -98,7 +107,7 @@ pub(super) fn in_order(records: &[(u16, Box<str>)], seed: u64) -> Vec<(u16, &str
 /// The route as far as it is known.
 #[derive(Debug)]
 pub(super) struct Selection {
-    ipv6: bool,
+    families: Families,
     per_host: usize,
     best: u16,
     exchangers: Vec<Exchanger>,
@@ -108,10 +117,10 @@ pub(super) struct Selection {
 }
 
 impl Selection {
-    /// Nothing chosen yet out of `hosts`; without `ipv6` such addresses come last.
-    pub(super) fn new(hosts: &[(u16, &str)], ttl: Duration, ipv6: bool) -> Self {
+    /// Nothing chosen yet out of `hosts`.
+    pub(super) fn new(hosts: &[(u16, &str)], ttl: Duration, families: Families) -> Self {
         Self {
-            ipv6,
+            families,
             per_host: if hosts.len() == 1 {
                 ADDRESS_LIMIT
             } else {
@@ -127,7 +136,7 @@ impl Selection {
 
     /// How many more hosts are likely to be needed: most have one address of each family. 0 when the route is full.
     pub(super) fn hosts_wanted(&self) -> usize {
-        self.room.div_ceil(if self.ipv6 { 2 } else { 1 })
+        self.room.div_ceil(if self.families.are_two() { 2 } else { 1 })
     }
 
     /// Takes what fits of the next host in order; addresses that a better host brought are not dialled twice.
@@ -142,7 +151,7 @@ impl Selection {
         };
         let known = |address: &Vetted| self.exchangers.iter().any(|before| before.addresses.contains(address));
         let fresh: Vec<Vetted> = addresses.iter().copied().filter(|address| !known(address)).collect();
-        let mut addresses = mixed(&fresh, self.ipv6);
+        let mut addresses = ordered(&fresh, self.families);
         addresses.truncate(self.room.min(self.per_host));
         if addresses.is_empty() {
             return;
@@ -161,7 +170,7 @@ impl Selection {
     pub(super) fn special_uses(&self) -> impl Iterator<Item = SpecialUse> {
         self.junk.iter().filter_map(|junk| match junk {
             Junk::Special(special) => Some(*special),
-            Junk::Literal | Junk::Loopback | Junk::Absent | Junk::Failed(_) => None,
+            Junk::Literal | Junk::Loopback | Junk::OtherFamily | Junk::Absent | Junk::Failed(_) => None,
         })
     }
 
@@ -189,17 +198,23 @@ impl Selection {
     }
 }
 
-/// Only loopback everywhere is certain; a failed lookup outweighs all else because it may have hidden the good host.
+/// Only loopback everywhere is certain; a failed lookup outweighs all else because it may have hidden the good host, and so
+/// may a family that is not used.
 fn without_address(junk: &[Junk], all: bool, otherwise: RouteFailure) -> MailRoute {
     let mut special = None;
     let mut loopback = false;
+    let mut other_family = false;
     for junk in junk {
         match junk {
             Junk::Failed(failure) => return MailRoute::Failure(RouteFailure::Dns(*failure)),
             Junk::Special(found) => special = special.or(Some(*found)),
             Junk::Loopback => loopback = true,
+            Junk::OtherFamily => other_family = true,
             Junk::Literal | Junk::Absent => {}
         }
+    }
+    if other_family {
+        return MailRoute::Failure(RouteFailure::OtherFamily);
     }
     if all && junk.iter().all(|junk| *junk == Junk::Loopback) {
         return MailRoute::NoMailHost(NoMailHost::LoopbackMx);
@@ -211,19 +226,21 @@ fn without_address(junk: &[Junk], all: bool, otherwise: RouteFailure) -> MailRou
     })
 }
 
-/// IPv6 and IPv4 in turn, beginning with IPv6; without a route to IPv6 those come last.
-fn mixed(addresses: &[Vetted], ipv6: bool) -> Vec<Vetted> {
+/// The families in turn, or one after the other.
+fn ordered(addresses: &[Vetted], families: Families) -> Vec<Vetted> {
     let (v6, v4): (Vec<Vetted>, Vec<Vetted>) = addresses.iter().partition(|address| address.ip().is_ipv6());
-    if !ipv6 {
-        return [v4, v6].concat();
-    }
-    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    let (first, second) = match families {
+        Families::V4ThenV6 | Families::OnlyV4 | Families::OnlyV6 => return [v4, v6].concat(),
+        Families::V6AndV4 => (v6, v4),
+        Families::V4AndV6 => (v4, v6),
+    };
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
     let mut mixed = Vec::with_capacity(addresses.len());
     loop {
-        let (six, four) = (v6.next(), v4.next());
-        if six.is_none() && four.is_none() {
+        let (one, other) = (first.next(), second.next());
+        if one.is_none() && other.is_none() {
             return mixed;
         }
-        mixed.extend(six.into_iter().chain(four));
+        mixed.extend(one.into_iter().chain(other));
     }
 }

@@ -9,11 +9,13 @@ mod error;
 mod ndjson;
 mod sniff;
 mod spool;
+mod stored;
 mod window;
 
-use std::{fmt, fs::File, io, path::Path, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, fmt, fs::File, io, path::Path, sync::Arc, time::SystemTime};
 
 pub use error::InputError;
+pub use stored::BrokenRow;
 
 use delimited::Step;
 use window::{Line, Window};
@@ -35,7 +37,8 @@ pub struct InputOptions {
 }
 
 /// Formats that can be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum InputFormat {
     /// One address a line; blank lines and `#` comments are skipped.
     Text,
@@ -46,14 +49,14 @@ pub enum InputFormat {
 }
 
 /// How the input was understood; shown to the user.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Layout {
     /// The format.
     pub format: InputFormat,
     /// `,`, `;`, tab or `|`, for [`InputFormat::Csv`]; `None` when there is only one column.
     pub delimiter: Option<u8>,
     /// The encoding's name, as in the WHATWG Encoding Standard.
-    pub encoding: &'static str,
+    pub encoding: Cow<'static, str>,
     /// Column names: from the header, or `column_1` ...; `address` alone for text; empty for NDJSON.
     pub columns: Vec<String>,
     /// Whether the first row is a header.
@@ -256,6 +259,12 @@ impl Table {
         };
         table.skip_head()?;
         Ok(table)
+    }
+
+    /// What the input is called in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// How the input was understood.

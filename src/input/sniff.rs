@@ -250,7 +250,7 @@ fn text(sample: &Sample<'_>, options: &InputOptions) -> Result<Layout, InputErro
     Ok(Layout {
         format: InputFormat::Text,
         delimiter: None,
-        encoding: sample.encoding,
+        encoding: sample.encoding.into(),
         columns: vec!["address".into()],
         header: false,
         address_column: 0,
@@ -293,7 +293,7 @@ fn table(
     Ok(Layout {
         format: InputFormat::Csv,
         delimiter,
-        encoding: sample.encoding,
+        encoding: sample.encoding.into(),
         columns,
         header,
         address_column,
@@ -410,7 +410,7 @@ fn objects(sample: &Sample<'_>, options: &InputOptions) -> Result<Layout, InputE
     Ok(Layout {
         format: InputFormat::Ndjson,
         delimiter: None,
-        encoding: sample.encoding,
+        encoding: sample.encoding.into(),
         columns: Vec::new(),
         header: false,
         address_column: 0,

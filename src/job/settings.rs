@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     address::Rules,
     lists::UserLists,
-    schedule::Limits,
+    net::Network,
+    schedule::{Ladder, Limits},
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::Policy,
 };
 
@@ -61,12 +63,18 @@ pub struct Settings {
     pub limits: Limits,
     /// Deadlines of a session.
     pub timeouts: Timeouts,
-    /// Delays of the retries after a transient reply.
-    pub retry_ladder: Vec<Duration>,
+    /// Delays of the retries, by reason.
+    pub retry_ladder: Ladder,
+    /// How this machine gets to mail hosts.
+    pub network: Network,
     /// The longest wait for a retry or a spent budget; what needs longer is reported with `retry_at`.
     pub max_wait: Duration,
     /// The operator's own reply rules, tried before the bundled ones.
     pub replies: Option<std::path::PathBuf>,
+    /// How old answers from the store may be.
+    pub memory: Patience,
+    /// JSON of whatever changes the answers, kept with a job; the same list with the same settings goes on with it.
+    pub description: String,
     /// Keep the dialogues.
     pub transcript: bool,
     /// Ask providers whose published policy forbids it: all of them.

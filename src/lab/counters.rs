@@ -57,6 +57,8 @@ pub struct HostCounters {
     pub ip: IpAddr,
     /// Connections accepted.
     pub connections: u64,
+    /// ... of them by each client address.
+    pub clients: BTreeMap<IpAddr, u64>,
     /// Most connections open at one time.
     pub concurrent_peak: u64,
     /// Sessions that ended without QUIT, the host's own closing not counted.
@@ -265,6 +267,7 @@ impl Meter {
         HostCounters {
             ip,
             connections: self.connections.load(Relaxed),
+            clients: BTreeMap::new(),
             concurrent_peak: self.peak.load(Relaxed),
             without_quit: self.without_quit.load(Relaxed),
             tls: self.tls.load(Relaxed),

@@ -6,7 +6,7 @@ use hashbrown::{HashMap, HashSet};
 use tokio::time::Instant;
 
 use super::{
-    counters::{Meter, lock},
+    counters::{HostCounters, Meter, lock},
     world::{Host, On, Script},
 };
 
@@ -164,6 +164,8 @@ struct Memory {
 struct Client {
     sessions: u32,
     refusals: u32,
+    /// It came to RCPT in a session and left.
+    passed: bool,
 }
 
 impl Behaviour {
@@ -238,6 +240,30 @@ impl Behaviour {
         let client = memory.clients.entry(client).or_default();
         client.sessions = client.sessions.saturating_add(1);
         client.sessions
+    }
+
+    /// Whether sessions of this client are still tested.
+    pub(super) fn tests(&self, client: IpAddr) -> bool {
+        self.keys.first_session_test
+            && !lock(&self.memory)
+                .clients
+                .get(&client)
+                .is_some_and(|client| client.passed)
+    }
+
+    /// A tested session is over: the client passed.
+    pub(super) fn passed(&self, client: IpAddr) {
+        lock(&self.memory).clients.entry(client).or_default().passed = true;
+    }
+
+    /// What this host saw.
+    pub(super) fn seen(&self) -> HostCounters {
+        let memory = lock(&self.memory);
+        let clients = memory.clients.iter();
+        HostCounters {
+            clients: clients.map(|(ip, client)| (*ip, client.sessions.into())).collect(),
+            ..self.meter.snapshot(self.ip)
+        }
     }
 
     pub(super) fn refused(&self, client: IpAddr) {

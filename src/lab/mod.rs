@@ -174,10 +174,7 @@ impl Lab {
     /// Everything counted so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let hosts = self
-            .hosts
-            .iter()
-            .map(|host| (host.keys.name.clone(), host.meter.snapshot(host.ip)));
+        let hosts = self.hosts.iter().map(|host| (host.keys.name.clone(), host.seen()));
         Counters {
             hosts: hosts.collect(),
             dns: self.zone.asked(),

@@ -40,6 +40,7 @@ pub(super) struct Session<'h> {
     over: bool,
     /// Number of this session among the client's.
     nth: u32,
+    trial: Trial,
     tls: bool,
     /// The name after EHLO or HELO, and whether it was EHLO.
     greeted: Option<(Box<[u8]>, bool)>,
@@ -50,6 +51,17 @@ pub(super) struct Session<'h> {
     /// Wait of a script before the reply just written.
     scripted_wait: Duration,
     key: Vec<u8>,
+}
+
+/// The test of a client's first session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trial {
+    /// There is none, or not any more.
+    None,
+    /// This session is tested.
+    Begun,
+    /// It came to RCPT: the next one is not.
+    Taken,
 }
 
 struct Transaction {
@@ -76,6 +88,7 @@ impl<'h> Session<'h> {
             open,
             over: false,
             nth: host.session_of(client),
+            trial: if host.tests(client) { Trial::Begun } else { Trial::None },
             tls: false,
             greeted: None,
             transaction: None,
@@ -96,6 +109,9 @@ impl<'h> Session<'h> {
     /// The last reply is about to leave: a client that reads it and connects again has one connection, not two.
     fn leave(&mut self) {
         if !std::mem::replace(&mut self.over, true) {
+            if self.trial == Trial::Taken {
+                self.host.passed(self.client);
+            }
             self.host.meter.closed();
             self.shared.open.fetch_sub(1, Relaxed);
         }
@@ -370,6 +386,10 @@ impl<'h> Session<'h> {
         };
         if host.is_banned(self.client) {
             return self.write(&host.ban_reply, path);
+        }
+        if self.trial != Trial::None {
+            self.trial = Trial::Taken;
+            return self.say("450", "4.3.2", "Service currently unavailable");
         }
         if !path.is_ascii() && !transaction.smtputf8 {
             return self.say("553", "5.6.7", "Non-ASCII addresses are not permitted without SMTPUTF8");

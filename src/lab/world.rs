@@ -279,6 +279,9 @@ pub struct Host {
     pub greylist_only: Vec<String>,
     /// Reply while greylisted.
     pub greylist_reply: String,
+    /// Every recipient of a client's sessions is put off (450 4.3.2) until one that came to RCPT is over, as postscreen's deep
+    /// tests do.
+    pub first_session_test: bool,
     /// Recipients in one transaction before 452 4.5.3.
     pub recipients_max: u32,
     /// Recipient domains in one transaction before 451 4.3.0; 0 is any number.
@@ -334,6 +337,7 @@ impl Default for Host {
             greylist_ms: None,
             greylist_only: Vec::new(),
             greylist_reply: "451 4.7.1 <{rcpt}>: Recipient address rejected: Greylisted, please try again later".into(),
+            first_session_test: false,
             recipients_max: 1000,
             domains_max: 0,
             errors_max: 0,

@@ -1,8 +1,8 @@
-//! TCP to vetted addresses, never more sockets than the process may open (HOSTILE.md S17).
+//! TCP to vetted addresses, or to the proxy that goes there; never more sockets than the process may open (HOSTILE.md S17).
 
 use std::{
     fs, io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,11 +10,12 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
 };
 
-use super::{BoxFuture, Dial, Stream, Vetted};
+use super::{BoxFuture, Call, Dial, DialError, Network, Proxy, ProxyFault, Sources, Stream};
 
 /// Dials with the operating system's TCP; waits while the process has no socket to spare.
 ///
@@ -22,44 +23,74 @@ use super::{BoxFuture, Dial, Stream, Vetted};
 #[derive(Debug, Clone)]
 pub struct TcpDialler {
     sockets: Arc<Semaphore>,
+    sources: Arc<Sources>,
+    proxy: Option<Arc<Proxy>>,
 }
 
 impl TcpDialler {
     /// A dialler with its own budget of open sockets; one per process, else the budgets add up.
     #[must_use]
-    pub fn new() -> Self {
-        Self::with_sockets(open_file_limit() / 2)
+    pub fn new(network: &Network) -> Self {
+        Self::with_sockets(open_file_limit() / 2, network)
     }
 
-    fn with_sockets(sockets: usize) -> Self {
+    fn with_sockets(sockets: usize, network: &Network) -> Self {
         Self {
             sockets: Arc::new(Semaphore::new(sockets.clamp(1, 1 << 16))),
+            sources: Arc::new(network.sources.clone()),
+            proxy: network.proxy.clone().map(Arc::new),
         }
     }
-}
 
-impl Default for TcpDialler {
-    fn default() -> Self {
-        Self::new()
+    async fn connect(&self, call: Call<'_>) -> Result<TcpStream, DialError> {
+        let Some(proxy) = &self.proxy else {
+            let from = self.sources.of(call.group, call.to.ip());
+            let connecting = connect(SocketAddr::new(call.to.ip(), call.port), from);
+            return match timeout(call.within, connecting).await {
+                Ok(connected) => connected.map_err(DialError::Host),
+                Err(_) => Err(DialError::Host(io::ErrorKind::TimedOut.into())),
+            };
+        };
+        let connected = timeout(call.within, proxy.connect(call.to, call.port)).await;
+        connected.unwrap_or(Err(DialError::Proxy(ProxyFault::Late)))
     }
 }
 
 impl Dial for TcpDialler {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that dials, and only vetted addresses"
-    )]
-    fn dial(&self, to: Vetted, port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         Box::pin(async move {
-            let permit = self.sockets.clone().acquire_owned().await.map_err(io::Error::other)?;
-            let stream = TcpStream::connect(SocketAddr::new(to.ip(), port)).await?;
-            stream.set_nodelay(true)?;
+            let closed = |error| DialError::Host(io::Error::other(error));
+            let permit = self.sockets.clone().acquire_owned().await.map_err(closed)?;
+            let stream = self.connect(call).await.inspect_err(|error| {
+                tracing::debug!(%error, "no connection");
+            })?;
             Ok(Box::new(Budgeted {
                 stream,
                 _permit: permit,
             }) as Box<dyn Stream>)
         })
     }
+}
+
+/// Connects, from an address of the machine's own if one is given.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that dials: vetted addresses, and the operator's proxy"
+)]
+pub(super) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<TcpStream> {
+    let socket = if to.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
+    if let Some(from) = from {
+        // A bound port would else stay taken for a minute after each connection.
+        socket.set_reuseaddr(true)?;
+        socket.bind(SocketAddr::new(from, 0))?;
+    }
+    let stream = socket.connect(to).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// The soft limit on open files; 1,024, the usual default, where it cannot be read.
@@ -120,8 +151,23 @@ mod tests {
         net::TcpListener,
     };
 
+    use std::time::Duration;
+
     use super::*;
     use crate::net::vet;
+
+    fn dialler() -> TcpDialler {
+        TcpDialler::with_sockets(1, &Network::default())
+    }
+
+    fn call(to: SocketAddr) -> Call<'static> {
+        Call {
+            to: vet(to.ip(), true).unwrap(),
+            port: to.port(),
+            group: "host test",
+            within: Duration::from_secs(10),
+        }
+    }
 
     #[test]
     fn the_soft_limit_is_read_from_the_kernels_table() {
@@ -138,11 +184,10 @@ mod tests {
     async fn s17_a_dial_waits_until_a_socket_is_given_back() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
-        let to = vet(at.ip(), true).unwrap();
-        let dialler = TcpDialler::with_sockets(1);
+        let dialler = dialler();
 
-        let first = dialler.dial(to, at.port()).await.unwrap();
-        let mut second = dialler.dial(to, at.port());
+        let first = dialler.dial(call(at)).await.unwrap();
+        let mut second = dialler.dial(call(at));
         assert_eq!(dialler.sockets.available_permits(), 0, "the budget is spent");
         assert!(is_waiting(&mut second));
         drop(first);
@@ -162,10 +207,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         drop(listener);
-        let dialler = TcpDialler::with_sockets(1);
+        let dialler = dialler();
         for _ in 0..2 {
-            let refused = dialler.dial(vet(at.ip(), true).unwrap(), at.port()).await;
-            assert_eq!(refused.err().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+            let Err(DialError::Host(refused)) = dialler.dial(call(at)).await else {
+                panic!("connected to a closed port");
+            };
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         }
         assert_eq!(dialler.sockets.available_permits(), 1);
     }

@@ -14,6 +14,7 @@ use crate::{
     job::Outcome,
     replies::Class,
     smtp::{Speaker, Transcript},
+    store::keep_for,
 };
 
 /// Name and version of the result's form.
@@ -71,7 +72,7 @@ pub fn write_result(outcome: &Outcome, row: Option<&Row>, transcript: bool, out:
         },
         source: outcome.source.name(),
         checked_at: Time(outcome.checked_at),
-        expires_at: None,
+        expires_at: keep_for(&outcome.evidence, &outcome.verdict).map(|keep| Time(outcome.checked_at + keep)),
         elapsed_ms: u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX),
         transcript: transcript.then_some(Dialogues(outcome)),
     };

@@ -8,8 +8,8 @@ use super::{
     domain::{Observation, Tracked, vague_refusal},
     open::observe,
     plan::{Ask, ControlAnswer, ControlNeed, Piece, Trip},
-    probe::{Conversation, asked},
-    signals::{Temper, asks_for_another_session, control_answer, trips},
+    probe::{Conversation, Trial, asked},
+    signals::{Temper, asks_for_another_session, control_answer, is_first_session_test, trips},
 };
 use crate::{
     replies::Class,
@@ -19,21 +19,21 @@ use crate::{
 
 impl Conversation<'_> {
     /// Takes a reply to RCPT, after `accepted` others in the transaction. Gives the question back when it must be put in
-    /// another transaction.
+    /// another transaction or session.
     pub(super) fn answered(&mut self, slice: usize, ask: Ask, reply: Reply, accepted: usize) -> Option<Ask> {
         self.recipients_left = self.recipients_left.saturating_sub(1);
         let refused = reply.code().is_permanent();
-        let meaning = self.shared.classify(Stage::Rcpt, &reply, self.host.provider);
-        let answer = Arc::new(Answer {
-            stage: Stage::Rcpt,
-            reply,
-            meaning,
-        });
+        let answer = self.understood(reply);
         let class = answer.meaning.class;
         let progress = self.slices.get_mut(slice)?;
         if class == Class::TooManyRecipients && accepted > 0 {
             // RFC 5321 section 4.5.3.1.10: the rest goes into another transaction.
             self.per_transaction = self.per_transaction.min(accepted);
+            return Some(ask);
+        }
+        if self.trial != Trial::Over && self.answers.is_empty() && is_first_session_test(&answer) {
+            // No answer about anybody: all go into the session that the host wants to see, uncounted.
+            self.trial = Trial::Met;
             return Some(ask);
         }
         self.answers.push(refused);
@@ -69,13 +69,27 @@ impl Conversation<'_> {
         None
     }
 
-    /// Files an answer, or puts the target back when the reply is only a test of us.
+    /// The answer that a reply to RCPT is; equal replies are one.
+    fn understood(&mut self, reply: Reply) -> Arc<Answer> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.reply == reply) {
+            return Arc::clone(last);
+        }
+        let stage = Stage::Rcpt;
+        let meaning = self.shared.classify(stage, &reply, self.host.provider);
+        let answer = Arc::new(Answer { stage, reply, meaning });
+        if answer.reply.code().is_positive() {
+            self.last = Some(Arc::clone(&answer));
+        }
+        answer
+    }
+
+    /// Files an answer, or puts the target back when a new session may bring one.
     fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
         let observation = Observation {
             host: Some(Arc::clone(&self.host)),
             throttled,
             elapsed: self.started.elapsed(),
-            transcripts: Arc::from([]),
+            transcripts: None,
             answer,
         };
         let now = Instant::now();

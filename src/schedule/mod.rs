@@ -6,8 +6,11 @@
 mod answers;
 mod budget;
 mod domain;
+mod egress;
 mod group;
+mod ladder;
 mod limits;
+mod memory;
 mod open;
 mod pace;
 mod plan;
@@ -16,5 +19,6 @@ mod scheduler;
 mod signals;
 
 pub use domain::Target;
+pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};
-pub use scheduler::{Finding, Manners, Scheduler, Seams, WaitingView, Work};
+pub use scheduler::{Finding, Manners, Scheduler, Seams, Standing, WaitingView, Work};

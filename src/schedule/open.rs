@@ -2,12 +2,13 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use tokio::time::timeout;
-
-use super::scheduler::Shared;
+use super::{
+    egress::NoConnection,
+    scheduler::{GroupContext, Shared},
+};
 use crate::{
     dns::Exchanger,
-    net::Vetted,
+    net::{Call, DialError, ProxyFault, Vetted},
     replies::providers::Truthful,
     smtp::{Ended, Fault, Ready, Session, Stage, Transcript, Why, WireParts},
     verdict::{Answer, HostFacts, Observed, ProbeFailure},
@@ -33,8 +34,25 @@ pub(super) struct NotOpened {
     pub(super) transcripts: Vec<Arc<Transcript>>,
 }
 
+/// Why an address led to no session.
+enum Failed {
+    /// There was no connection.
+    Connection(NoConnection),
+    /// There was none because of the proxy.
+    Proxy(ProxyFault),
+    /// We were asked to stop.
+    Stopped,
+    /// The dialogue ended.
+    Dialogue(Ended),
+}
+
 /// Tries the exchangers in order.
-pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shared) -> Result<Opened, NotOpened> {
+pub(super) async fn open(
+    exchangers: &[Exchanger],
+    implicit: bool,
+    group: &GroupContext,
+    shared: &Shared,
+) -> Result<Opened, NotOpened> {
     let all = exchangers
         .iter()
         .flat_map(|exchanger| exchanger.addresses.iter().map(move |ip| (exchanger, *ip)));
@@ -45,6 +63,7 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
+    let (mut blocked, mut proxy_failed) = (!candidates.is_empty(), false);
     for (exchanger, ip) in candidates {
         let facts = |tls| HostFacts {
             provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
@@ -58,7 +77,7 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
                 .provider(&exchanger.host)
                 .is_some_and(|provider| provider.truthful == Truthful::No),
         };
-        match try_address(exchanger, ip, shared, &mut failure.transcripts).await {
+        match try_address(exchanger, ip, (group, shared), &mut failure.transcripts).await {
             Ok(session) => {
                 let host = Arc::new(facts(Some(session.encrypted())));
                 return Ok(Opened {
@@ -67,8 +86,18 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
                     transcripts: failure.transcripts,
                 });
             }
-            Err(None) => {}
-            Err(Some(ended)) => {
+            Err(Failed::Connection(why)) => blocked &= why == NoConnection::Blocked,
+            Err(Failed::Stopped) => {
+                blocked = false;
+                break;
+            }
+            Err(Failed::Proxy(fault)) => {
+                (blocked, proxy_failed) = (false, true);
+                if !fault.is_about_one_target() {
+                    break;
+                }
+            }
+            Err(Failed::Dialogue(ended)) => {
                 failure.host = Some(Arc::new(facts(None)));
                 failure.answer = observe(ended, failure.host.as_deref(), shared);
                 sessions += 1;
@@ -77,6 +106,14 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
                 }
             }
         }
+    }
+    // Our own hosts may stand behind a way out of their own, or be switched off.
+    if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
+        shared.egress.silent(&group.name);
+    }
+    if proxy_failed {
+        // Whatever other addresses said, the one that the proxy kept from us might have answered.
+        failure.answer = Observed::Failed(ProbeFailure::Proxy);
     }
     if failure.host.is_none()
         && let Some(exchanger) = exchangers.first()
@@ -96,37 +133,49 @@ pub(super) async fn open(exchangers: &[Exchanger], implicit: bool, shared: &Shar
     Err(failure)
 }
 
-/// One address: with TLS, and once more without when TLS breaks. `Err(None)` means that there was no connection at all.
+/// One address: with TLS, and once more without when TLS breaks.
 async fn try_address(
     exchanger: &Exchanger,
     ip: Vetted,
-    shared: &Shared,
+    run: (&GroupContext, &Shared),
     transcripts: &mut Vec<Arc<Transcript>>,
-) -> Result<Session<Ready>, Option<Ended>> {
-    let first = attempt(exchanger, ip, shared, true).await;
-    let Err(Some(ended)) = first else { return first };
+) -> Result<Session<Ready>, Failed> {
+    let first = attempt(exchanger, ip, run, true).await;
+    let Err(Failed::Dialogue(ended)) = first else {
+        return first;
+    };
     let broken = ended.why == Why::Fault(Fault::TlsBroken);
     if broken {
         transcripts.extend(ended.transcript.map(Arc::new));
         // The handshake itself failed; opportunistic TLS never changes a verdict (RFC 7435).
-        return attempt(exchanger, ip, shared, false).await;
+        return attempt(exchanger, ip, run, false).await;
     }
     transcripts.extend(ended.transcript.clone().map(Arc::new));
-    Err(Some(ended))
+    Err(Failed::Dialogue(ended))
 }
 
 async fn attempt(
     exchanger: &Exchanger,
     ip: Vetted,
-    shared: &Shared,
+    (group, shared): (&GroupContext, &Shared),
     tls: bool,
-) -> Result<Session<Ready>, Option<Ended>> {
+) -> Result<Session<Ready>, Failed> {
     let manners = &shared.manners;
-    let dialled = tokio::select! {
-        dialled = timeout(manners.timeouts.connect, shared.dial.dial(ip, manners.smtp_port)) => dialled,
-        () = shared.stop.requested() => return Err(None),
+    let call = Call {
+        to: ip,
+        port: manners.smtp_port,
+        group: &group.name,
+        within: manners.timeouts.connect,
     };
-    let Ok(Ok(stream)) = dialled else { return Err(None) };
+    let dialled = tokio::select! {
+        dialled = shared.dial.dial(call) => dialled,
+        () = shared.ended() => return Err(Failed::Stopped),
+    };
+    let stream = dialled.map_err(|error| match error {
+        DialError::Host(error) => Failed::Connection(NoConnection::new(Some(&error), ip.ip())),
+        DialError::Proxy(fault) => Failed::Proxy(fault),
+    })?;
+    shared.egress.reached();
     let parts = WireParts {
         stream,
         host: Arc::clone(&exchanger.host),
@@ -136,8 +185,9 @@ async fn attempt(
         tally: Arc::clone(&shared.tally),
         stop: shared.stop.clone(),
     };
-    let greeted = Session::new(parts).greeting(&manners.identity).await.map_err(Some)?;
-    greeted.hello(&manners.identity, tls).await.map_err(Some)
+    let greeted = Session::new(parts).greeting(&manners.identity).await;
+    let greeted = greeted.map_err(Failed::Dialogue)?;
+    greeted.hello(&manners.identity, tls).await.map_err(Failed::Dialogue)
 }
 
 /// A failed dialogue as evidence.

@@ -19,6 +19,8 @@ pub(super) struct SessionPlan {
     pub(super) refusals: u32,
     /// The host once answered only the first command of a burst.
     pub(super) lockstep: bool,
+    /// The host has put us to its first-session test already.
+    pub(super) tested: bool,
 }
 
 /// What a session asks about one domain.
@@ -50,6 +52,8 @@ pub(super) struct SessionReport {
     pub(super) trip: Option<Trip>,
     /// The host lies about PIPELINING.
     pub(super) lockstep: bool,
+    /// The host put us to its first-session test.
+    pub(super) tested: bool,
 }
 
 /// A reply that opens the breaker.

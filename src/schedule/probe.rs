@@ -15,7 +15,7 @@ use super::{
 use crate::{
     address::Address,
     smtp::{Fault, InTransaction, Mail, Ready, Replies, Reply, Session, Transaction, Transcript, Why},
-    verdict::{HostFacts, Observed, ProbeFailure},
+    verdict::{Answer, HostFacts, Observed, ProbeFailure},
 };
 
 /// Commands said in one write; their replies must fit a socket's buffers (RFC 2920 section 3.1).
@@ -37,6 +37,17 @@ pub(super) struct Progress {
     pub(super) refused_unknown: bool,
 }
 
+/// A host's test of our first session with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trial {
+    /// It has not happened, and may.
+    MayCome,
+    /// It happens: this session brings no answers, the next one does.
+    Met,
+    /// It was in a session before; once is enough.
+    Over,
+}
+
 /// A running session.
 pub(super) struct Conversation<'a> {
     pub(super) shared: &'a Shared,
@@ -49,29 +60,33 @@ pub(super) struct Conversation<'a> {
     pub(super) refusals_left: u32,
     pub(super) recipients_left: u32,
     pub(super) resets_left: u32,
+    pub(super) mails_left: u32,
     pub(super) per_transaction: usize,
     pub(super) temper: Temper,
     pub(super) lockstep: bool,
     /// The host offers PIPELINING and answered only the start of a burst.
     pub(super) deaf: bool,
+    pub(super) trial: Trial,
     pub(super) answers: Vec<bool>,
     pub(super) trip: Option<Trip>,
     /// Nothing this session said counts.
     pub(super) void: Option<ProbeFailure>,
     pub(super) transcripts: Vec<Arc<Transcript>>,
+    /// The last answer at RCPT: most hosts accept everybody in the same words.
+    pub(super) last: Option<Arc<Answer>>,
 }
 
 /// Runs one session to its end. Every target of the plan comes back, answered or not.
 pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared) -> SessionReport {
     tokio::select! {
         () = group.connects.turn() => {}
-        () = shared.stop.requested() => return not_started(plan),
+        () = shared.ended() => return not_started(plan),
     }
     let started = Instant::now();
-    match open(&plan.exchangers, plan.implicit, shared).await {
+    match open(&plan.exchangers, plan.implicit, group, shared).await {
         Ok(opened) => Conversation::new(plan, opened, group, shared, started).run().await,
-        // What failed because we were asked to stop says nothing about the host.
-        Err(_) if shared.stopping() => not_started(plan),
+        // What failed because we stopped says nothing about the host.
+        Err(_) if shared.over().is_some() => not_started(plan),
         Err(failure) => not_opened(plan, failure, started),
     }
 }
@@ -91,6 +106,7 @@ fn not_started(plan: SessionPlan) -> SessionReport {
         answers: Vec::new(),
         trip: None,
         lockstep: false,
+        tested: false,
     }
 }
 
@@ -101,7 +117,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answer,
         transcripts,
     } = failure;
-    let transcripts: Arc<[_]> = transcripts.into();
+    let transcripts = shared_by_all(transcripts);
     let elapsed = started.elapsed();
     let trip = answer.known().filter(|answer| trips(answer)).map(|answer| Trip {
         host: host.clone(),
@@ -135,7 +151,13 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answers: Vec::new(),
         trip,
         lockstep: false,
+        tested: false,
     }
+}
+
+/// The dialogues of a session for each of its observations.
+fn shared_by_all(transcripts: Vec<Arc<Transcript>>) -> Option<Arc<[Arc<Transcript>]>> {
+    (!transcripts.is_empty()).then(|| transcripts.into())
 }
 
 /// Counts an attempt.
@@ -156,22 +178,29 @@ impl<'a> Conversation<'a> {
         let offers = session.extensions();
         let mut slices = Vec::with_capacity(plan.slices.len());
         let mut queue = VecDeque::new();
+        let domains = offers.rcpt_domain_max.map_or(usize::MAX, |most| most.get() as usize);
         for (index, slice) in plan.slices.into_iter().enumerate() {
+            // Domains beyond the host's limit (RFC 9422 section 4.3) are for another session.
+            let (targets, again) = if index < domains {
+                (slice.targets, Vec::new())
+            } else {
+                (Vec::new(), slice.targets)
+            };
             slices.push(Progress {
                 report: SliceReport {
                     domain: slice.domain,
                     answered: Vec::new(),
-                    again: Vec::new(),
+                    again,
                     need: slice.need,
                     control: ControlAnswer::NotAsked,
                     control_words: None,
                 },
-                control: slice.control,
-                open: slice.targets.len(),
+                control: slice.control.filter(|_| index < domains),
+                open: targets.len(),
                 accepted: false,
                 refused_unknown: false,
             });
-            queue.extend(pieces(index, slice.targets));
+            queue.extend(pieces(index, targets));
         }
         let lockstep = plan.lockstep || !limits.pipelining || !offers.pipelining;
         let mut conversation = Self {
@@ -184,9 +213,8 @@ impl<'a> Conversation<'a> {
             queue,
             refusals_left: plan.refusals,
             recipients_left: limits.recipients_per_session,
-            resets_left: limits
-                .resets
-                .min(offers.mail_max.map_or(u32::MAX, |most| most.get() - 1)),
+            resets_left: limits.resets,
+            mails_left: offers.mail_max.map_or(u32::MAX, NonZeroU32::get),
             per_transaction: offers
                 .rcpt_max
                 .map_or(u32::MAX, NonZeroU32::get)
@@ -195,10 +223,12 @@ impl<'a> Conversation<'a> {
             temper: Temper::Calm,
             lockstep,
             deaf: false,
+            trial: if plan.tested { Trial::Over } else { Trial::MayCome },
             answers: Vec::new(),
             trip: None,
             void: None,
             transcripts,
+            last: None,
         };
         for index in 0..conversation.slices.len() {
             conversation.ask_control_if_due(index);
@@ -218,11 +248,7 @@ impl<'a> Conversation<'a> {
     }
 
     fn goes_on(&self) -> bool {
-        self.live.is_some()
-            && self.trip.is_none()
-            && self.refusals_left > 0
-            && self.recipients_left > 0
-            && !self.shared.stopping()
+        self.goes_on_within(self.live.is_some())
     }
 
     /// One transaction, one command at a time, at the group's pace.
@@ -272,7 +298,11 @@ impl<'a> Conversation<'a> {
 
     /// As [`Self::goes_on`], while the session is out of `live`.
     fn goes_on_within(&self, open: bool) -> bool {
-        open && self.trip.is_none() && self.refusals_left > 0 && self.recipients_left > 0 && !self.shared.stopping()
+        open && self.trip.is_none()
+            && self.trial != Trial::Met
+            && self.refusals_left > 0
+            && self.recipients_left > 0
+            && !self.shared.stopping()
     }
 
     /// Several transactions in one write.
@@ -282,11 +312,12 @@ impl<'a> Conversation<'a> {
         let mut commands = 0;
         while commands < BURST as usize {
             let resets = u32::from(!fresh || !batch.is_empty());
-            if resets > self.resets_left {
+            if resets > self.resets_left || self.mails_left == 0 {
                 break;
             }
             let Some(piece) = self.next_piece() else { break };
             self.resets_left -= resets;
+            self.mails_left -= 1;
             commands += piece.asks.len() + 2;
             batch.push(piece);
         }
@@ -379,15 +410,18 @@ impl<'a> Conversation<'a> {
         }
     }
 
-    /// A session outside a transaction; `None` when it is over.
+    /// A session outside a transaction, for the next one; `None` when it is over.
     async fn reset(&mut self) -> Option<Session<Ready>> {
-        match self.live.take()? {
+        let live = self.live.take()?;
+        let used_up = self.mails_left == 0 || (self.resets_left == 0 && matches!(live, Live::InTransaction(_)));
+        if used_up {
+            self.live = Some(live);
+            self.leave().await;
+            return None;
+        }
+        self.mails_left -= 1;
+        match live {
             Live::Ready(session) => Some(session),
-            live @ Live::InTransaction(_) if self.resets_left == 0 => {
-                self.live = Some(live);
-                self.leave().await;
-                None
-            }
             Live::InTransaction(session) => {
                 self.resets_left -= 1;
                 match session.rset().await {
@@ -424,7 +458,7 @@ impl<'a> Conversation<'a> {
                 }
             }
         }
-        let transcripts: Arc<[_]> = self.transcripts.into();
+        let transcripts = shared_by_all(self.transcripts);
         let doubt = self.void.filter(|failure| voids_session(*failure));
         let harvest = self.temper == Temper::Harvest;
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
@@ -434,7 +468,7 @@ impl<'a> Conversation<'a> {
                 slice.control_words = None;
             }
             for (_, observation) in &mut slice.answered {
-                observation.transcripts = Arc::clone(&transcripts);
+                observation.transcripts.clone_from(&transcripts);
                 observation.throttled |= harvest;
                 if let Some(failure) = doubt {
                     observation.answer = Observed::Failed(failure);
@@ -446,6 +480,7 @@ impl<'a> Conversation<'a> {
             answers: self.answers,
             trip: self.trip,
             lockstep: self.deaf,
+            tested: self.trial == Trial::Met,
         }
     }
 }

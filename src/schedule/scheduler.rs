@@ -15,8 +15,11 @@ use tokio::{
 
 use super::{
     domain::Target,
+    egress::Egress,
     group::Group,
+    ladder::Ladder,
     limits::{Limits, TrustedHosts},
+    memory::Times,
     pace::Pacer,
 };
 use crate::{
@@ -30,6 +33,7 @@ use crate::{
     },
     smtp::{Identity, Reply, Stage, Tally, Timeouts, Transcript},
     stop::Stop,
+    store::{DomainMemory, Kept, Ledger, Source},
     verdict::{Evidence, NotTried, Observed},
 };
 
@@ -48,8 +52,8 @@ pub struct Manners {
     pub smtp_port: u16,
     /// Keep dialogues.
     pub transcript: bool,
-    /// When to ask again after a transient answer, counted from the first attempt.
-    pub ladder: Vec<Duration>,
+    /// When to ask again after an attempt that settled nothing.
+    pub ladder: Ladder,
     /// The longest wait for a retry or a budget; what needs longer is reported with the time to ask again.
     pub max_wait: Duration,
     /// The budget of hosts that are not ours.
@@ -71,6 +75,19 @@ pub struct Work {
     pub route: Arc<MailRoute>,
     /// The addresses.
     pub targets: Vec<Target>,
+    /// What is known about the domain from before.
+    pub memory: Option<DomainMemory>,
+}
+
+/// How far a finding goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// An answer came and the domain is not concluded: no finding yet, but worth keeping.
+    Attempt,
+    /// The last word of this run, because it ends: asking goes on in the next.
+    Provisional,
+    /// The last word.
+    Final,
 }
 
 /// What was found out about one target.
@@ -78,6 +95,18 @@ pub struct Work {
 pub struct Finding {
     /// The target's number.
     pub id: u32,
+    /// How far it goes.
+    pub standing: Standing,
+    /// When the target was asked about for the first time.
+    pub first_asked: Option<SystemTime>,
+    /// It waits for its next question until then.
+    pub due: Option<SystemTime>,
+    /// A rate or harvest reply of the same session voids the answer.
+    pub throttled: bool,
+    /// It was put back once already after a lost connection.
+    pub requeued: bool,
+    /// Where it was found.
+    pub source: Source,
     /// What was observed.
     pub evidence: Evidence,
     /// When asking again can help.
@@ -90,6 +119,26 @@ pub struct Finding {
     pub transcripts: Vec<Arc<Transcript>>,
 }
 
+impl Finding {
+    /// What was found before, by another run.
+    pub(super) fn kept(id: u32, kept: Kept) -> Self {
+        Self {
+            id,
+            standing: Standing::Final,
+            first_asked: kept.first_asked,
+            due: None,
+            throttled: kept.throttled,
+            requeued: kept.requeued,
+            source: kept.source,
+            evidence: kept.evidence,
+            retry_at: kept.retry_at,
+            checked_at: kept.checked_at,
+            elapsed: kept.elapsed,
+            transcripts: kept.transcripts,
+        }
+    }
+}
+
 /// What all groups share.
 pub(super) struct Shared {
     pub(super) manners: Manners,
@@ -98,8 +147,10 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
+    pub(super) ledger: Option<Ledger>,
     pub(super) sessions: Semaphore,
-    findings: mpsc::UnboundedSender<Finding>,
+    pub(super) egress: Egress,
+    findings: mpsc::UnboundedSender<Vec<Finding>>,
     /// Until when each group that waits will wait.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
 }
@@ -107,6 +158,23 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn stopping(&self) -> bool {
         self.stop.is_requested()
+    }
+
+    /// Why nobody is asked any more.
+    pub(super) fn over(&self) -> Option<NotTried> {
+        if self.stopping() {
+            Some(NotTried::Interrupted)
+        } else {
+            self.egress.is_blocked().then_some(NotTried::PortBlocked)
+        }
+    }
+
+    /// Waits until nobody is to be asked any more.
+    pub(super) async fn ended(&self) {
+        tokio::select! {
+            () = self.stop.requested() => {}
+            () = self.egress.blocked() => {}
+        }
     }
 
     pub(super) fn classify(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Meaning {
@@ -119,9 +187,18 @@ impl Shared {
         recognise(host)
     }
 
-    pub(super) fn report(&self, finding: Finding) {
-        // The receiver is gone only when the run was dropped; nobody wants the finding then.
-        let _ = self.findings.send(finding);
+    /// Findings of one domain at once: each send may wake the receiver.
+    pub(super) fn report(&self, findings: Vec<Finding>) {
+        // The receiver is gone only when the run was dropped; nobody wants the findings then.
+        let _ = self.findings.send(findings);
+    }
+
+    /// Now, on both clocks.
+    pub(super) fn times(&self) -> Times {
+        Times {
+            now: Instant::now(),
+            wall: self.clock.now(),
+        }
     }
 
     /// The wall-clock time of an instant ahead.
@@ -169,18 +246,21 @@ pub struct Seams {
     pub classifier: Option<Arc<Classifier>>,
     /// The request to stop politely.
     pub stop: Stop,
+    /// What outlives the process; `None` forgets with it.
+    pub ledger: Option<Ledger>,
 }
 
 impl Scheduler {
     /// A scheduler and the channel on which every target comes back exactly once.
     #[must_use]
-    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Finding>) {
+    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Vec<Finding>>) {
         let (findings, receiver) = mpsc::unbounded_channel();
         let Seams {
             dial,
             clock,
             classifier,
             stop,
+            ledger,
         } = seams;
         let shared = Arc::new(Shared {
             manners,
@@ -189,7 +269,9 @@ impl Scheduler {
             clock,
             tally,
             stop,
+            ledger,
             sessions: Semaphore::new(MAX_SESSIONS.min(open_file_limit() / 2).max(1)),
+            egress: Egress::new(),
             findings,
             waits: Mutex::default(),
         });
@@ -272,19 +354,24 @@ impl Scheduler {
 
     fn answer_unasked(&self, work: Work, why: NotTried) {
         let checked_at = self.shared.clock.now();
-        for target in work.targets {
-            let mut evidence = Evidence::not_tried(why);
-            evidence.route = Observed::Known(Arc::clone(&work.route));
-            let finding = Finding {
-                id: target.id,
-                evidence,
-                retry_at: None,
-                checked_at,
-                elapsed: Duration::ZERO,
-                transcripts: Vec::new(),
-            };
-            self.shared.report(finding);
-        }
+        let findings = work.targets.into_iter().map(|target| Finding {
+            id: target.id,
+            standing: Standing::Final,
+            first_asked: None,
+            due: None,
+            throttled: false,
+            requeued: false,
+            source: Source::Live,
+            evidence: Evidence {
+                route: Observed::Known(Arc::clone(&work.route)),
+                ..Evidence::not_tried(why)
+            },
+            retry_at: None,
+            checked_at,
+            elapsed: Duration::ZERO,
+            transcripts: Vec::new(),
+        });
+        self.shared.report(findings.collect());
     }
 }
 
@@ -305,6 +392,8 @@ impl WaitingView {
 }
 
 /// Hosts that share a budget: a provider's, else those of one network. Loopback hosts (labs) stand for machines of their own.
+///
+/// The name outlives the run (the source address follows it), so it must not depend on the order of a DNS answer.
 fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> Arc<str> {
     if trusted {
         return Arc::from(format!("host {}", first.host));
@@ -312,7 +401,9 @@ fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> 
     if let Some(provider) = provider {
         return Arc::from(format!("provider {}", provider.id));
     }
-    match first.addresses.first().map(|ip| ip.ip()) {
+    let addresses = first.addresses.iter().map(|ip| ip.ip());
+    let v6 = first.addresses.first().is_some_and(|ip| ip.ip().is_ipv6());
+    match addresses.filter(|ip| ip.is_ipv6() == v6).min() {
         Some(ip) if ip.is_loopback() => Arc::from(format!("host {ip}")),
         Some(IpAddr::V4(ip)) => {
             let [a, b, c, _] = ip.octets();
@@ -361,7 +452,7 @@ mod tests {
             timeouts: Timeouts::BULK,
             smtp_port: 25,
             transcript: false,
-            ladder: Vec::new(),
+            ladder: Ladder::default(),
             max_wait: Duration::ZERO,
             limits: Limits::POLITE,
             trusted: TrustedHosts::default(),
@@ -391,5 +482,28 @@ mod tests {
             "never less polite"
         );
         assert_eq!(limits(&manners, true, Some(&slow)), Limits::TRUSTED);
+    }
+
+    #[test]
+    fn the_name_of_a_group_does_not_hang_on_the_order_of_an_answer() {
+        let name = |addresses: &[&str]| {
+            let vetted = |ip: &&str| crate::net::vet(ip.parse().unwrap(), true).unwrap();
+            let exchanger = Exchanger {
+                host: "mx.a.test".into(),
+                preference: 10,
+                backup: false,
+                addresses: addresses.iter().map(vetted).collect(),
+            };
+            group_name(&exchanger, false, None)
+        };
+        for (addresses, expected) in [
+            (&["9.9.9.9", "8.8.8.8", "2a00::1"][..], "network 8.8.8.0/24"),
+            (&["8.8.8.8", "2a00::1", "9.9.9.9"], "network 8.8.8.0/24"),
+            (&["2a01::1", "8.8.8.8", "2a00:1:2::1"], "network 2a00:1:2::/48"),
+            (&["127.0.0.3", "127.0.0.2"], "host 127.0.0.2"),
+            (&[], "host mx.a.test"),
+        ] {
+            assert_eq!(&*name(addresses), expected, "{addresses:?}");
+        }
     }
 }

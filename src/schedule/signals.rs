@@ -88,6 +88,7 @@ pub(super) fn voids_session(failure: ProbeFailure) -> bool {
             true
         }
         ProbeFailure::Unreachable
+        | ProbeFailure::Proxy
         | ProbeFailure::Timeout
         | ProbeFailure::Tarpit
         | ProbeFailure::ConnectionLost
@@ -97,22 +98,24 @@ pub(super) fn voids_session(failure: ProbeFailure) -> bool {
     }
 }
 
-/// Whether the host wants to see us once more before it answers: the connection broke, it said 421, or it is postscreen's
-/// first-session test (HOSTILE S10, R13, R14).
+/// Whether the host may answer in a new session: the connection broke, or it said 421 (HOSTILE S10, R14).
 pub(super) fn asks_for_another_session(observation: &Observation) -> bool {
     match &observation.answer {
         Observed::Failed(failure) => *failure == ProbeFailure::ConnectionLost,
-        Observed::Known(answer) => {
-            let deep_test = EnhancedStatusCode {
-                class: 4,
-                subject: 3,
-                detail: 2,
-            };
-            answer.reply.code().number() == 421
-                || (answer.reply.code().number() == 450 && answer.reply.enhanced() == Some(deep_test))
-        }
+        Observed::Known(answer) => answer.reply.code().number() == 421,
         Observed::NotTried(_) => false,
     }
+}
+
+/// The words of a host that tests new clients and wants to see them again from the same address: postscreen's deep tests say
+/// this to every recipient of the first session (HOSTILE R13, ETIQUETTE B3).
+pub(super) fn is_first_session_test(answer: &Answer) -> bool {
+    let deep_test = EnhancedStatusCode {
+        class: 4,
+        subject: 3,
+        detail: 2,
+    };
+    answer.reply.code().number() == 450 && answer.reply.enhanced() == Some(deep_test)
 }
 
 /// What the control recipient's reply says about the domain.

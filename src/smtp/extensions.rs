@@ -20,6 +20,8 @@ pub struct Extensions {
     pub rcpt_max: Option<NonZeroU32>,
     /// LIMITS MAILMAX (RFC 9422): transactions in one session.
     pub mail_max: Option<NonZeroU32>,
+    /// LIMITS RCPTDOMAINMAX (RFC 9422): recipient domains in one session.
+    pub rcpt_domain_max: Option<NonZeroU32>,
 }
 
 impl Extensions {
@@ -51,6 +53,8 @@ impl Extensions {
             self.rcpt_max = Some(value);
         } else if name.eq_ignore_ascii_case("MAILMAX") {
             self.mail_max = Some(value);
+        } else if name.eq_ignore_ascii_case("RCPTDOMAINMAX") {
+            self.rcpt_domain_max = Some(value);
         }
     }
 }
@@ -67,7 +71,11 @@ mod tests {
         let offers = Extensions::parse(&reply.unwrap());
         assert!(offers.pipelining && offers.starttls && offers.smtputf8);
         assert_eq!(offers.rcpt_max, NonZeroU32::new(20));
-        assert_eq!(offers.mail_max, None);
+        assert_eq!((offers.mail_max, offers.rcpt_domain_max), (None, None));
+        let reply = Reply::parse("250-mx\n250 limits MAILMAX=5 RCPTMAX=0 rcptdomainmax=1 OTHER=7 RCPTMAX").unwrap();
+        let offers = Extensions::parse(&reply);
+        assert_eq!(offers.mail_max, NonZeroU32::new(5));
+        assert_eq!((offers.rcpt_max, offers.rcpt_domain_max), (None, NonZeroU32::new(1)));
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub enum NotTried {
     PortBlocked,
     /// The row of the list could not be read.
     RowUnreadable,
+    /// Nobody may be asked, and nothing is known from before.
+    Offline,
 }
 
 /// The operator's own list decided.
@@ -121,6 +123,8 @@ pub enum ProbeFailure {
     NeedsSmtpUtf8,
     /// Our own fault.
     Internal,
+    /// The proxy did not get us to a host; the host may be well.
+    Proxy,
 }
 
 /// Does the domain's host refuse unknown recipients?

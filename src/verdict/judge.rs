@@ -8,7 +8,7 @@ use std::ops::Deref;
 use super::{
     Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, Reason,
     SessionDoubt, UnknownRecipients, forecast,
-    naming::{death, doubted, of_unasked, probe_failure, reason_of, route_failure},
+    naming::{death, doubted, of_unasked, probe_failure, refusal, route_failure},
 };
 use crate::{
     dns::MailRoute,
@@ -106,8 +106,10 @@ fn judge_before_asking(evidence: &Evidence, policy: &Policy) -> Option<Verdict> 
         MailRoute::NullMx => (Class::DomainNoMail, Reason::NullMx),
         MailRoute::NoMailHost(_) => (Class::DomainNoMail, Reason::NoMailHost),
         MailRoute::Failure(failure) => {
-            let bounce = policy.bounce_of(Class::DnsTemporary);
-            return Some(unknown(route_failure(*failure), bounce));
+            let reason = route_failure(*failure);
+            let class = reason.class();
+            let bounce = class.map_or_else(forecast::nothing_expected, |class| policy.bounce_of(class));
+            return Some(unknown(reason, bounce));
         }
         MailRoute::Exchangers(_) | MailRoute::ImplicitMx(_) => return None,
     };
@@ -140,23 +142,13 @@ fn judge_reply(evidence: &Evidence, answer: &Answer, policy: &Policy) -> Verdict
     let class = meaning.class;
     let bounce = forecast::of_class(class, meaning.persistence, &policy.bounce);
     if answer.stage != Stage::Rcpt {
-        let vague = matches!(
-            class,
-            Class::Unknown | Class::AmbiguousDenied | Class::ServerTemporary | Class::Policy | Class::ProtocolError
-        );
-        let refused_at_the_door = matches!(answer.stage, Stage::Greeting | Stage::Ehlo);
-        let reason = if vague && refused_at_the_door {
-            Reason::HostRefused
-        } else {
-            reason_of(class)
-        };
-        return unknown(reason, bounce);
+        return unknown(refusal(answer), bounce);
     }
     if answer.reply.code().is_positive() {
         return judge_acceptance(evidence, class, policy);
     }
     let Some(dead) = meaning.dead_recipient() else {
-        return unknown(reason_of(class), bounce);
+        return unknown(refusal(answer), bounce);
     };
     match evidence.doubt {
         Some(doubt) => {

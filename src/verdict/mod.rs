@@ -36,6 +36,7 @@ pub use evidence::{
 };
 pub use forecast::{Bounce, BounceKind, BounceTable};
 pub use judge::{Judgement, Policy, Verdict, judge};
+pub use naming::{reason_of_attempt, reason_of_route};
 pub use reason::Reason;
 
 use serde::{Deserialize, Serialize};

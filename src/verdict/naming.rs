@@ -1,10 +1,50 @@
 //! Under which reason, and which class of bounce, each observation is reported. Must not decide labels: that is `judge`.
 
-use super::{NotTried, ProbeFailure, Reason, SessionDoubt};
+use std::sync::Arc;
+
+use super::{Answer, NotTried, Observed, ProbeFailure, Reason, SessionDoubt};
 use crate::{
-    dns::{DnsFailure, RouteFailure},
+    dns::{DnsFailure, MailRoute, RouteFailure},
     replies::{Class, DeadKind, DeadRecipient},
+    smtp::Stage,
 };
+
+/// Under which reason an attempt that settled nothing is reported; `None` when nobody was asked.
+#[must_use]
+pub fn reason_of_attempt(answer: &Observed<Arc<Answer>, ProbeFailure>) -> Option<Reason> {
+    match answer {
+        Observed::NotTried(_) => None,
+        Observed::Failed(failure) => Some(probe_failure(*failure).0),
+        Observed::Known(answer) => Some(refusal(answer)),
+    }
+}
+
+/// Under which reason a route is reported that could not be found; `None` where one was, or none exists.
+#[must_use]
+pub fn reason_of_route(route: &MailRoute) -> Option<Reason> {
+    match route {
+        MailRoute::Failure(failure) => Some(route_failure(*failure)),
+        MailRoute::Exchangers(_)
+        | MailRoute::ImplicitMx(_)
+        | MailRoute::NullMx
+        | MailRoute::NoSuchDomain
+        | MailRoute::NoMailHost(_) => None,
+    }
+}
+
+/// Under what a refusal is reported that is not about a dead recipient.
+pub(super) fn refusal(answer: &Answer) -> Reason {
+    let class = answer.meaning.class;
+    let vague = matches!(
+        class,
+        Class::Unknown | Class::AmbiguousDenied | Class::ServerTemporary | Class::Policy | Class::ProtocolError
+    );
+    if vague && matches!(answer.stage, Stage::Greeting | Stage::Ehlo) {
+        Reason::HostRefused
+    } else {
+        reason_of(class)
+    }
+}
 
 /// Under what a refusal is reported that proves nothing.
 pub(super) fn doubted(doubt: SessionDoubt) -> (Reason, Class) {
@@ -28,6 +68,7 @@ pub(super) fn of_unasked(why: NotTried) -> Reason {
         NotTried::ResolverRewrites => Reason::DnsRewritten,
         NotTried::PortBlocked => Reason::PortBlocked,
         NotTried::RowUnreadable => Reason::RowError,
+        NotTried::Offline => Reason::Offline,
     }
 }
 
@@ -43,6 +84,7 @@ pub(super) fn route_failure(failure: RouteFailure) -> Reason {
         RouteFailure::PrivateMx(_) => Reason::MxPrivate,
         RouteFailure::MxIsAddress => Reason::MxIsIp,
         RouteFailure::MxUnresolvable => Reason::MxUnresolvable,
+        RouteFailure::OtherFamily => Reason::IpFamilyUnused,
         RouteFailure::ResolverRewrites => Reason::DnsRewritten,
     }
 }
@@ -51,6 +93,7 @@ pub(super) fn route_failure(failure: RouteFailure) -> Reason {
 pub(super) fn probe_failure(failure: ProbeFailure) -> (Reason, Option<Class>) {
     match failure {
         ProbeFailure::Unreachable => (Reason::Unreachable, Some(Class::Network)),
+        ProbeFailure::Proxy => (Reason::ProxyFailed, None),
         ProbeFailure::Timeout => (Reason::Timeout, Some(Class::Timeout)),
         ProbeFailure::Tarpit => (Reason::Tarpit, Some(Class::Timeout)),
         ProbeFailure::ConnectionLost => (Reason::ConnectionLost, Some(Class::Network)),

@@ -131,9 +131,15 @@ reasons! {
     MxUnresolvable "mx_unresolvable"
         "The domain has MX records, but none of the hosts has an address."
         "Retry later; mail would wait and then bounce."
+    IpFamilyUnused "ip_family_unused"
+        "The domain's mail hosts have only addresses of an IP version that this run does not use."
+        "Run with `--ip auto`, or with a source address of that version."
+    ProxyFailed "proxy_failed"
+        "The proxy is down, refused us or did not connect in time; nothing is known about the mail host."
+        "Check `--proxy` and the proxy's own log, then run again."
     PortBlocked "port_25_blocked"
         "No mail host at all could be reached from here: port 25 seems blocked."
-        "Run from a machine with outgoing port 25."
+        "Run from a machine with outgoing port 25; `presend doctor` tells what is blocked."
     Unreachable "unreachable"
         "No mail host of the domain accepted a connection."
         "Retry later."
@@ -260,6 +266,9 @@ reasons! {
     Interrupted "interrupted"
         "The run was interrupted before this address was asked about."
         "Run again."
+    Offline "offline"
+        "Nothing is kept about the address, and `--offline` asks nobody."
+        "Run again without `--offline`."
     RowError "row_error"
         "The row could not be read."
         "Mend the row; the line and column are in the evidence."
@@ -327,6 +336,8 @@ impl Reason {
             | Self::NoIdentity
             | Self::ProviderPolicy
             | Self::ProviderUntruthful
+            | Self::IpFamilyUnused
+            | Self::ProxyFailed
             | Self::PortBlocked
             | Self::CatchAllUndetermined
             | Self::CannotVerify
@@ -334,6 +345,7 @@ impl Reason {
             | Self::BackupMxOnly
             | Self::BudgetSpent
             | Self::Interrupted
+            | Self::Offline
             | Self::RowError
             | Self::Internal => return None,
         })

@@ -2,6 +2,7 @@
 
 mod against_lab;
 mod classify;
+mod way_out;
 
 use std::{fs, path::Path, process::Output};
 
@@ -10,28 +11,28 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own, and the program run in it without the tester's own settings.
-pub(super) struct Place(pub(super) TempDir);
+pub(crate) struct Place(pub(super) TempDir);
 
 impl Place {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    pub(super) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) {
         let path = self.0.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    pub(super) fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.0.path().join(name)).unwrap()
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.0.path().join(name).exists()
     }
 
-    pub(super) fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = assert_cmd::cargo::cargo_bin_cmd!("presend");
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("PRESEND_") {
@@ -46,15 +47,15 @@ impl Place {
         command
     }
 
-    pub(super) fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         Ran::from(self.command(arguments).output().unwrap())
     }
 }
 
-pub(super) struct Ran {
-    pub(super) code: i32,
-    pub(super) out: String,
-    pub(super) err: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl From<Output> for Ran {
@@ -84,6 +85,7 @@ fn the_short_help_names_every_command() {
       check        Check a few addresses and explain the answers
       verify       Check a list: CSV, TSV, text or NDJSON in, the same plus labels out
       classify     Tell what SMTP replies mean, and about whom
+      doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
       demo         See every label on a sample list, without network or configuration
@@ -219,7 +221,7 @@ fn settings_come_from_flags_then_variables_then_the_file_then_defaults() {
         ("trusted_host", "[\"a.example\",\"b.example\"]", "PRESEND_TRUSTED_HOST"),
         ("helo_name", "\"file.example\"", "file"),
         ("no_wait", "false", "default"),
-        ("retry_ladder", "[\"6m\",\"31m\",\"2h 5m\"]", "default"),
+        ("retry_profile", "\"default\"", "default"),
         ("mail_from", "null", "default"),
     ] {
         let setting = &shown["settings"][key];
@@ -242,6 +244,11 @@ fn what_config_show_prints_is_a_configuration_file() {
         "mx.a.example",
         "--retry-ladder",
         "1m,2h",
+        "--retry",
+        "greylisted=6m+31m,sender_blocked=",
+        "--source-ip",
+        "127.0.0.1,127.0.0.2",
+        "--ip=prefer-v4",
     ];
     let first = place.run(&[&["config", "show"][..], &flags].concat());
     place.write("presend.toml", &first.out);
@@ -665,7 +672,7 @@ fn lists_have_counts_sources_and_no_problem() {
             .out
             .contains("outlook.com (or outlook, hotmail): ")
     );
-    assert_eq!(run(&["lists", "check"]).out, "6 lists, no problem\n");
+    assert_eq!(run(&["lists", "check"]).out, "7 lists, no problem\n");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use presend::net::{BoxFuture, Dial, Stream, Vetted};
+use presend::net::{BoxFuture, Call, Dial, DialError, Stream};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     time::Instant,
@@ -112,7 +112,7 @@ impl FakeNet {
 }
 
 impl Dial for FakeNet {
-    fn dial(&self, _to: Vetted, _port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+    fn dial<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         let number = {
             let mut log = self.log.lock().unwrap();
             log.push(Connection {

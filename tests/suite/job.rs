@@ -9,7 +9,7 @@ use presend::{
     input::{Cells, InputOptions, Row, Table},
     job::{Engine, EngineSeams, Level, Outcome, Progress, Settings, Sink, Stop, Summary},
     lists::UserLists,
-    net::{BoxFuture, Dial, Stream, Vetted, vet},
+    net::{BoxFuture, Call, Dial, DialError, Network, Stream, vet},
     schedule::Limits,
     smtp::{Identity, Timeouts},
     verdict::Policy,
@@ -45,8 +45,20 @@ impl Route for Routes {
 struct BrokenDial;
 
 impl Dial for BrokenDial {
-    fn dial(&self, _to: Vetted, _port: u16) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+    fn dial<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         panic!("the test wants a session that dies");
+    }
+}
+
+/// Swallows everything.
+struct NoWayOut;
+
+impl Dial for NoWayOut {
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        Box::pin(async move {
+            tokio::time::sleep(call.within).await;
+            Err(DialError::Host(io::ErrorKind::TimedOut.into()))
+        })
     }
 }
 
@@ -66,8 +78,11 @@ fn settings() -> Settings {
         nameservers: Vec::new(),
         limits: Limits::POLITE,
         timeouts: Timeouts::INTERACTIVE,
-        retry_ladder: vec![Duration::from_mins(1)],
+        retry_ladder: vec![Duration::from_mins(1)].into(),
+        network: Network::default(),
         max_wait: Duration::ZERO,
+        memory: presend::store::Patience::default(),
+        description: String::new(),
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
@@ -85,7 +100,7 @@ fn engine(settings: Settings, dial: impl Dial) -> Engine {
 
 async fn reasons(engine: &Engine, addresses: &[&str]) -> Vec<&'static str> {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let outcomes = engine.check(&addresses, &Stop::new()).await;
+    let outcomes = engine.check(&addresses, &Stop::new()).await.unwrap();
     assert!(
         outcomes
             .iter()
@@ -250,7 +265,10 @@ async fn the_operators_lists_decide_before_anybody_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn d14_a_failed_lookup_is_unknown_and_says_when_to_ask_again() {
     let engine = engine(settings(), FakeNet::new("", |_| None));
-    let outcomes = engine.check(&["ann@broken.test".to_owned()], &Stop::new()).await;
+    let outcomes = engine
+        .check(&["ann@broken.test".to_owned()], &Stop::new())
+        .await
+        .unwrap();
     assert_eq!(outcomes[0].verdict.reason.name(), "dns_servfail");
     let retry = outcomes[0]
         .retry_at
@@ -258,4 +276,29 @@ async fn d14_a_failed_lookup_is_unknown_and_says_when_to_ask_again() {
         .duration_since(outcomes[0].checked_at)
         .unwrap();
     assert_eq!(retry, Duration::from_mins(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s16_a_run_without_port_25_labels_nobody_invalid() {
+    let polite = Settings {
+        trusted: Vec::new(),
+        max_wait: Duration::MAX,
+        ..settings()
+    };
+    let typed: Vec<String> = (1..=12)
+        .map(|length| format!("ann@{}.test", "d".repeat(length)))
+        .collect();
+    let typed: Vec<&str> = typed
+        .iter()
+        .map(String::as_str)
+        .chain(["no address", "ann@gone.test"])
+        .collect();
+    let reasons = reasons(&engine(polite, NoWayOut), &typed).await;
+    let (asked, others) = reasons.split_at(12);
+    assert_eq!(asked, ["port_25_blocked"; 12]);
+    assert_eq!(others.len(), 2);
+    assert!(
+        !others.contains(&"port_25_blocked"),
+        "what is known without asking stays: {others:?}"
+    );
 }

@@ -51,6 +51,7 @@ fn fault_1_a_5_7_1_is_not_read_as_invalid() {
 fn fault_2_unknown_is_not_read_as_false() {
     let answers = [
         ProbeFailure::Unreachable,
+        ProbeFailure::Proxy,
         ProbeFailure::Timeout,
         ProbeFailure::Tarpit,
         ProbeFailure::ConnectionLost,

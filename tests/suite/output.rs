@@ -101,7 +101,7 @@ fn layout(format: InputFormat, delimiter: Option<u8>, columns: &[&str], address_
     Layout {
         format,
         delimiter,
-        encoding: "UTF-8",
+        encoding: "UTF-8".into(),
         columns: columns.iter().map(ToString::to_string).collect(),
         header: true,
         address_column,

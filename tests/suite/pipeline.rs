@@ -5,9 +5,13 @@ mod demo;
 mod dns;
 mod faults;
 mod hosts;
+mod limits;
 mod lists;
 mod output;
+mod outward;
+mod proxy;
 mod resolver;
+mod retries;
 mod stopping;
 mod turncoats;
 

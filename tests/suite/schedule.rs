@@ -7,7 +7,7 @@ use presend::{
     clock::SystemClock,
     dns::{Exchanger, MailRoute},
     net::vet,
-    schedule::{Finding, Limits, Manners, Scheduler, Seams, Target, TrustedHosts, Work},
+    schedule::{Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work},
     smtp::{Identity, Tally, Timeouts},
     stop::Stop,
     verdict::{Label, Policy, judge},
@@ -19,6 +19,7 @@ const RULES: Rules = Rules {
     allow_special_use: true,
 };
 
+mod egress;
 mod judgement;
 mod patience;
 
@@ -28,7 +29,7 @@ pub(crate) fn manners() -> Manners {
         timeouts: Timeouts::BULK,
         smtp_port: 25,
         transcript: false,
-        ladder: vec![6 * MINUTE, 31 * MINUTE, 125 * MINUTE],
+        ladder: Ladder::default(),
         max_wait: Duration::MAX,
         limits: Limits::POLITE,
         trusted: TrustedHosts::default(),
@@ -80,6 +81,7 @@ impl Run {
             clock: Arc::new(SystemClock),
             classifier: None,
             stop,
+            ledger: None,
         };
         let tally = Arc::new(Tally::default());
         let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::clone(&tally));
@@ -88,10 +90,11 @@ impl Run {
         for (id, address) in addresses.iter().enumerate() {
             let address = Address::parse(address, RULES).unwrap();
             let id = u32::try_from(id).unwrap();
-            domains
-                .entry(address.domain().to_owned())
-                .or_default()
-                .push(Target { id, address });
+            domains.entry(address.domain().to_owned()).or_default().push(Target {
+                id,
+                address,
+                history: None,
+            });
         }
         for targets in domains.into_values() {
             let domain = targets[0].address.to_domain();
@@ -99,13 +102,16 @@ impl Run {
                 domain,
                 route: Arc::clone(&route),
                 targets,
+                memory: None,
             });
         }
         scheduler.finish().await;
         let mut findings = BTreeMap::new();
-        while let Some(finding) = receiver.recv().await {
-            let address = addresses[finding.id as usize].to_owned();
-            assert!(findings.insert(address, finding).is_none(), "answered twice");
+        while let Some(batch) = receiver.recv().await {
+            for finding in batch {
+                let address = addresses[finding.id as usize].to_owned();
+                assert!(findings.insert(address, finding).is_none(), "answered twice");
+            }
         }
         assert_eq!(findings.len(), addresses.len(), "every target comes back");
         net.assert_verbs();
@@ -217,7 +223,7 @@ async fn a_session_takes_what_became_ready_while_it_waited() {
             .or_else(|| mailboxes(&[])(heard))
     };
     let hasty = Manners {
-        ladder: vec![3 * SECOND],
+        ladder: vec![3 * SECOND].into(),
         ..manners()
     };
     let run = Run::of(FakeNet::new("", script), hasty, &["ann@one.test", "bob@two.test"]).await;

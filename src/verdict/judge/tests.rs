@@ -95,6 +95,10 @@ fn dns_decides_before_anybody_is_asked() {
             (Unknown, "mx_unresolvable"),
         ),
         (
+            MailRoute::Failure(RouteFailure::OtherFamily),
+            (Unknown, "ip_family_unused"),
+        ),
+        (
             MailRoute::Failure(RouteFailure::ResolverRewrites),
             (Unknown, "dns_rewritten"),
         ),

@@ -13,7 +13,10 @@ use hickory_resolver::proto::{
         rdata::{A, CNAME, MX, SOA},
     },
 };
-use presend::dns::{HickoryResolver, NameServers, ResolverOptions, Router, RouterOptions};
+use presend::{
+    dns::{HickoryResolver, NameServers, ResolverOptions, Router, RouterOptions},
+    net::Families,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UdpSocket},
@@ -150,7 +153,7 @@ pub(crate) fn patience() -> ResolverOptions {
         timeout: Duration::from_millis(300),
         attempts: 2,
         in_flight: 64,
-        ipv6: true,
+        families: Families::V6AndV4,
     }
 }
 

@@ -1,6 +1,139 @@
 //! Budgets, breakers, retries and sentinels: how the scheduler behaves over hours.
 
+use presend::verdict::Reason;
+
 use super::*;
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn retrying(ladder: impl Into<Ladder>) -> Manners {
+    Manners {
+        ladder: ladder.into(),
+        ..manners()
+    }
+}
+
+/// When each connection came, in minutes after the first.
+fn minutes(run: &Run) -> Vec<u64> {
+    let connections = run.net.connections();
+    let after = |opened: tokio::time::Instant| (opened - connections[0].opened).as_secs() / 60;
+    connections.iter().map(|connection| after(connection.opened)).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_faults_are_retried_by_the_profile() {
+    for (profile, expected) in [
+        (RetryProfile::Default, &[0, 6, 31, 125][..]),
+        (RetryProfile::Mailpro, &[0, 7, 45]),
+        (RetryProfile::Patient, &[0, 6, 31, 125, 480, 1440, 2880, 4320]),
+    ] {
+        let net = FakeNet::new("", |heard| heard.line.is_empty().then_some(Act::Drop));
+        let run = Run::of(net, retrying(Ladder::new(profile)), &["ann@one.test"]).await;
+        assert_eq!(run.reason("ann@one.test"), "connection_lost");
+        assert_eq!(minutes(&run), expected, "{profile:?}");
+        assert!(run.findings["ann@one.test"].retry_at.is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_mailbox_is_asked_about_again_only_by_the_patient() {
+    for (ladder, expected, reason) in [
+        (Ladder::default(), &[0][..], "mailbox_full"),
+        (Ladder::new(RetryProfile::Mailpro), &[0], "mailbox_full"),
+        (Ladder::new(RetryProfile::Patient), &[0, 1440, 2880], "mailbox_exists"),
+        (
+            Ladder::default().with(Reason::MailboxFull, vec![40 * HOUR]),
+            &[0, 2400],
+            "mailbox_exists",
+        ),
+    ] {
+        let start = tokio::time::Instant::now();
+        let net = FakeNet::new("", move |heard| match heard.rcpt()? {
+            "ann@one.test" if start.elapsed() < 30 * HOUR => Some(say("452 4.2.2 Mailbox full")),
+            "ann@one.test" => None,
+            _ => Some(say("550 5.1.1 User unknown")),
+        });
+        let run = Run::of(net, retrying(ladder), &["ann@one.test"]).await;
+        assert_eq!((run.reason("ann@one.test"), minutes(&run)), (reason, expected.to_vec()));
+        let mends = run.findings["ann@one.test"].retry_at.is_some();
+        assert!(!mends, "no other time is promised");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_reason_has_its_own_delays_or_none() {
+    for (steps, expected) in [(vec![10 * MINUTE, 20 * MINUTE], &[0, 10, 20][..]), (Vec::new(), &[0])] {
+        let net = FakeNet::new("", |heard| heard.rcpt().map(|_| say("451 4.7.1 Greylisted")));
+        let ladder = Ladder::default().with(Reason::Greylisted, steps);
+        let run = Run::of(net, retrying(ladder), &["ann@one.test"]).await;
+        assert_eq!(
+            (run.reason("ann@one.test"), minutes(&run)),
+            ("greylisted", expected.to_vec())
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r13_a_first_session_test_is_met_once_and_is_no_attempt() {
+    // Greylisting begins behind the test: its first step counts from the second session.
+    let start = tokio::time::Instant::now();
+    let net = FakeNet::new("", move |heard| {
+        let rcpt = heard.rcpt()?;
+        match heard.connection {
+            0 => Some(say("450 4.3.2 Service currently unavailable")),
+            _ if start.elapsed() < 5 * MINUTE => Some(say("450 4.2.0 Greylisted")),
+            _ if rcpt.starts_with("user") => None,
+            _ => Some(say("550 5.1.1 User unknown")),
+        }
+    });
+    let run = Run::of(net, manners(), &["user1@one.test", "user2@two.test", "user3@one.test"]).await;
+    for address in ["user1@one.test", "user2@two.test", "user3@one.test"] {
+        assert_eq!(run.reason(address), "mailbox_exists");
+        assert_eq!(run.findings[address].evidence.attempts, 2, "{address}");
+    }
+    let asked: Vec<u64> = run
+        .net
+        .recipients()
+        .iter()
+        .map(|(at, _)| (*at - start).as_secs())
+        .collect();
+    assert!(asked[1] - asked[0] >= 30, "a polite while later: {asked:?}");
+    assert!((360..400).contains(&(asked[4] - asked[1])), "{asked:?}");
+    let first = &run.net.connections()[0];
+    let lines: Vec<&str> = first
+        .lines
+        .iter()
+        .map(|(_, line)| line.split(' ').next().unwrap())
+        .collect();
+    assert_eq!(lines, ["EHLO", "MAIL", "RCPT", "QUIT"], "one recipient is enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r13_words_that_never_end_are_a_transient_answer() {
+    let net = FakeNet::new("", |heard| {
+        heard.rcpt().map(|_| say("450 4.3.2 Service currently unavailable"))
+    });
+    let run = Run::of(net, manners(), &["ann@one.test", "bob@one.test"]).await;
+    for address in ["ann@one.test", "bob@one.test"] {
+        assert_eq!(run.label(address), Label::Unknown);
+        assert_eq!(run.findings[address].evidence.attempts, 4);
+        assert!(run.findings[address].retry_at.is_some());
+    }
+    assert_eq!(minutes(&run), [0, 0, 6, 31, 125], "the test, then the ladder");
+}
+
+#[tokio::test(start_paused = true)]
+async fn r13_the_same_words_after_an_answer_are_no_test() {
+    let net = FakeNet::new("", |heard| match heard.rcpt()? {
+        "ann@one.test" => Some(say("550 5.1.1 User unknown")),
+        _ if heard.connection == 0 => Some(say("450 4.3.2 Service currently unavailable")),
+        _ => None,
+    });
+    let run = Run::of(net, manners(), &["ann@one.test", "bob@one.test"]).await;
+    assert_eq!(run.reason("bob@one.test"), "mailbox_exists");
+    assert_eq!(run.findings["bob@one.test"].evidence.attempts, 2);
+    assert_eq!(minutes(&run), [0, 6]);
+}
 
 #[tokio::test(start_paused = true)]
 async fn r3_an_undetermined_control_is_retried_and_stays_unknown() {
