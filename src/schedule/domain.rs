@@ -241,9 +241,10 @@ impl DomainState {
         });
     }
 
-    /// Whether it is still open what the host does with unknown recipients.
+    /// Whether it is still open what the host does with unknown recipients. One that takes everything is asked nothing more, so
+    /// a check that became due in the meantime would wait for ever.
     pub(super) fn is_open(&self) -> bool {
-        self.unknown.known().is_none() || self.control.recheck
+        self.unknown.known().is_none() || self.control.recheck && !self.takes_everything()
     }
 
     /// Whether the next session should ask about the control recipient: somebody was really accepted, the question is open,
