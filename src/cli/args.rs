@@ -346,6 +346,10 @@ pub(super) enum JobsCommand {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+    /// Go on with a job: what is answered is written again, the rest is asked
+    Resume(Box<ResumeArgs>),
+    /// Write the rows of a job with what is known so far, asking nobody
+    Export(Box<ExportArgs>),
     /// Give up a job that is not finished; what was answered stays
     Cancel {
         /// Its id, or the first letters of it.
@@ -367,6 +371,51 @@ pub(super) enum JobsCommand {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+}
+
+/// `presend jobs resume`
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// Its id, or the first letters of it.
+    pub(super) id: String,
+    /// The list again: an error if its rows are others than the job's.
+    #[arg(value_name = "FILE")]
+    pub(super) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) layout: LayoutArgs,
+    #[command(flatten)]
+    pub(super) results: ResultArgs,
+    /// One JSON document: the same as `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
+    pub(super) json: bool,
+    /// Put the dialogue into JSON results.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) transcript: bool,
+    #[command(flatten)]
+    pub(super) display: DisplayArgs,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) overlay: Overlay,
+}
+
+/// `presend jobs export`
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Its id, or the first letters of it.
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) results: ResultArgs,
+    /// One JSON document: the same as `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
+    pub(super) json: bool,
+    /// Put the dialogue into JSON results, where it was kept.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) transcript: bool,
+    #[command(flatten)]
+    pub(super) display: DisplayArgs,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]

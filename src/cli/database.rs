@@ -21,10 +21,6 @@ pub(super) fn by_default() -> Option<PathBuf> {
     Some(folder.join("presend").join("presend.db")).filter(|path| path.to_str().is_some())
 }
 
-#[expect(
-    dead_code,
-    reason = "`verify` and `check` call it as soon as they work from the store"
-)]
 /// Opens the database of a run, or a private one for `--no-store`, and forgets what is too old.
 pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<SqliteStore> {
     if resolved.database()?.is_none() {

@@ -10,7 +10,7 @@ use super::{
     progress::Display,
     signal::Signals,
     summary,
-    verify::{self, Job},
+    verify::{self, Job, JobWork},
 };
 use crate::{
     address::Rules,
@@ -50,7 +50,8 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         let lab = Lab::start(lab::demo_world()).await?;
         let job = Job {
             settings: settings(&lab)?,
-            table,
+            store: None,
+            work: JobWork::List(Box::new(table)),
             output,
             display,
             signals: Signals::listen(),

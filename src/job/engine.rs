@@ -127,6 +127,15 @@ impl Engine {
         Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
     }
 
+    /// An engine that asks nobody: for what is known already.
+    ///
+    /// # Errors
+    /// The user's rules or the settings of the network cannot be used.
+    pub fn without_network(settings: Settings) -> Result<Self, StartError> {
+        let dial = Arc::new(TcpDialler::new(&settings.network));
+        Self::assemble(settings, None, dial, Arc::new(SystemClock))
+    }
+
     /// An engine over other seams than the network's.
     ///
     /// # Errors

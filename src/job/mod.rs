@@ -17,4 +17,5 @@ pub use crate::store::Source;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use outcome::Outcome;
 pub use progress::{Progress, Snapshot, Summary};
+pub use rows::is_list_of;
 pub use settings::{Level, Settings};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::VerifyError;
 use crate::{
-    input::Row,
-    store::{JobNumber, Lease, Store, StoreError, Write, stable_hash},
+    input::{Row, Table},
+    store::{JobNumber, JobRecord, Lease, Store, StoreError, Write, stable_hash},
 };
 
 /// Bytes of rows kept together.
@@ -111,6 +111,33 @@ impl Cursor {
             };
             (self.bytes, self.at) = (bytes, 0);
             self.number += 1;
+        }
+    }
+}
+
+/// Whether the rows of `table` are those of a job.
+///
+/// # Errors
+/// The table or the store cannot be read.
+pub fn is_list_of(table: &mut Table, job: &JobRecord, store: &Arc<dyn Store>) -> Result<bool, VerifyError> {
+    let mut kept = Cursor::new(Arc::clone(store), job.number);
+    let (mut theirs, mut ours) = (Row::default(), Row::default());
+    let (mut read, mut known) = (Vec::new(), Vec::new());
+    loop {
+        let more = table.read_row(&mut theirs)?;
+        if more != kept.read(&mut ours)? {
+            return Ok(false);
+        }
+        if !more {
+            return Ok(true);
+        }
+        read.clear();
+        known.clear();
+        let broken = |_| Arc::new(StoreError::Damaged("a row cannot be kept"));
+        theirs.encode(&mut read).map_err(broken)?;
+        ours.encode(&mut known).map_err(broken)?;
+        if read != known {
+            return Ok(false);
         }
     }
 }

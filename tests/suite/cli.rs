@@ -43,6 +43,7 @@ impl Place {
             .current_dir(self.0.path())
             .env("HOME", self.0.path())
             .env_remove("XDG_CONFIG_HOME")
+            .env_remove("XDG_STATE_HOME")
             .args(arguments);
         command
     }
