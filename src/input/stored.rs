@@ -95,7 +95,9 @@ mod tests {
         ];
         for list in lists {
             let (rows, mut bytes) = (rows(list), Vec::new());
-            rows.iter().for_each(|row| row.encode(&mut bytes).unwrap());
+            for row in &rows {
+                row.encode(&mut bytes).unwrap();
+            }
             let (mut from, mut row) = (bytes.as_slice(), Row::default());
             for expected in &rows {
                 assert!(row.decode(&mut from).unwrap());

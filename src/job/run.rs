@@ -128,7 +128,9 @@ fn read_back(engine: &Engine, store: &Arc<dyn Store>, lease: &Lease, progress: &
 fn restored(ledger: &Ledger, addresses: usize) -> Result<Answers, VerifyError> {
     let mut answers = Answers::new(addresses);
     let entries = ledger.store().entries(ledger.job()).map_err(Arc::new)?;
-    entries.iter().for_each(|entry| answers.restore(entry));
+    for entry in &entries {
+        answers.restore(entry);
+    }
     Ok(answers)
 }
 

@@ -143,16 +143,16 @@ impl Budget {
         let refusals = memory.refusals.iter().copied().chain(caused);
         let keep = self.limits.refusals_per_hour as usize;
         // A clock that was set back must not lock the group for longer than the window.
-        let mut refusals: VecDeque<_> = refusals.map(|at| times.from_millis(at).min(times.now)).collect();
+        let mut refusals: VecDeque<_> = refusals.map(|at| times.at_millis(at).min(times.now)).collect();
         refusals.drain(..refusals.len().saturating_sub(keep));
         self.refusals = refusals;
         self.sample = memory.sample.iter().copied().take(SAMPLE - 1).collect();
         let limit = times.now + STOPPED;
-        let until = |at: u64| times.from_millis(at).min(limit);
+        let until = |at: u64| times.at_millis(at).min(limit);
         self.paused_until = memory.paused_until.map(until);
         self.open_until = memory.open_until.map(until);
         // A day without a trip is forgiven.
-        let quiet = times.now.saturating_duration_since(times.from_millis(memory.at)) >= STOPPED;
+        let quiet = times.now.saturating_duration_since(times.at_millis(memory.at)) >= STOPPED;
         self.trips = if quiet { 0 } else { memory.trips };
     }
 

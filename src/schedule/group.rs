@@ -159,7 +159,7 @@ impl Group {
             self.budget.recall(&memory, times);
             let latest = times.now + self.context.limits.reconnect;
             self.connect_after = times
-                .from_millis(memory.connect_after)
+                .at_millis(memory.connect_after)
                 .min(latest)
                 .max(self.connect_after);
         }

@@ -45,7 +45,7 @@ impl Times {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn from_millis(self, millis: u64) -> Instant {
+    pub(super) fn at_millis(self, millis: u64) -> Instant {
         let at = UNIX_EPOCH.checked_add(Duration::from_millis(millis));
         self.instant(at.unwrap_or(UNIX_EPOCH))
     }
@@ -104,11 +104,11 @@ impl Before {
 impl Control {
     /// The control recipient of an earlier run, so that greylisting sees the same question again.
     pub(super) fn recall(memory: &DomainMemory, domain: &Domain, times: Times) -> Self {
-        let due = memory.due.map(|due| times.from_millis(due));
+        let due = memory.due.map(|due| times.at_millis(due));
         Self {
             address: Address::control(&memory.control, domain),
             attempts: memory.attempts,
-            first_asked: memory.first_asked.map(|at| times.from_millis(at)),
+            first_asked: memory.first_asked.map(|at| times.at_millis(at)),
             phase: match due {
                 Some(due) if due <= times.now => Phase::Due,
                 Some(due) => Phase::Waits(due),
@@ -213,7 +213,7 @@ mod tests {
             let step = Duration::from_mins(minutes);
             for at in [times.now + step, times.now - step] {
                 assert_eq!(times.instant(times.wall(at)), at);
-                assert_eq!(times.from_millis(times.millis(at)), at);
+                assert_eq!(times.at_millis(times.millis(at)), at);
             }
         }
     }

@@ -34,7 +34,7 @@ const LAYOUT: i64 = LAYOUTS.len().cast_signed() as i64;
 const APPLICATION: i64 = 0x5072_736e;
 /// How long to wait for another process that writes.
 /// It may be deleting a job from a large file (ten million answers: about a minute).
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// A store in one SQLite file.
 #[derive(Debug)]
