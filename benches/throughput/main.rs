@@ -21,12 +21,13 @@ use std::{
 use anyhow::ensure;
 use bare::Questions;
 use lab::{Counts, Remote};
+use mimalloc::MiMalloc;
 use presend::{
     address::Rules,
     input::{InputOptions, Table},
     job::{Engine, Level, Progress, Settings, Stop},
     lists::UserLists,
-    net::Network,
+    net::{IpPreference, Network},
     output::{Format, Options, Output, Target, Terminal},
     schedule::Limits,
     smtp::{Identity, Timeouts},
@@ -34,6 +35,10 @@ use presend::{
 };
 use tokio::runtime::Runtime;
 use world::{Entry, Size, TRUSTED};
+
+/// As the program has it, for both clients.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 const SIZE: Size = Size {
     addresses: 10_000,
@@ -228,7 +233,7 @@ impl<'a> Bench<'a> {
                 format: Format::Csv,
                 only: Vec::new(),
                 raw: false,
-                transcript: false,
+                detail: presend::output::Detail::default(),
                 terminal: Terminal::default(),
             };
             let mut output = Output::single(table.layout(), &options, Target::file(&results)?);
@@ -251,7 +256,14 @@ impl<'a> Bench<'a> {
                 .arg("--output")
                 .arg(&results)
                 .args(["--helo-name", "probe.bench.test", "--mail-from", "check@bench.test"])
-                .args(["--allow-special-use", "--trusted-host", TRUSTED, "--quiet"])
+                .args([
+                    "--allow-special-use",
+                    "--trusted-host",
+                    TRUSTED,
+                    "--quiet",
+                    "--ip",
+                    "only-v4",
+                ])
                 .args(["--nameserver", &self.lab.dns.to_string()])
                 .args(["--smtp-port", &self.smtp_port().to_string()]),
         )?;
@@ -280,13 +292,18 @@ impl<'a> Bench<'a> {
             limits: Limits::POLITE,
             timeouts: Timeouts::BULK,
             retry_ladder: Vec::new().into(),
-            network: Network::default(),
+            // As the bare client does, so that a machine's route to IPv6 changes nothing.
+            network: Network {
+                preference: IpPreference::OnlyV4,
+                ..Network::default()
+            },
             max_wait: Duration::MAX,
             replies: None,
+            memory: presend::store::Patience::default(),
+            description: String::new(),
             transcript: false,
             probe_forbidden: false,
             probe_providers: Vec::new(),
-            memory: presend::job::Memory::default(),
         })
     }
 }

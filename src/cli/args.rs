@@ -115,8 +115,8 @@ pub(super) struct CheckArgs {
 /// `presend verify`
 #[derive(Debug, Args)]
 #[command(
-    about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out",
-    long_about = "Check a list: CSV, TSV, text or NDJSON in, the same plus labels out.\n\nRows come out in the order they came \
+    about = "Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out",
+    long_about = "Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out. gzip and zstd are unpacked.\n\nRows come out in the order they came \
     in, with every original column and `presend_*` columns after them; equal addresses are asked about once. The format, \
     the encoding, the delimiter and the address column are guessed and reported.",
     after_long_help = "\
@@ -124,16 +124,19 @@ Examples:
   presend verify leads.csv --output checked.csv
   presend verify leads.csv --column Email --split out/      out/send.csv, out/hold.csv, out/drop.csv
   presend verify leads.csv --only send > mailing.csv
-  zcat crm.ndjson.gz | presend verify - --format ndjson --level dns
+  presend verify crm.ndjson.gz --format ndjson --level dns
+  presend verify leads.xlsx --sheet Contacts --output checked.xlsx
+  presend verify leads.csv events.xlsx more.txt.gz --output all.csv.gz   several files, one job
   presend verify leads.csv --helo-name probe.example.com --mail-from postmaster@example.com
 
 CSV cells that a spreadsheet would run as a formula get a ' in front; `--raw` leaves them as they are.
 Ctrl-C once: what is known is written and the program ends with 130. Twice: it ends at once."
 )]
 pub(super) struct VerifyArgs {
-    /// The list; `-` is standard input, and the default when something is piped in.
+    /// The lists; `-` is standard input, and the default when something is piped in. Several are one job: addresses that
+    /// are in two of them are asked about once, and `presend_file` says where each row comes from.
     #[arg(value_name = "FILE")]
-    pub(super) input: Option<PathBuf>,
+    pub(super) inputs: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) layout: LayoutArgs,
     #[command(flatten)]
@@ -163,6 +166,9 @@ pub(super) struct LayoutArgs {
     /// Format of the input [default: guessed].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = INPUT)]
     pub(super) input_format: Option<InputFormatName>,
+    /// Sheet of an XLSX workbook: its name, or its number from 1 [default: the first that is not hidden].
+    #[arg(long, value_name = "NAME|NUMBER", help_heading = INPUT)]
+    pub(super) sheet: Option<String>,
     /// The first row is a header [default: guessed].
     #[arg(long, overrides_with = "no_header", help_heading = INPUT)]
     pub(super) header: bool,
@@ -176,7 +182,8 @@ pub(super) struct ResultArgs {
     /// Format of the output [default: `table` on a terminal, `ndjson` for NDJSON, else `csv`].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = OUTPUT)]
     pub(super) format: Option<FormatName>,
-    /// File to write; it appears when it is complete. [default: standard output]
+    /// File to write; it appears when it is complete, and its name tells the format: `.csv`, `.ndjson`, `.json`, `.xlsx`, each
+    /// also with `.gz` or `.zst` [default: standard output].
     #[arg(long, short, value_name = "FILE", help_heading = OUTPUT)]
     pub(super) output: Option<PathBuf>,
     /// Only rows with this action or label: send, hold, drop, valid, catch-all, unknown, invalid. Repeatable.
@@ -188,6 +195,9 @@ pub(super) struct ResultArgs {
     /// Leave CSV cells as they are, even those a spreadsheet would run as a formula.
     #[arg(long, help_heading = OUTPUT)]
     pub(super) raw: bool,
+    /// Mask local-parts in everything that is written (`j***@example.com`), for results that are shown to others.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) redact: bool,
 }
 
 #[derive(Debug, Args)]
@@ -235,6 +245,8 @@ pub(super) enum FormatName {
     Json,
     /// Aligned columns for people.
     Table,
+    /// A workbook with the columns of csv.
+    Xlsx,
 }
 
 impl From<FormatName> for Format {
@@ -244,6 +256,7 @@ impl From<FormatName> for Format {
             FormatName::Ndjson => Self::Ndjson,
             FormatName::Json => Self::Json,
             FormatName::Table => Self::Table,
+            FormatName::Xlsx => Self::Xlsx,
         }
     }
 }
@@ -333,6 +346,10 @@ pub(super) enum JobsCommand {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+    /// Go on with a job: what is answered is written again, the rest is asked
+    Resume(Box<ResumeArgs>),
+    /// Write the rows of a job with what is known so far, asking nobody
+    Export(Box<ExportArgs>),
     /// Give up a job that is not finished; what was answered stays
     Cancel {
         /// Its id, or the first letters of it.
@@ -354,6 +371,51 @@ pub(super) enum JobsCommand {
         #[command(flatten)]
         database: DatabaseArgs,
     },
+}
+
+/// `presend jobs resume`
+#[derive(Debug, Args)]
+pub(super) struct ResumeArgs {
+    /// Its id, or the first letters of it.
+    pub(super) id: String,
+    /// The list again: an error if its rows are others than the job's.
+    #[arg(value_name = "FILE")]
+    pub(super) inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) layout: LayoutArgs,
+    #[command(flatten)]
+    pub(super) results: ResultArgs,
+    /// One JSON document: the same as `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
+    pub(super) json: bool,
+    /// Put the dialogue into JSON results.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) transcript: bool,
+    #[command(flatten)]
+    pub(super) display: DisplayArgs,
+    #[command(flatten)]
+    pub(super) config: ConfigFile,
+    #[command(flatten)]
+    pub(super) overlay: Overlay,
+}
+
+/// `presend jobs export`
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    /// Its id, or the first letters of it.
+    pub(super) id: String,
+    #[command(flatten)]
+    pub(super) results: ResultArgs,
+    /// One JSON document: the same as `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
+    pub(super) json: bool,
+    /// Put the dialogue into JSON results, where it was kept.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) transcript: bool,
+    #[command(flatten)]
+    pub(super) display: DisplayArgs,
+    #[command(flatten)]
+    pub(super) database: DatabaseArgs,
 }
 
 #[derive(Debug, Args)]

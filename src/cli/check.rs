@@ -11,6 +11,7 @@ use clap::ArgMatches;
 use super::{
     Exit,
     args::CheckArgs,
+    database,
     fault::hint,
     paint::{BOLD, DIM, paint},
     settings::{Profile, Resolved},
@@ -19,9 +20,10 @@ use super::{
 };
 use crate::{
     dns::{MailRoute, NoMailHost, RouteFailure},
-    job::{Engine, Outcome, Stop},
+    job::{Engine, Level, Outcome, Stop},
     output,
     smtp::{Speaker, Transcript},
+    store::Store,
     verdict::{Label, Observed, ProbeFailure},
 };
 
@@ -30,12 +32,24 @@ const INDENT: usize = 16;
 
 pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Interactive)?;
-    let settings = resolved.to_settings(args.verbose || args.transcript)?;
+    let dialogue = args.verbose || args.transcript;
+    let mut settings = resolved.to_settings(dialogue)?;
+    if dialogue && !settings.memory.offline {
+        // Kept answers have no dialogue to show.
+        settings.memory.max_age.get_or_insert(std::time::Duration::ZERO);
+    }
+    let store = match settings.level {
+        Level::Syntax => None,
+        Level::Dns | Level::Smtp => match resolved.database()? {
+            Some(_) => Some(Arc::new(database::open_for_run(&resolved)?) as Arc<dyn Store>),
+            None => None,
+        },
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen();
         let stop = Stop::new();
-        let mut answers = std::pin::pin!(answer(args, settings, &stop));
+        let mut answers = std::pin::pin!(answer(args, (settings, store), &stop));
         tokio::select! {
             exit = &mut answers => return exit,
             () = signals.next() => stop.request(),
@@ -57,17 +71,28 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     }
 }
 
-async fn answer(args: &CheckArgs, settings: crate::job::Settings, stop: &Stop) -> anyhow::Result<Exit> {
-    let engine = Engine::start(settings).await?;
+async fn answer(
+    args: &CheckArgs,
+    (settings, store): (crate::job::Settings, Option<Arc<dyn Store>>),
+    stop: &Stop,
+) -> anyhow::Result<Exit> {
+    let mut engine = Engine::start(settings).await?;
+    if let Some(store) = store {
+        engine = engine.with_store(store);
+    }
     let mut exit = Exit::Done;
     let mut shown: Vec<Arc<Transcript>> = Vec::new();
-    for (index, mut outcome) in engine.check(&args.addresses, stop).await.into_iter().enumerate() {
+    for (index, mut outcome) in engine.check(&args.addresses, stop).await?.into_iter().enumerate() {
         if outcome.verdict.label == Label::Unknown && is_our_side(outcome.verdict.reason) {
             exit = Exit::Incomplete;
         }
         if args.json {
             let mut line = Vec::with_capacity(1024);
-            output::write_result(&outcome, None, args.transcript, &mut line)?;
+            let detail = output::Detail {
+                transcript: args.transcript,
+                ..output::Detail::default()
+            };
+            output::write_result(&outcome, None, detail, &mut line)?;
             line.push(b'\n');
             io::stdout().write_all(&line)?;
         } else {

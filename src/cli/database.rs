@@ -21,10 +21,6 @@ pub(super) fn by_default() -> Option<PathBuf> {
     Some(folder.join("presend").join("presend.db")).filter(|path| path.to_str().is_some())
 }
 
-#[expect(
-    dead_code,
-    reason = "`verify` and `check` call it as soon as they work from the store"
-)]
 /// Opens the database of a run, or a private one for `--no-store`, and forgets what is too old.
 pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<SqliteStore> {
     if resolved.database()?.is_none() {
@@ -32,7 +28,11 @@ pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<SqliteStore> {
     }
     let store = open(resolved)?;
     let keep = resolved.keep();
-    if let Some(before) = SystemTime::now().checked_sub(keep) {
+    if let Some(mut before) = SystemTime::now().checked_sub(keep) {
+        // The file is written anew when jobs go: those of one day together.
+        if store.jobs()?.iter().any(|job| job.updated_at < before) {
+            before += (keep / 10).min(Duration::from_hours(24));
+        }
         let forgotten = match store.forget(before) {
             // Another process deletes or forgets; what is too old can wait for the next run.
             Err(StoreError::Locked { .. }) => 0,

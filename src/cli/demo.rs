@@ -10,18 +10,19 @@ use super::{
     progress::Display,
     signal::Signals,
     summary,
-    verify::{self, Job},
+    verify::{self, Job, JobWork},
 };
 use crate::{
     address::Rules,
     input::{InputOptions, Table},
-    job::{Level, Memory, Settings},
+    job::{Level, Settings},
     lab::{self, Lab},
     lists::UserLists,
     net::Network,
-    output::{Format, Options, Output},
+    output::{Detail, Format, Options, Output},
     schedule::Limits,
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::Policy,
 };
 
@@ -39,7 +40,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         format: if args.json { Format::Json } else { Format::Table },
         only: Vec::new(),
         raw: false,
-        transcript: false,
+        detail: Detail::default(),
         terminal: stdout_terminal(),
     };
     let display = Display::new(When::Auto, args.quiet, true);
@@ -49,7 +50,8 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         let lab = Lab::start(lab::demo_world()).await?;
         let job = Job {
             settings: settings(&lab)?,
-            table,
+            store: None,
+            work: JobWork::List(Box::new(table)),
             output,
             display,
             signals: Signals::listen(),
@@ -106,10 +108,11 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
         retry_ladder: vec![Duration::from_millis(1200)].into(),
         network: Network::default(),
         max_wait: Duration::from_secs(3),
+        memory: Patience::default(),
+        description: String::new(),
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
-        memory: Memory::default(),
     })
 }
 

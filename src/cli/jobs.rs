@@ -1,5 +1,7 @@
 //! `presend jobs list|show|cancel|delete`.
 
+mod begun;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -16,6 +18,7 @@ use serde_json::{Value, json};
 use super::{
     Exit,
     args::{DatabaseArgs, JobsArgs, JobsCommand},
+    config::ConfigFile,
     database,
     fault::{fault, hint, note},
     paint::{self, BOLD, DIM, FAIR, GOOD, counted, grouped, paint, per_mille, percent},
@@ -35,6 +38,8 @@ pub(super) fn run(args: &JobsArgs, matches: &ArgMatches) -> anyhow::Result<Exit>
             let job = jobs.named(id)?;
             print(job, *json, &details(job, SystemTime::now()))?;
         }
+        JobsCommand::Resume(args) => return begun::resume(args, matches),
+        JobsCommand::Export(args) => return begun::export(args, matches),
         JobsCommand::Cancel { id, json, database } => {
             let jobs = Jobs::open(database, matches)?;
             let job = cancel(&jobs, id)?;
@@ -47,16 +52,19 @@ pub(super) fn run(args: &JobsArgs, matches: &ArgMatches) -> anyhow::Result<Exit>
 }
 
 /// The database and its jobs.
-struct Jobs {
+pub(super) struct Jobs {
     /// There is none, and looking for jobs does not make one.
-    store: Option<SqliteStore>,
+    pub(super) store: Option<SqliteStore>,
     all: Vec<JobRecord>,
 }
 
 impl Jobs {
-    fn open(args: &DatabaseArgs, matches: &ArgMatches) -> anyhow::Result<Self> {
-        let overlay = Overlay::of_jobs(args.db.clone());
-        let resolved = Resolved::new(&overlay, matches, &args.config, Profile::Bulk)?;
+    pub(super) fn open(args: &DatabaseArgs, matches: &ArgMatches) -> anyhow::Result<Self> {
+        Self::open_with(&Overlay::of_jobs(args.db.clone()), (matches, &args.config))
+    }
+
+    pub(super) fn open_with(overlay: &Overlay, (matches, config): (&ArgMatches, &ConfigFile)) -> anyhow::Result<Self> {
+        let resolved = Resolved::new(overlay, matches, config, Profile::Bulk)?;
         let Some(path) = resolved.database()? else {
             return Err(fault(
                 "`no_store` is set, so there are no jobs",
@@ -83,7 +91,7 @@ impl Jobs {
     }
 
     /// The one job whose id starts so.
-    fn named(&self, start: &str) -> anyhow::Result<&JobRecord> {
+    pub(super) fn named(&self, start: &str) -> anyhow::Result<&JobRecord> {
         let mut found = self
             .all
             .iter()
@@ -226,6 +234,9 @@ fn worker(job: &JobRecord) -> Option<String> {
 
 /// The list's name, which anybody may have chosen.
 fn source(job: &JobRecord) -> String {
+    if job.source.is_empty() {
+        return "(single addresses)".to_owned();
+    }
     output::clean(&job.source, 200).into_owned()
 }
 
@@ -345,6 +356,7 @@ fn details(job: &JobRecord, now: SystemTime) -> String {
 fn steps(job: &JobRecord) -> String {
     let id = &job.id;
     let again = format!("presend verify {}", paint::quoted(Path::new(&source(job))));
+    let export = format!("write out what is answered:  presend jobs export {id}");
     let steps: Vec<String> = match (job.taken, job.state) {
         (true, _) => {
             vec!["it is being worked on: wait, or interrupt that process (Ctrl-C), which loses nothing".into()]
@@ -354,10 +366,14 @@ fn steps(job: &JobRecord) -> String {
             format!("forget it:  presend jobs delete {id}"),
         ],
         (false, JobState::Open) => vec![
-            format!("go on, with the settings it had:  {again}"),
+            format!("go on:  presend jobs resume {id}"),
+            export,
             format!("give it up:  presend jobs cancel {id}"),
         ],
-        (false, JobState::Done | JobState::Cancelled) => vec![format!("forget it:  presend jobs delete {id}")],
+        (false, JobState::Done | JobState::Cancelled) if job.source.is_empty() => {
+            vec![format!("forget it:  presend jobs delete {id}")]
+        }
+        (false, JobState::Done | JobState::Cancelled) => vec![export, format!("forget it:  presend jobs delete {id}")],
     };
     let mut text = String::from("\n");
     for (index, step) in steps.iter().enumerate() {

@@ -67,6 +67,13 @@ fn show(name: Option<&str>, json: bool) -> anyhow::Result<Exit> {
             writeln!(out, "  {id}{also}: {}{forbidden}", provider.name)?;
         }
     }
+    if name == Some("exports") {
+        for export in lists::exports() {
+            let id = paint(BOLD, &export.id);
+            let headers = export.headers.join("`, `");
+            writeln!(out, "  {id}: {}, by `{headers}`", export.name)?;
+        }
+    }
     if name == Some("blocklists") {
         for list in Blocklists::bundled().iter() {
             writeln!(out, "  {}: {}; {}", paint(BOLD, &list.zone), list.name, list.terms)?;
@@ -98,6 +105,12 @@ fn catalogue() -> Vec<ListInfo> {
         "lists/providers.toml",
         "mail providers: how their MX hosts are named, whether they tell the truth, what they take",
         providers::all().len(),
+    ));
+    all.push(table(
+        "exports",
+        "lists/exports.toml",
+        "exports of other programs: how their header looks, and which column is the address",
+        lists::exports().len(),
     ));
     all.push(table(
         "blocklists",

@@ -31,6 +31,7 @@ use crate::{
     replies::Class,
     schedule::Limits,
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::{BounceKind, Policy},
 };
 
@@ -154,6 +155,27 @@ const MEMORY: &str = "What is remembered";
 const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
 
+/// Settings that may differ from one run of a job to the next.
+const PATIENCE_KEYS: [&str; 16] = [
+    "no_wait",
+    "timeout_connect",
+    "timeout_reply",
+    "timeout_session",
+    "retry_profile",
+    "retry",
+    "retry_ladder",
+    "source_ip",
+    "ip",
+    // It may hold a password.
+    "proxy",
+    "db",
+    "no_store",
+    "keep_days",
+    "max_age",
+    "refresh",
+    "offline",
+];
+
 /// Which defaults apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
@@ -263,9 +285,30 @@ impl Resolved {
         config: &ConfigFile,
         profile: Profile,
     ) -> anyhow::Result<Self> {
+        Self::over(typed, matches, config, (profile, Map::new()))
+    }
+
+    /// The same for a job that goes on: what it was started with lies over the file.
+    pub(super) fn resumed(
+        typed: &Overlay,
+        matches: &ArgMatches,
+        config: &ConfigFile,
+        description: &str,
+    ) -> anyhow::Result<Self> {
+        let kept = serde_json::from_str(description).unwrap_or_default();
+        Self::over(typed, matches, config, (Profile::Bulk, kept))
+    }
+
+    fn over(
+        typed: &Overlay,
+        matches: &ArgMatches,
+        config: &ConfigFile,
+        (profile, kept): (Profile, Map<String, Value>),
+    ) -> anyhow::Result<Self> {
         config::refuse_misspelt_environment()?;
         let (file, in_file) = config.read()?;
-        let in_file = object(&in_file)?;
+        let mut in_file = object(&in_file)?;
+        in_file.extend(kept.into_iter().filter(|(_, value)| !value.is_null()));
         let typed = object(typed)?;
         let mut values = object(&Overlay::defaults(profile))?;
         let mut origins = Vec::with_capacity(values.len());
@@ -348,6 +391,18 @@ impl Resolved {
         self.merged.replies.as_deref()
     }
 
+    /// Whatever changes the answers, as JSON: the same list with the same settings is the same job, however patient its runs.
+    fn description(&self) -> String {
+        let changes_answers = |(key, _): &(&String, &Value)| !PATIENCE_KEYS.contains(&key.as_str());
+        let values: Map<String, Value> = self
+            .values
+            .iter()
+            .filter(changes_answers)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        Value::Object(values).to_string()
+    }
+
     /// Where the database is; `None` where nothing is kept.
     pub(super) fn database(&self) -> anyhow::Result<Option<&Path>> {
         if self.merged.no_store.unwrap_or_default() {
@@ -369,7 +424,7 @@ impl Resolved {
     }
 
     /// What is used of earlier answers.
-    fn memory(&self) -> anyhow::Result<job::Memory> {
+    fn memory(&self) -> anyhow::Result<Patience> {
         let set = |setting: Option<bool>| setting.unwrap_or_default();
         let (refresh, offline) = (set(self.merged.refresh), set(self.merged.offline));
         if offline && refresh {
@@ -384,7 +439,7 @@ impl Resolved {
                 "leave one of them out",
             ));
         }
-        Ok(job::Memory {
+        Ok(Patience {
             max_age: self.merged.max_age.map(|span| span.0),
             refresh,
             offline,
@@ -437,6 +492,7 @@ impl Resolved {
             } else {
                 Duration::MAX
             },
+            description: self.description(),
             transcript,
             probe_forbidden: all.probe_forbidden.unwrap_or_default(),
             probe_providers: probe_providers?,

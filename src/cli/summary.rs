@@ -1,6 +1,9 @@
 //! The closing words of a list run: counts, forecast, what to do next.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use super::paint::{self, BAD, BOLD, DIM, FAIR, GOOD, counted, grouped, paint, per_mille, percent};
 use crate::{
@@ -30,7 +33,7 @@ pub(super) struct Run<'a> {
 
 /// What the next steps depend on.
 pub(super) struct Next<'a> {
-    pub(super) input: &'a Path,
+    pub(super) inputs: &'a [PathBuf],
     pub(super) written: bool,
     pub(super) split: Option<&'a Path>,
 }
@@ -194,7 +197,8 @@ fn forecast(summary: &Summary, text: &mut String) {
 fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
     let of = |reason| summary.by_reason.get(&reason).copied().unwrap_or_default();
     let mut steps = Vec::new();
-    let file = paint::quoted(run.input);
+    let files: Vec<String> = run.inputs.iter().map(|path| paint::quoted(path)).collect();
+    let file = files.join(" ");
     match run.split {
         Some(folder) => {
             let name = |action: &str| paint::quoted(&folder.join(action));
@@ -204,7 +208,7 @@ fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
                 name("hold")
             ));
         }
-        None if !run.written && run.input != Path::new("-") && summary.rows > 0 => {
+        None if !run.written && !run.inputs.iter().any(|path| path == Path::new("-")) && summary.rows > 0 => {
             steps.push(format!(
                 "one file for each action:  presend verify {file} --split checked/"
             ));
@@ -254,7 +258,7 @@ mod tests {
         let run = Run {
             verbose: true,
             next: Some(Next {
-                input: Path::new("my leads.csv"),
+                inputs: &["my leads.csv".into()],
                 written: false,
                 split: None,
             }),

@@ -7,10 +7,12 @@ use std::{
 };
 
 use clap::ArgMatches;
+use tokio::runtime::Runtime;
 
 use super::{
     Exit,
-    args::{FormatName, InputFormatName, LayoutArgs, VerifyArgs},
+    args::{DisplayArgs, FormatName, InputFormatName, LayoutArgs, ResultArgs, VerifyArgs},
+    database,
     fault::{fault, hint, note},
     paint::{self, DIM, paint},
     progress::Display,
@@ -19,16 +21,17 @@ use super::{
     summary,
 };
 use crate::{
-    input::{InputFormat, InputOptions, Layout, Table},
+    input::{InputFormat, InputOptions, Layout, Packing, Table},
     job::{self, Engine, Progress, Stop, Summary},
-    output::{Format, Options, Output, Target},
+    output::{Detail, Format, Options, Output, Privacy, Target},
+    store::{JobRecord, Store},
 };
 
 pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Bulk)?;
     let settings = resolved.to_settings(args.transcript)?;
-    let input = input(args.input.as_deref())?;
-    let table = Table::open(&input, &input_options(&args.layout))?;
+    let inputs = inputs(&args.inputs)?;
+    let table = Table::open_all(&inputs, &input_options(&args.layout))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     // From the first words on an interruption is polite; before them there is nothing to be polite about.
     let signals = {
@@ -37,45 +40,37 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     };
     let quiet = args.display.quiet;
     if !quiet {
-        note(&paint(DIM, understood(&input, table.layout())));
+        for (name, layout) in table.files() {
+            note(&paint(DIM, understood(name, layout)));
+        }
     }
     let missing = resolved.identity_hint();
     if let Some(missing) = &missing {
         hint(missing);
     }
-    let options = options(args, table.layout());
-    let files = args.results.split.is_some() || args.results.output.is_some();
-    let display = Display::new(args.display.progress, quiet, !files);
-    let output = open(args, table.layout(), &options, &display)?;
+    let shape = Shape {
+        results: &args.results,
+        json: args.json,
+        transcript: args.transcript,
+    };
+    let display = shape.display(&args.display);
+    let output = shape.open(table.layout(), &display)?;
+    let store = match settings.level {
+        // Nothing is asked, so nothing can be lost: the same command again is faster than any job.
+        job::Level::Syntax => None,
+        job::Level::Dns | job::Level::Smtp => Some(Arc::new(database::open_for_run(&resolved)?) as Arc<dyn Store>),
+    };
     let job = Job {
         settings,
-        table,
+        store,
+        work: JobWork::List(Box::new(table)),
         output,
         display,
         signals,
     };
-    // On a worker, because the others wake it often: a thread of its own would be woken by the kernel each time.
-    let result = match runtime.block_on(runtime.spawn(job.run())) {
-        Ok(result) => result,
-        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    };
-    // Sessions that do not end must not hold up the prompt.
-    runtime.shutdown_background();
-    let (summary, files) = result?;
+    let (summary, files) = job.finish_on(runtime)?;
     if !quiet {
-        for file in &files {
-            note(&paint(DIM, format!("wrote {}", file.display())));
-        }
-        let next = summary::Next {
-            input: &input,
-            written: !files.is_empty(),
-            split: args.results.split.as_deref(),
-        };
-        let run = summary::Run {
-            verbose: args.display.verbose,
-            next: Some(next),
-        };
-        note(&summary::text(&summary, &run));
+        report(&summary, &files, &shape, (&inputs, args.display.verbose));
     }
     let exit = exit(&summary);
     let asked_in_vain = missing.is_some() && resolved.smtp_was_asked_for();
@@ -86,24 +81,69 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     })
 }
 
+/// What people hear at the end.
+pub(super) fn report(summary: &Summary, files: &[PathBuf], shape: &Shape<'_>, (inputs, verbose): (&[PathBuf], bool)) {
+    for file in files {
+        note(&paint(DIM, format!("wrote {}", file.display())));
+    }
+    let next = summary::Next {
+        inputs,
+        written: !files.is_empty(),
+        split: shape.results.split.as_deref(),
+    };
+    let run = summary::Run {
+        verbose,
+        next: Some(next),
+    };
+    note(&summary::text(summary, &run));
+}
+
+/// What a job works on.
+pub(super) enum JobWork {
+    /// A list that was opened.
+    List(Box<Table>),
+    /// A job that was begun.
+    Begun(Box<JobRecord>),
+}
+
 /// One run, ready to start.
 pub(super) struct Job {
     pub(super) settings: job::Settings,
-    pub(super) table: Table,
+    /// Where the job is kept; a private place without it.
+    pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) work: JobWork,
     pub(super) output: Output,
     pub(super) display: Display,
     pub(super) signals: Signals,
 }
 
 impl Job {
+    /// Runs on `runtime` and ends it.
+    pub(super) fn finish_on(self, runtime: Runtime) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
+        // On a worker, because the others wake it often: a thread of its own would be woken by the kernel each time.
+        let result = match runtime.block_on(runtime.spawn(self.run())) {
+            Ok(result) => result,
+            Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+        };
+        // Sessions that do not end must not hold up the prompt.
+        runtime.shutdown_background();
+        result
+    }
+
     /// Runs to the end, or until somebody interrupts; writes what is known either way.
     pub(super) async fn run(mut self) -> anyhow::Result<(Summary, Vec<PathBuf>)> {
         let stop = Stop::new();
         let progress = Arc::new(Progress::default());
         let signals = tokio::spawn(self.signals.stop_then_exit(stop.clone()));
         let watch = self.display.watch(Arc::clone(&progress));
-        let engine = Engine::start(self.settings).await?;
-        let result = engine.verify(self.table, &mut self.output, &progress, stop).await;
+        let mut engine = Engine::start(self.settings).await?;
+        if let Some(store) = self.store {
+            engine = engine.with_store(store);
+        }
+        let result = match self.work {
+            JobWork::List(table) => engine.verify(*table, &mut self.output, &progress, stop).await,
+            JobWork::Begun(job) => engine.resume(&job, &mut self.output, &progress, stop).await,
+        };
         if let Some(watch) = watch {
             watch.abort();
         }
@@ -125,18 +165,18 @@ pub(super) fn exit(summary: &Summary) -> Exit {
     }
 }
 
-fn input(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+pub(super) fn inputs(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     match named {
-        Some(path) => Ok(path.to_owned()),
-        None if io::stdin().is_terminal() => Err(fault(
+        [] if io::stdin().is_terminal() => Err(fault(
             "no list was named",
             "`presend verify leads.csv`, or pipe one in: `presend verify - < leads.csv`",
         )),
-        None => Ok(PathBuf::from("-")),
+        [] => Ok(vec![PathBuf::from("-")]),
+        named => Ok(named.to_vec()),
     }
 }
 
-fn input_options(args: &LayoutArgs) -> InputOptions {
+pub(super) fn input_options(args: &LayoutArgs) -> InputOptions {
     InputOptions {
         column: args.column.clone(),
         format: args.input_format.map(|format| match format {
@@ -149,25 +189,35 @@ fn input_options(args: &LayoutArgs) -> InputOptions {
             (_, true) => Some(false),
             (false, false) => None,
         },
+        sheet: args.sheet.clone(),
     }
 }
 
 /// One line about how the list was read.
-pub(super) fn understood(input: &Path, layout: &Layout) -> String {
-    let name = if input == Path::new("-") {
-        "standard input".into()
-    } else {
-        format!("`{}`", input.display())
+pub(super) fn understood(name: &str, layout: &Layout) -> String {
+    let name = match name {
+        "standard input" => name.to_owned(),
+        file => format!("`{file}`"),
     };
     let guessed = if layout.guessed {
         " (guessed; `--column` names another)"
     } else {
         ""
     };
+    let names = layout
+        .fallback_columns
+        .iter()
+        .filter_map(|column| layout.columns.get(*column));
+    let instead = names.fold(String::new(), |text, name| {
+        text + &format!(", or `{name}` where that is empty")
+    });
     let column = match (&layout.address_key, layout.columns.get(layout.address_column)) {
         (Some(key), _) => format!(", addresses in `{key}`"),
-        (None, Some(column)) if layout.format == InputFormat::Csv => {
-            format!(", addresses in column {} `{column}`", layout.address_column + 1)
+        (None, Some(column)) if layout.format != InputFormat::Text => {
+            format!(
+                ", addresses in column {} `{column}`{instead}",
+                layout.address_column + 1
+            )
         }
         (None, _) => String::new(),
     };
@@ -177,47 +227,98 @@ pub(super) fn understood(input: &Path, layout: &Layout) -> String {
         (InputFormat::Ndjson, _) => "NDJSON".to_owned(),
         (InputFormat::Csv, Some(b'\t')) => "tab-separated".to_owned(),
         (InputFormat::Csv, delimiter) => format!("CSV with `{}`", char::from(delimiter.unwrap_or(b','))),
-    };
-    format!("reading {name}: {format}, {}{column}{guessed}", layout.encoding)
-}
-
-fn options(args: &VerifyArgs, layout: &Layout) -> Options {
-    let by_name = || {
-        let extension = args.results.output.as_deref()?.extension()?.to_str()?;
-        match extension.to_ascii_lowercase().as_str() {
-            "csv" | "tsv" => Some(Format::Csv),
-            "ndjson" | "jsonl" => Some(Format::Ndjson),
-            "json" => Some(Format::Json),
-            _ => None,
+        (InputFormat::Xlsx, _) => {
+            let sheet = layout.sheet.as_deref().unwrap_or_default();
+            format!("XLSX, sheet `{}`", crate::output::clean(sheet, 40))
         }
     };
-    let to_terminal = args.results.output.is_none() && args.results.split.is_none() && io::stdout().is_terminal();
-    let by_input = || match layout.format {
-        _ if to_terminal => Format::Table,
-        InputFormat::Ndjson => Format::Ndjson,
-        InputFormat::Text | InputFormat::Csv => Format::Csv,
-    };
-    let named = if args.json {
-        Some(FormatName::Json)
-    } else {
-        args.results.format
-    };
-    Options {
-        format: named.map(Format::from).or_else(by_name).unwrap_or_else(by_input),
-        only: args.results.only.clone(),
-        raw: args.results.raw,
-        transcript: args.transcript,
-        terminal: paint::stdout_terminal(),
-    }
+    let packing = layout
+        .packing
+        .map(|packing| format!("{}, ", packing.name()))
+        .unwrap_or_default();
+    let export = layout
+        .export
+        .as_ref()
+        .map(|export| format!("{export}, "))
+        .unwrap_or_default();
+    format!(
+        "reading {name}: {export}{packing}{format}, {}{column}{guessed}",
+        layout.encoding
+    )
 }
 
-fn open(args: &VerifyArgs, layout: &Layout, options: &Options, display: &Display) -> anyhow::Result<Output> {
-    if let Some(folder) = &args.results.split {
-        return Ok(Output::split(layout, options, folder)?);
+/// How results are to look, and where they go.
+pub(super) struct Shape<'a> {
+    pub(super) results: &'a ResultArgs,
+    pub(super) json: bool,
+    pub(super) transcript: bool,
+}
+
+impl Shape<'_> {
+    /// Progress stays off a terminal that shows the results.
+    pub(super) fn display(&self, args: &DisplayArgs) -> Display {
+        let files = self.results.split.is_some() || self.results.output.is_some();
+        Display::new(args.progress, args.quiet, !files)
     }
-    let target = match &args.results.output {
-        Some(path) if path != Path::new("-") => Target::file(path)?,
-        _ => display.stdout(),
-    };
-    Ok(Output::single(layout, options, target))
+
+    fn options(&self, layout: &Layout) -> Options {
+        let by_name = || {
+            let path = self.results.output.as_deref()?;
+            let extension = path.extension()?.to_str()?;
+            let extension = match Packing::by_extension(extension) {
+                Some(_) => Path::new(path.file_stem()?).extension()?.to_str()?,
+                None => extension,
+            };
+            match extension.to_ascii_lowercase().as_str() {
+                "csv" | "tsv" => Some(Format::Csv),
+                "ndjson" | "jsonl" => Some(Format::Ndjson),
+                "json" => Some(Format::Json),
+                "xlsx" => Some(Format::Xlsx),
+                _ => None,
+            }
+        };
+        let to_terminal = self.results.output.is_none() && self.results.split.is_none() && io::stdout().is_terminal();
+        let by_input = || match layout.format {
+            _ if to_terminal => Format::Table,
+            InputFormat::Ndjson => Format::Ndjson,
+            InputFormat::Text | InputFormat::Csv | InputFormat::Xlsx => Format::Csv,
+        };
+        let named = if self.json {
+            Some(FormatName::Json)
+        } else {
+            self.results.format
+        };
+        Options {
+            format: named.map(Format::from).or_else(by_name).unwrap_or_else(by_input),
+            only: self.results.only.clone(),
+            raw: self.results.raw,
+            detail: Detail {
+                transcript: self.transcript,
+                privacy: if self.results.redact {
+                    Privacy::Redacted
+                } else {
+                    Privacy::Open
+                },
+            },
+            terminal: paint::stdout_terminal(),
+        }
+    }
+
+    pub(super) fn open(&self, layout: &Layout, display: &Display) -> anyhow::Result<Output> {
+        let options = &self.options(layout);
+        if let Some(folder) = &self.results.split {
+            return Ok(Output::split(layout, options, folder)?);
+        }
+        let target = match &self.results.output {
+            Some(path) if path != Path::new("-") => Target::file(path)?,
+            _ if options.format == Format::Xlsx && io::stdout().is_terminal() => {
+                return Err(fault(
+                    "a workbook cannot be shown on a terminal",
+                    "name a file, such as `--output checked.xlsx`, or redirect the output",
+                ));
+            }
+            _ => display.stdout(),
+        };
+        Ok(Output::single(layout, options, target))
+    }
 }

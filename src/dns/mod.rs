@@ -5,6 +5,7 @@
 
 mod cache;
 mod canary;
+mod direct;
 mod records;
 mod resolver;
 mod route;

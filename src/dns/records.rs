@@ -63,7 +63,6 @@ fn select(reply: &Reply, pick: impl Fn(&RData) -> Option<Box<str>>) -> Result<Fo
         Reply::NoSuchName { .. } => return Ok(Found::NoSuchDomain),
     };
     let records: Vec<_> = lookup
-        .answers()
         .iter()
         .filter_map(|record| pick(&record.data))
         .take(RECORD_LIMIT)

@@ -12,7 +12,6 @@ use std::{
 use hickory_resolver::{
     Resolver, TokioResolver,
     config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
-    lookup::Lookup,
     net::{
         DnsError, NetError, NoRecords,
         runtime::TokioRuntimeProvider,
@@ -21,13 +20,16 @@ use hickory_resolver::{
     },
     proto::{
         op::{DnsRequestOptions, DnsResponse, Message, Query, ResponseCode},
-        rr::{Name, RData, RecordType, rdata::opt::EdnsOption},
+        rr::{Name, RData, Record, RecordType, rdata::opt::EdnsOption},
     },
     system_conf::read_system_conf,
 };
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{AddressAnswer, DnsFailure, MxAnswer, NameServers, Resolve};
+use super::{
+    AddressAnswer, DnsFailure, MxAnswer, NameServers, Resolve,
+    direct::{Direct, Said},
+};
 use crate::net::{BoxFuture, Families, open_file_limit};
 
 /// MX records kept per domain; 398 have been seen (HOSTILE.md D15), no sender tries more than a handful.
@@ -41,6 +43,8 @@ const CACHED_ANSWERS: u64 = 1024;
 #[derive(Debug)]
 pub struct HickoryResolver {
     hickory: TokioResolver,
+    /// The short way, where there is only one server to ask, and hickory over TCP only for what does not fit.
+    direct: Option<(Direct, TokioResolver)>,
     /// Asked again when hickory dropped the message that a failure came in.
     witness: SocketAddr,
     options: ResolverOptions,
@@ -89,7 +93,7 @@ pub enum ResolverError {
 
 /// What came back for one question.
 pub(super) enum Reply {
-    Records(Lookup),
+    Records(Vec<Record>),
     Nothing { ttl: Duration },
     NoSuchName { ttl: Duration },
 }
@@ -125,26 +129,20 @@ impl HickoryResolver {
     /// # Errors
     /// When hickory refuses the configuration.
     pub fn new(servers: &NameServers, options: ResolverOptions) -> Result<Self, ResolverError> {
-        let configs = servers.addresses().iter().map(|server| {
-            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-            for connection in &mut connections {
-                connection.port = server.port();
-            }
-            NameServerConfig::new(server.ip(), true, connections)
-        });
-        let config = ResolverConfig::from_parts(None, Vec::new(), configs.collect());
-        let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let hickory = builder.options_mut();
-        hickory.use_hosts_file = ResolveHosts::Never;
-        hickory.timeout = options.timeout;
-        // Hickory repeats SERVFAIL and unreadable answers too; we repeat silence only.
-        hickory.attempts = 0;
-        hickory.cache_size = CACHED_ANSWERS;
-        let hickory = builder.build().map_err(ResolverError::Setup)?;
+        let (udp, tcp) = (ConnectionConfig::udp(), ConnectionConfig::tcp());
+        let hickory = hickory(servers, &[udp, tcp.clone()], options)?;
+        let direct = match servers.addresses() {
+            [only] => Some((
+                Direct::new(*only, options.timeout),
+                self::hickory(servers, &[tcp], options)?,
+            )),
+            _ => None,
+        };
         let witness = servers.addresses().first().copied();
         let none = || ResolverError::Setup(NetError::NoConnections);
         Ok(Self {
             hickory,
+            direct,
             witness: witness.ok_or_else(none)?,
             options,
             in_flight: Semaphore::new(options.in_flight.max(1)),
@@ -164,8 +162,8 @@ impl HickoryResolver {
         let mut left = self.options.attempts.max(1);
         loop {
             left -= 1;
-            let error = match self.hickory.lookup(name.clone(), kind).await {
-                Ok(lookup) => return Ok(Reply::Records(lookup)),
+            let error = match self.look_up(name, kind).await {
+                Ok(records) => return Ok(Reply::Records(records)),
                 Err(error) => error,
             };
             if let NetError::Dns(DnsError::NoRecordsFound(nothing)) = &error {
@@ -179,6 +177,22 @@ impl HickoryResolver {
                 return Err(failure);
             }
         }
+    }
+
+    async fn look_up(&self, name: &Name, kind: RecordType) -> Result<Vec<Record>, NetError> {
+        let mut hickory = &self.hickory;
+        // PTR names of loopback addresses are among those that hickory answers itself.
+        let asks = kind != RecordType::PTR && !is_answered_locally(name);
+        if let Some((direct, over_tcp)) = self.direct.as_ref().filter(|_| asks) {
+            match direct.ask(name, kind).await {
+                Said::Records(records) => return Ok(records),
+                Said::Failure(error) => return Err(error),
+                Said::TooMuch => hickory = over_tcp,
+                Said::Otherwise => {}
+            }
+        }
+        let lookup = hickory.lookup(name.clone(), kind).await?;
+        Ok(lookup.answers().to_vec())
     }
 
     /// NXDOMAIN and NODATA prove themselves with a SOA record (RFC 2308). Without one it may be a weak forwarder, a
@@ -229,14 +243,14 @@ impl HickoryResolver {
     }
 
     async fn find_mx(&self, domain: &str) -> Result<MxAnswer, DnsFailure> {
-        let lookup = match self.ask(domain, RecordType::MX).await? {
-            Reply::Records(lookup) => lookup,
+        let found = match self.ask(domain, RecordType::MX).await? {
+            Reply::Records(found) => found,
             Reply::Nothing { ttl } => return Ok(MxAnswer::None { ttl }),
             Reply::NoSuchName { ttl } => return Ok(MxAnswer::NoSuchDomain { ttl }),
         };
         let mut ttl = u32::MAX;
         let mut records = Vec::new();
-        for record in lookup.answers() {
+        for record in &found {
             if let RData::MX(mx) = &record.data {
                 ttl = ttl.min(record.ttl);
                 records.push((mx.preference, host_text(&mx.exchange)));
@@ -280,13 +294,36 @@ impl Resolve for HickoryResolver {
     }
 }
 
+fn hickory(
+    servers: &NameServers,
+    connections: &[ConnectionConfig],
+    options: ResolverOptions,
+) -> Result<TokioResolver, ResolverError> {
+    let configs = servers.addresses().iter().map(|server| {
+        let mut connections = connections.to_vec();
+        for connection in &mut connections {
+            connection.port = server.port();
+        }
+        NameServerConfig::new(server.ip(), true, connections)
+    });
+    let config = ResolverConfig::from_parts(None, Vec::new(), configs.collect());
+    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let hickory = builder.options_mut();
+    hickory.use_hosts_file = ResolveHosts::Never;
+    hickory.timeout = options.timeout;
+    // Hickory repeats SERVFAIL and unreadable answers too; we repeat silence only.
+    hickory.attempts = 0;
+    hickory.cache_size = CACHED_ANSWERS;
+    builder.build().map_err(ResolverError::Setup)
+}
+
 /// A host has what either question found; it has nothing only when both say so.
 fn both(first: Result<Reply, DnsFailure>, second: Result<Reply, DnsFailure>) -> Result<AddressAnswer, DnsFailure> {
     let mut ttl = u32::MAX;
     let mut addresses: Vec<IpAddr> = Vec::new();
     for reply in [&first, &second] {
-        let Ok(Reply::Records(lookup)) = reply else { continue };
-        for record in lookup.answers() {
+        let Ok(Reply::Records(found)) = reply else { continue };
+        for record in found {
             if let Some(address) = record.data.ip_addr() {
                 ttl = ttl.min(record.ttl);
                 addresses.push(address);

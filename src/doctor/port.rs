@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{Check, Plan, Seams, Status, resolver::Health};
 use crate::{
@@ -212,12 +212,10 @@ impl Knock<'_> {
             group: host,
             within: plan.timeouts.connect,
         };
-        let dialled = timeout(plan.timeouts.connect, self.seams.dial.dial(call)).await;
-        let stream = match dialled {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(DialError::Host(error))) => return Door::Closed(Closed::new(&error, started.elapsed())),
-            Ok(Err(DialError::Proxy(_))) => return Door::Closed(Closed::Proxy),
-            Err(_) => return Door::Closed(Closed::Silence(plan.timeouts.connect)),
+        let stream = match self.seams.dial.dial(call).await {
+            Ok(stream) => stream,
+            Err(DialError::Host(error)) => return Door::Closed(Closed::new(&error, started.elapsed())),
+            Err(DialError::Proxy(_)) => return Door::Closed(Closed::Proxy),
         };
         let session = Session::new(WireParts {
             stream,

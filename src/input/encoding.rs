@@ -19,6 +19,14 @@ pub(super) struct Detected {
     pub(super) mark: u64,
 }
 
+impl Detected {
+    /// UTF-8 without a mark.
+    pub(super) const UTF_8: Self = Self {
+        encoding: UTF_8,
+        mark: 0,
+    };
+}
+
 /// Reads the whole file once, in constant memory: one late `é` decides between UTF-8 and Windows-1252.
 pub(super) fn detect(file: &mut File) -> io::Result<Detected> {
     file.rewind()?;

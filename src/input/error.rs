@@ -2,6 +2,8 @@
 
 use std::io;
 
+use super::budget::megabytes;
+
 /// The input as a whole cannot be used; every message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum InputError {
@@ -65,6 +67,67 @@ pub enum InputError {
         /// What it is, and what to do.
         what: &'static str,
     },
+    /// A compressed file or a workbook would unpack to more than lists do.
+    #[error(
+        "`{name}` unpacks to more than {}, which no list of its size does; if it is meant to, unpack it and check what it holds first", megabytes(*limit)
+    )]
+    TooLarge {
+        /// The file.
+        name: String,
+        /// Bytes: 200 times its size, at least 64 MiB and at most 32 GiB.
+        limit: u64,
+    },
+    /// A compressed file cannot be unpacked.
+    #[error("`{name}` cannot be unpacked as {what}: {source}; it is damaged or cut off")]
+    Damaged {
+        /// The file.
+        name: String,
+        /// The format.
+        what: &'static str,
+        /// The unpacker's reason.
+        source: io::Error,
+    },
+    /// A spreadsheet cannot be read.
+    #[error("`{name}` cannot be read as an XLSX workbook: {reason}; save the sheet as CSV")]
+    Workbook {
+        /// The file.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// `--sheet` names a sheet that does not exist.
+    #[error("`{name}` has no sheet `{sheet}`; `--sheet` can be {}", list(sheets))]
+    MissingSheet {
+        /// The file.
+        name: String,
+        /// As given.
+        sheet: String,
+        /// The sheets there are.
+        sheets: Vec<String>,
+    },
+    /// A sheet holds no list; another one may.
+    #[error(
+        "{source} (this is the sheet `{}` of {}; `--sheet` names another)",
+        cut(sheet),
+        list(sheets)
+    )]
+    WrongSheet {
+        /// The sheet that was read.
+        sheet: String,
+        /// The sheets there are.
+        sheets: Vec<String>,
+        /// What is wrong with it.
+        source: Box<InputError>,
+    },
+    /// `--sheet` was given and no input is a workbook.
+    #[error("`{name}` is no workbook, so `--sheet` says nothing; leave it out")]
+    NotAWorkbook {
+        /// The file.
+        name: String,
+    },
+    /// `-` was named twice, or more files than can be open.
+    #[error("{0}")]
+    Several(&'static str),
     /// The file was written to between two passes.
     #[error("`{name}` changed while it was being read; start again when nothing writes to it")]
     Changed {
@@ -85,8 +148,12 @@ pub(super) fn list(names: &[String]) -> String {
 
 /// Forty characters of untrusted text, escaped.
 pub(super) fn cut(text: &str) -> String {
-    const LONGEST: usize = 40;
-    let short: String = text.chars().take(LONGEST).collect();
+    cut_to(text, 40)
+}
+
+/// The first `most` characters of untrusted text, escaped.
+pub(super) fn cut_to(text: &str, most: usize) -> String {
+    let short: String = text.chars().take(most).collect();
     let dots = if short.len() < text.len() { "..." } else { "" };
     format!("{}{dots}", short.escape_debug())
 }

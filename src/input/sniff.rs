@@ -8,6 +8,7 @@ use super::{
     error::{cut, list},
     ndjson,
 };
+use crate::lists;
 
 /// How much decoded text is looked at.
 pub(super) const SAMPLE: usize = 256 << 10;
@@ -26,6 +27,8 @@ pub(super) struct Sample<'a> {
     /// The sample is the whole file.
     pub(super) whole: bool,
     pub(super) encoding: &'static str,
+    /// Cells of the widest row, when the text is a sheet of a workbook: then only header and columns are open.
+    pub(super) sheet_width: Option<usize>,
 }
 
 /// What the sample shows.
@@ -45,10 +48,6 @@ pub(super) fn sniff(sample: &Sample<'_>, options: &InputOptions) -> Result<Sniff
     let is_json = options.format == Some(InputFormat::Ndjson) || sample.extension.eq_ignore_ascii_case("json");
     match first {
         None if sample.whole => return Err(empty(sample, "it holds no text")),
-        _ if sample.bytes.starts_with(b"PK\x03\x04") => {
-            return unsupported("a ZIP archive or a spreadsheet; save the sheet as CSV");
-        }
-        Some(0x1F) => return unsupported("compressed; unpack it first"),
         Some(b'[') if is_json => {
             return unsupported("one JSON array; write one object a line (NDJSON), for example with `jq -c '.[]'`");
         }
@@ -59,6 +58,13 @@ pub(super) fn sniff(sample: &Sample<'_>, options: &InputOptions) -> Result<Sniff
         }
         _ => {}
     }
+    if sample.sheet_width.is_some() {
+        let layout = table(sample, sample.bytes, Some(b','), options)?;
+        return Ok(Sniffed {
+            layout,
+            separator_line: false,
+        });
+    }
     let separator = separator_line(sample.bytes);
     let (body, sep) = separator.map_or((sample.bytes, None), |(sep, skip)| {
         (sample.bytes.get(skip..).unwrap_or_default(), Some(sep))
@@ -66,7 +72,7 @@ pub(super) fn sniff(sample: &Sample<'_>, options: &InputOptions) -> Result<Sniff
     let delimiter = sep.or_else(|| delimiter(body, sample.whole));
     let layout = match format(sample, options, sep.is_some(), delimiter) {
         InputFormat::Text => text(sample, options)?,
-        InputFormat::Csv => table(sample, body, delimiter, options)?,
+        InputFormat::Csv | InputFormat::Xlsx => table(sample, body, delimiter, options)?,
         InputFormat::Ndjson => objects(sample, options)?,
     };
     let separator_line = sep.is_some() && layout.format == InputFormat::Csv;
@@ -249,13 +255,9 @@ fn text(sample: &Sample<'_>, options: &InputOptions) -> Result<Layout, InputErro
     }
     Ok(Layout {
         format: InputFormat::Text,
-        delimiter: None,
-        encoding: sample.encoding,
+        encoding: sample.encoding.into(),
         columns: vec!["address".into()],
-        header: false,
-        address_column: 0,
-        address_key: None,
-        guessed: false,
+        ..Layout::default()
     })
 }
 
@@ -278,27 +280,39 @@ fn table(
         };
         return Err(empty(sample, what));
     }
-    let columns: Vec<String> = match rows.first().filter(|_| header) {
-        Some(names) => names.iter().map(|name| name.trim().to_owned()).collect(),
-        None => (1..=width(data).max(1))
-            .map(|number| format!("column_{number}"))
-            .collect(),
+    let names: &[String] = rows.first().filter(|_| header).map_or(&[], Vec::as_slice);
+    let least = match names {
+        [] => width(data).max(1),
+        names => names.len(),
     };
+    let name = |index: usize| match names.get(index).map(|name| name.trim()) {
+        // Beside the header of a sheet there may be columns without a name.
+        None | Some("") if sample.sheet_width.is_some() || names.is_empty() => format!("column_{}", index + 1),
+        name => name.unwrap_or_default().to_owned(),
+    };
+    let columns: Vec<String> = (0..sample.sheet_width.unwrap_or(least).max(1)).map(name).collect();
+    let known = lists::recognise(&columns).filter(|_| header && options.column.is_none());
     let address_column = match &options.column {
         Some(column) => named_column(sample, column, &columns)?,
+        None if known.is_some() => known.as_ref().map_or(0, |known| known.address),
         // Not one row fits into the sample: there is nothing to guess by, and each row will tell its own fault.
         None if rows.is_empty() => 0,
         None => guess_column(data, &columns).ok_or_else(|| no_column(sample, &rows, header))?,
     };
     Ok(Layout {
-        format: InputFormat::Csv,
+        format: match sample.sheet_width {
+            Some(_) => InputFormat::Xlsx,
+            None => InputFormat::Csv,
+        },
         delimiter,
-        encoding: sample.encoding,
+        encoding: sample.encoding.into(),
         columns,
         header,
         address_column,
-        address_key: None,
-        guessed: options.column.is_none(),
+        guessed: options.column.is_none() && known.is_none(),
+        export: known.as_ref().map(|known| known.name.into()),
+        fallback_columns: known.map(|known| known.fallback).unwrap_or_default(),
+        ..Layout::default()
     })
 }
 
@@ -409,12 +423,9 @@ fn objects(sample: &Sample<'_>, options: &InputOptions) -> Result<Layout, InputE
     };
     Ok(Layout {
         format: InputFormat::Ndjson,
-        delimiter: None,
-        encoding: sample.encoding,
-        columns: Vec::new(),
-        header: false,
-        address_column: 0,
+        encoding: sample.encoding.into(),
         address_key: Some(key),
         guessed: options.column.is_none(),
+        ..Layout::default()
     })
 }

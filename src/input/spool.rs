@@ -14,7 +14,8 @@ pub(super) fn spool(reader: &mut dyn Read) -> io::Result<File> {
     Ok(file)
 }
 
-fn unnamed() -> io::Result<File> {
+/// An empty file that only this process can see and that vanishes with it.
+pub(crate) fn unnamed() -> io::Result<File> {
     let path = env::temp_dir().join(format!("presend-{:032x}", rand::random::<u128>()));
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);

@@ -41,14 +41,13 @@ pub(super) enum Line {
 
 impl Window {
     pub(super) fn new(file: File, encoding: Detected) -> io::Result<Self> {
-        let raw = if encoding.encoding == UTF_8 { 0 } else { CHUNK };
         let mut window = Self {
             file,
             encoding,
             decoder: None,
-            raw: vec![0; raw],
+            raw: Vec::new(),
             raw_range: (0, 0),
-            buffer: vec![0; 4 * CHUNK],
+            buffer: Vec::new(),
             start: 0,
             end: 0,
             at_end: false,
@@ -62,9 +61,18 @@ impl Window {
         self.file.seek(SeekFrom::Start(self.encoding.mark))?;
         let encoding = self.encoding.encoding;
         self.decoder = (encoding != UTF_8).then(|| encoding.new_decoder_without_bom_handling());
+        let raw = if encoding == UTF_8 { 0 } else { CHUNK };
+        self.raw.resize(raw, 0);
         self.raw_range = (0, 0);
+        self.buffer.resize(self.buffer.len().max(4 * CHUNK), 0);
         (self.start, self.end, self.at_end, self.consumed) = (0, 0, false, 0);
         Ok(())
+    }
+
+    /// Gives the memory back; nothing can be read until the window is rewound.
+    pub(super) fn park(&mut self) {
+        (self.raw, self.buffer) = (Vec::new(), Vec::new());
+        (self.start, self.end, self.at_end) = (0, 0, true);
     }
 
     pub(super) fn file(&self) -> &File {

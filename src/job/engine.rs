@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Level, Outcome, Progress, Settings, Stop, Summary, import, syntax};
+use super::{Level, Outcome, Progress, Settings, Stop, Summary, resolve::Settled, run, syntax};
 use crate::{
     address::{Address, Rules},
     clock::{Clock, SystemClock},
@@ -17,9 +17,10 @@ use crate::{
     net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
-    schedule::{Manners, TrustedHosts},
+    schedule::{Manners, Standing, TrustedHosts},
     smtp::Identity,
-    verdict::{Evidence, NotTried},
+    store::{JobRecord, Kept, Lease, Ledger, NewJob, Source, SqliteStore, Store, StoreError},
+    verdict::{Evidence, NotTried, judge},
 };
 
 /// Takes the answered rows, in input order.
@@ -76,6 +77,9 @@ pub enum VerifyError {
     /// The output failed.
     #[error("cannot write the results: {0}")]
     Output(#[from] io::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] Arc<StoreError>),
     /// More different addresses than a run can number.
     #[error("the list holds more than {} different addresses; split it", u32::MAX)]
     TooManyAddresses,
@@ -101,6 +105,8 @@ pub struct Engine {
     pub(super) classifier: Option<Arc<Classifier>>,
     /// How mail hosts are asked; `None` below the SMTP level and without an identity.
     pub(super) manners: Option<Manners>,
+    /// What outlives the process; lists use a private one without it.
+    pub(super) store: Option<Arc<dyn Store>>,
 }
 
 impl Engine {
@@ -119,6 +125,15 @@ impl Engine {
             Level::Dns | Level::Smtp => Some(router(&settings).await?),
         };
         Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
+    }
+
+    /// An engine that asks nobody: for what is known already.
+    ///
+    /// # Errors
+    /// The user's rules or the settings of the network cannot be used.
+    pub fn without_network(settings: Settings) -> Result<Self, StartError> {
+        let dial = Arc::new(TcpDialler::new(&settings.network));
+        Self::assemble(settings, None, dial, Arc::new(SystemClock))
     }
 
     /// An engine over other seams than the network's.
@@ -149,7 +164,84 @@ impl Engine {
             clock,
             classifier,
             manners,
+            store: None,
         })
+    }
+
+    /// Keeps jobs and answers in `store`, and uses what is there.
+    #[must_use]
+    pub fn with_store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// The store, or one that ends with the run.
+    pub(super) fn store(&self) -> Result<Arc<dyn Store>, Arc<StoreError>> {
+        match &self.store {
+            Some(store) => Ok(Arc::clone(store)),
+            None => Ok(Arc::new(SqliteStore::private()?)),
+        }
+    }
+
+    pub(super) fn ledger(&self, store: &Arc<dyn Store>, lease: Lease) -> Result<Ledger, Arc<StoreError>> {
+        let settings = &self.settings;
+        let how = (settings.memory, settings.exact);
+        let clock = Arc::clone(&self.clock);
+        Ok(Ledger::new(
+            Arc::clone(store),
+            lease,
+            how,
+            self.classifier.clone(),
+            clock,
+        )?)
+    }
+
+    /// What is kept about a job over `table`.
+    pub(super) fn description(&self, table: &Table) -> NewJob {
+        NewJob {
+            source: table.files().map(|(name, _)| name).collect::<Vec<_>>().join(", "),
+            settings: self.settings.description.clone(),
+            layout: serde_json::to_string(&**table.layout()).unwrap_or_default(),
+        }
+    }
+
+    /// An address that is answered from the store.
+    pub(super) fn known(&self, id: u32, kept: Kept) -> Settled {
+        Settled {
+            id,
+            standing: Standing::Final,
+            first_asked: kept.first_asked,
+            due: None,
+            throttled: kept.throttled,
+            requeued: kept.requeued,
+            source: kept.source,
+            verdict: judge(&kept.evidence, &self.settings.policy),
+            evidence: kept.evidence,
+            retry_at: kept.retry_at,
+            checked_at: kept.checked_at,
+            elapsed: kept.elapsed,
+            transcripts: kept.transcripts,
+        }
+    }
+
+    /// An address of which the store knows nothing, when nobody may be asked.
+    pub(super) fn offline(&self, id: u32) -> Settled {
+        let evidence = Evidence::not_tried(NotTried::Offline);
+        Settled {
+            id,
+            standing: Standing::Final,
+            first_asked: None,
+            due: None,
+            throttled: false,
+            requeued: false,
+            source: Source::Live,
+            verdict: judge(&evidence, &self.settings.policy),
+            evidence,
+            retry_at: None,
+            checked_at: self.clock.now(),
+            elapsed: std::time::Duration::ZERO,
+            transcripts: Vec::new(),
+        }
     }
 
     /// What can be said about a text without asking anybody.
@@ -187,13 +279,27 @@ impl Engine {
         }
     }
 
+    /// What was found out about a text, an address that was asked about.
+    pub(super) fn settled(&self, typed: &str, settled: Settled) -> Outcome {
+        match Address::parse(typed, self.settings.rules) {
+            Ok(address) => {
+                let hits = lists::look_up(&address);
+                Outcome::settled(typed, address, hits, settled)
+            }
+            Err(_) => self.read(typed),
+        }
+    }
+
     /// Answers a few addresses, in the order given; equal ones, and those of one mail host, share questions and sessions.
     ///
     /// When `stop` is requested, open sessions are closed politely and what is still open is `unknown/interrupted`.
-    pub async fn check(&self, typed: &[String], stop: &Stop) -> Vec<Outcome> {
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn check(&self, typed: &[String], stop: &Stop) -> Result<Vec<Outcome>, VerifyError> {
         match &self.route {
-            None => typed.iter().map(|typed| self.read(typed)).collect(),
-            Some(_) => import::few(self, typed, stop).await,
+            None => Ok(typed.iter().map(|typed| self.read(typed)).collect()),
+            Some(_) => run::few(self, typed, stop).await,
         }
     }
 
@@ -214,11 +320,40 @@ impl Engine {
         let started = Instant::now();
         let mut summary = match &self.route {
             None => syntax::run(self, table, sink, progress, &stop)?,
-            Some(_) => import::run(self, table, sink, progress, &stop).await?,
+            Some(_) => run::table(self, table, sink, progress, &stop).await?,
         };
         sink.flush()?;
         summary.interrupted = stop.is_requested();
         summary.elapsed = started.elapsed();
+        Ok(summary)
+    }
+
+    /// Goes on with a job: rows that are answered are written again, the others are asked about.
+    ///
+    /// # Errors
+    /// Writing failed, or another process works on the job.
+    pub async fn resume(
+        &self,
+        job: &JobRecord,
+        sink: &mut dyn Sink,
+        progress: &Progress,
+        stop: Stop,
+    ) -> Result<Summary, VerifyError> {
+        let started = Instant::now();
+        let mut summary = run::resume(self, job, sink, progress, &stop).await?;
+        sink.flush()?;
+        summary.interrupted = stop.is_requested();
+        summary.elapsed = started.elapsed();
+        Ok(summary)
+    }
+
+    /// Writes every row of a job with what is known so far; nobody is asked.
+    ///
+    /// # Errors
+    /// Writing failed, or the store cannot be read.
+    pub fn export(&self, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
+        let summary = run::export(self, job, sink)?;
+        sink.flush()?;
         Ok(summary)
     }
 }

@@ -1,15 +1,21 @@
 //! A run from start to finish: addresses in, outcomes out, one probe for equal addresses, every row answered in order.
 
+mod answers;
 mod engine;
-mod import;
+mod list;
 mod outcome;
 mod progress;
 mod resolve;
+mod rows;
+mod run;
 mod settings;
 mod syntax;
+mod writing;
 
 pub use crate::stop::Stop;
+pub use crate::store::Source;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
-pub use outcome::{Outcome, Source};
+pub use outcome::Outcome;
 pub use progress::{Progress, Snapshot, Summary};
-pub use settings::{Level, Memory, Settings};
+pub use rows::is_list_of;
+pub use settings::{Level, Settings};

@@ -10,6 +10,7 @@ use crate::{
     address::Address,
     lists::ListHits,
     smtp::Transcript,
+    store::Source,
     verdict::{Evidence, Policy, Verdict, judge},
 };
 
@@ -61,39 +62,25 @@ impl Outcome {
         }
     }
 
-    /// Takes what was found out about the address.
-    pub(super) fn settle(&mut self, settled: &Settled) {
-        self.evidence = settled.evidence.clone();
-        self.verdict = settled.verdict;
-        self.retry_at = settled.retry_at;
-        self.checked_at = settled.checked_at;
-        self.elapsed = settled.elapsed;
-        self.transcripts.clone_from(&settled.transcripts);
+    /// What was found out about the address.
+    pub(super) fn settled(typed: &str, address: Address, hits: ListHits, settled: Settled) -> Self {
+        Self {
+            typed: typed.into(),
+            address: Some(address),
+            hits,
+            evidence: settled.evidence,
+            verdict: settled.verdict,
+            retry_at: settled.retry_at,
+            source: settled.source,
+            checked_at: settled.checked_at,
+            elapsed: settled.elapsed,
+            transcripts: settled.transcripts,
+        }
     }
 
     /// Puts other evidence in the place of what was known, and judges it.
     pub(super) fn conclude(&mut self, evidence: Evidence, policy: Policy) {
         self.verdict = judge(&evidence, &policy);
         self.evidence = evidence;
-    }
-}
-
-/// Where evidence comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Source {
-    /// Asked in this run.
-    Live,
-    /// Kept from an earlier run.
-    Store,
-}
-
-impl Source {
-    /// The stable name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Store => "store",
-        }
     }
 }

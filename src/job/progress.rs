@@ -64,9 +64,14 @@ impl Progress {
         self.input_read.store(1, Ordering::Relaxed);
     }
 
-    /// A row that is judged without asking anybody.
-    pub(super) fn row_needs_nobody(&self) {
-        self.rows_done.fetch_add(1, Ordering::Relaxed);
+    /// Rows that are judged without asking anybody.
+    pub(super) fn rows_need_nobody(&self, rows: usize) {
+        self.rows_done.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// An address that stands in `rows` rows was settled by an earlier run.
+    pub(super) fn restored(&self, rows: u64) {
+        self.rows_done.fetch_add(rows, Ordering::Relaxed);
     }
 
     /// An address that stands in `rows` rows is settled.
@@ -124,6 +129,10 @@ pub struct Summary {
     pub hard_bounces_sent: u64,
     /// The run was asked to stop before it was done.
     pub interrupted: bool,
+    /// Nothing is left for a later run of the job.
+    pub complete: bool,
+    /// The job's name, for lists whose mail hosts or DNS were asked.
+    pub job: Option<String>,
     /// SMTP connections opened.
     pub connections: u64,
     /// SMTP commands sent.
@@ -137,6 +146,24 @@ impl Summary {
     pub(super) fn cost(&mut self, tally: &Tally) {
         self.connections = tally.connections.load(Ordering::Relaxed);
         self.commands = tally.commands.load(Ordering::Relaxed);
+    }
+
+    /// The counts as they are kept with a job.
+    pub(super) fn to_json(&self) -> String {
+        let names = |counts: Vec<(&'static str, u64)>| -> serde_json::Map<String, serde_json::Value> {
+            counts
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count.into()))
+                .collect()
+        };
+        serde_json::json!({
+            "unique": self.unique,
+            "duplicates": self.duplicates,
+            "answered": self.rows,
+            "by_label": names(self.by_label.iter().map(|(label, count)| (label.name(), *count)).collect()),
+            "by_reason": names(self.by_reason.iter().map(|(reason, count)| (reason.name(), *count)).collect()),
+        })
+        .to_string()
     }
 
     /// Counts one answered row.

@@ -8,25 +8,35 @@ use std::{
 
 use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
 
-use super::{Engine, Level, Progress, Stop, import::List};
+use super::{Engine, Level, Progress, Stop};
 use crate::{
     address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
-    schedule::{Finding, Scheduler, Seams, Target, WaitingView, Work},
+    schedule::{Finding, Scheduler, Seams, Standing, Target, WaitingView, Work},
     smtp::{Tally, Transcript},
+    store::{Kept, Ledger, Source},
     verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge, reason_of_route},
 };
 
 /// Routes looked up at once; the resolver has its own, lower limit on questions in flight.
 const ROUTES: usize = 512;
-/// Findings taken from the channel at once.
-const BATCH: usize = 1024;
+/// Domains whose findings are taken from the channel at once.
+const BATCH: usize = 64;
+/// The findings of one domain at a time.
+type Findings = mpsc::UnboundedReceiver<Vec<Finding>>;
 /// How often the display is told what the run waits for.
 const TICK: Duration = Duration::from_millis(500);
 
 /// One address, answered.
+#[derive(Clone)]
 pub(super) struct Settled {
     pub(super) id: u32,
+    pub(super) standing: Standing,
+    pub(super) first_asked: Option<SystemTime>,
+    pub(super) due: Option<SystemTime>,
+    pub(super) throttled: bool,
+    pub(super) requeued: bool,
+    pub(super) source: Source,
     pub(super) evidence: Evidence,
     pub(super) verdict: Verdict,
     pub(super) retry_at: Option<SystemTime>,
@@ -68,14 +78,15 @@ fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
     }))
 }
 
-fn scheduler(engine: &Engine, tally: Arc<Tally>, stop: Stop) -> Option<(Scheduler, mpsc::UnboundedReceiver<Finding>)> {
+fn scheduler(engine: &Engine, start: &Start<'_>) -> Option<(Scheduler, Findings)> {
     let seams = Seams {
         dial: Arc::clone(&engine.dial),
         clock: Arc::clone(&engine.clock),
         classifier: engine.classifier.clone(),
-        stop,
+        stop: start.stop.clone(),
+        ledger: start.ledger.cloned(),
     };
-    Some(Scheduler::new(engine.manners.clone()?, seams, tally))
+    Some(Scheduler::new(engine.manners.clone()?, seams, Arc::clone(&start.tally)))
 }
 
 /// Evidence of a fault of ours.
@@ -89,6 +100,20 @@ fn internal() -> Evidence {
     }
 }
 
+/// What is to be asked.
+pub(super) struct Start<'a> {
+    /// Domains with the numbers of their addresses.
+    pub(super) domains: Vec<(Domain, Vec<u32>)>,
+    /// Every address by its number.
+    pub(super) addresses: &'a [Address],
+    pub(super) tally: Arc<Tally>,
+    pub(super) stop: &'a Stop,
+    /// What outlives the process.
+    pub(super) ledger: Option<&'a Ledger>,
+    /// What earlier runs of the job left of addresses that are asked again.
+    pub(super) histories: HashMap<u32, Box<Kept>>,
+}
+
 /// A list being asked about.
 pub(super) struct Probing<'a> {
     engine: &'a Engine,
@@ -100,9 +125,11 @@ pub(super) struct Probing<'a> {
     /// Until every route is known.
     scheduler: Option<Scheduler>,
     groups: JoinSet<()>,
-    findings: Option<mpsc::UnboundedReceiver<Finding>>,
+    findings: Option<Findings>,
     waiting: Option<WaitingView>,
     addresses: &'a [Address],
+    ledger: Option<&'a Ledger>,
+    histories: HashMap<u32, Box<Kept>>,
     /// Addresses not settled yet.
     open: Vec<bool>,
     left: usize,
@@ -110,18 +137,27 @@ pub(super) struct Probing<'a> {
 }
 
 impl<'a> Probing<'a> {
-    pub(super) fn start(
-        engine: &'a Engine,
-        domains: HashMap<Domain, Vec<u32>>,
-        list: &'a List,
-        tally: Arc<Tally>,
-        stop: &Stop,
-    ) -> Self {
-        let (scheduler, findings) = scheduler(engine, tally, stop.clone()).unzip();
+    pub(super) fn start(engine: &'a Engine, start: Start<'a>) -> Self {
+        let (scheduler, findings) = scheduler(engine, &start).unzip();
+        let Start {
+            mut domains,
+            addresses,
+            stop,
+            ledger,
+            histories,
+            ..
+        } = start;
         // Large domains are last in the vector, so first out: they take longest.
-        let mut domains: Vec<_> = domains.into_iter().collect();
         domains.sort_unstable_by_key(|(_, ids)| ids.len());
         let unrouted: Vec<_> = domains.into_iter().map(Some).collect();
+        let mut open = vec![false; addresses.len()];
+        let mut left = 0;
+        for id in unrouted.iter().flatten().flat_map(|(_, ids)| ids) {
+            if let Some(open) = open.get_mut(*id as usize) {
+                *open = true;
+                left += 1;
+            }
+        }
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
@@ -134,9 +170,11 @@ impl<'a> Probing<'a> {
             scheduler,
             groups: JoinSet::new(),
             findings,
-            addresses: &list.addresses,
-            open: vec![true; list.addresses.len()],
-            left: list.addresses.len(),
+            addresses,
+            ledger,
+            histories,
+            open,
+            left,
             tick,
         }
     }
@@ -158,7 +196,7 @@ impl<'a> Probing<'a> {
             tokio::select! {
                 Some(routed) = self.routing.join_next(), if routing => self.routed(routed.ok(), &mut settled),
                 received = receive(self.findings.as_mut(), &mut batch) => {
-                    for finding in batch.drain(..received) {
+                    for finding in batch.drain(..received).flatten() {
                         let found = self.found(finding);
                         settled.push(found);
                     }
@@ -170,9 +208,11 @@ impl<'a> Probing<'a> {
         }
         settled.retain(|settled| {
             let open = self.open.get_mut(settled.id as usize);
-            open.is_some_and(|open| std::mem::replace(open, false))
+            let attempt = settled.standing == Standing::Attempt;
+            open.is_some_and(|open| *open && (attempt || std::mem::replace(open, false)))
         });
-        self.left = self.left.saturating_sub(settled.len());
+        let ended = |settled: &&Settled| settled.standing != Standing::Attempt;
+        self.left = self.left.saturating_sub(settled.iter().filter(ended).count());
         Some(settled)
     }
 
@@ -197,12 +237,24 @@ impl<'a> Probing<'a> {
         };
         match (next(self.engine, &route), &mut self.scheduler) {
             (Next::Ask, Some(scheduler)) => {
+                let histories = &mut self.histories;
                 let target = |id: u32| {
                     let address = self.addresses.get(id as usize)?.clone();
-                    Some(Target { id, address })
+                    let history = histories.remove(&id);
+                    Some(Target { id, address, history })
                 };
-                let targets = ids.into_iter().filter_map(target).collect();
-                scheduler.add(Work { domain, route, targets });
+                let targets: Vec<Target> = ids.into_iter().filter_map(target).collect();
+                let resumed = targets.iter().any(|target| target.history.is_some());
+                // A store that cannot be read ends the run; until it does, nothing is known of the domain.
+                let memory = self
+                    .ledger
+                    .and_then(|ledger| ledger.domain(&domain, resumed).ok().flatten());
+                scheduler.add(Work {
+                    domain,
+                    route,
+                    targets,
+                    memory,
+                });
             }
             (Next::Known(evidence), _) => {
                 settled.extend(ids.into_iter().map(|id| self.settle(id, (*evidence).clone())));
@@ -221,8 +273,8 @@ impl<'a> Probing<'a> {
     /// All groups have ended: what is still open was lost by a fault of ours.
     fn ended(&mut self, settled: &mut Vec<Settled>) {
         if let Some(findings) = &mut self.findings {
-            while let Ok(finding) = findings.try_recv() {
-                settled.push(found(self.engine, finding));
+            while let Ok(batch) = findings.try_recv() {
+                settled.extend(batch.into_iter().map(|finding| found(self.engine, finding)));
             }
         }
         let answered: std::collections::HashSet<u32> = settled.iter().map(|settled| settled.id).collect();
@@ -254,8 +306,19 @@ impl<'a> Probing<'a> {
         let mends = route_that_may_mend(&evidence).and_then(reason_of_route);
         let steps = mends.and_then(|reason| self.engine.settings.retry_ladder.steps(reason));
         let retry = steps.and_then(<[_]>::first);
+        let cut_short = matches!(evidence.answer, Observed::NotTried(NotTried::Interrupted));
         Settled {
             id,
+            standing: if cut_short {
+                Standing::Provisional
+            } else {
+                Standing::Final
+            },
+            first_asked: None,
+            due: None,
+            throttled: false,
+            requeued: false,
+            source: Source::Live,
             verdict: judge(&evidence, &self.engine.settings.policy),
             evidence,
             retry_at: retry.map(|step| checked_at + *step),
@@ -281,7 +344,7 @@ fn route_that_may_mend(evidence: &Evidence) -> Option<&MailRoute> {
 }
 
 /// Takes what is there, or waits for something; never ends when there is no scheduler.
-async fn receive(findings: Option<&mut mpsc::UnboundedReceiver<Finding>>, batch: &mut Vec<Finding>) -> usize {
+async fn receive(findings: Option<&mut Findings>, batch: &mut Vec<Vec<Finding>>) -> usize {
     match findings {
         Some(findings) => findings.recv_many(batch, BATCH).await,
         None => std::future::pending().await,
@@ -289,22 +352,19 @@ async fn receive(findings: Option<&mut mpsc::UnboundedReceiver<Finding>>, batch:
 }
 
 fn found(engine: &Engine, finding: Finding) -> Settled {
-    let Finding {
-        id,
-        evidence,
-        retry_at,
-        checked_at,
-        elapsed,
-        transcripts,
-    } = finding;
-    let verdict = judge(&evidence, &engine.settings.policy);
     Settled {
-        id,
-        evidence,
-        verdict,
-        retry_at,
-        checked_at,
-        elapsed,
-        transcripts,
+        id: finding.id,
+        standing: finding.standing,
+        first_asked: finding.first_asked,
+        due: finding.due,
+        throttled: finding.throttled,
+        requeued: finding.requeued,
+        source: finding.source,
+        verdict: judge(&finding.evidence, &engine.settings.policy),
+        evidence: finding.evidence,
+        retry_at: finding.retry_at,
+        checked_at: finding.checked_at,
+        elapsed: finding.elapsed,
+        transcripts: finding.transcripts,
     }
 }

@@ -10,6 +10,7 @@ use crate::{
     net::Network,
     schedule::{Ladder, Limits},
     smtp::{Identity, Timeouts},
+    store::Patience,
     verdict::Policy,
 };
 
@@ -70,23 +71,14 @@ pub struct Settings {
     pub max_wait: Duration,
     /// The operator's own reply rules, tried before the bundled ones.
     pub replies: Option<std::path::PathBuf>,
+    /// How old answers from the store may be.
+    pub memory: Patience,
+    /// JSON of whatever changes the answers, kept with a job; the same list with the same settings goes on with it.
+    pub description: String,
     /// Keep the dialogues.
     pub transcript: bool,
     /// Ask providers whose published policy forbids it: all of them.
     pub probe_forbidden: bool,
     /// Ask these providers though their published policy forbids it (ids of `lists/providers.toml`).
     pub probe_providers: Vec<String>,
-    /// What is used of earlier answers.
-    pub memory: Memory,
-}
-
-/// What is used of earlier answers. By default each kind as long as [`keep_for`](crate::store::keep_for) says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Memory {
-    /// None that is older than this.
-    pub max_age: Option<Duration>,
-    /// None, except of hosts that refused us within [`REFUSAL_REST`](crate::store::REFUSAL_REST).
-    pub refresh: bool,
-    /// Whatever is known, and nobody is asked.
-    pub offline: bool,
 }

@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use super::{Engine, Progress, Sink, Stop, Summary, VerifyError, import};
+use super::{Engine, Progress, Sink, Stop, Summary, VerifyError, answers};
 use crate::{
     input::{Row, Table},
     output::{Chunk, Renderer},
@@ -139,7 +139,7 @@ fn work(engine: &Engine, renderer: Option<&Renderer>, stop: &Stop, batch: &mut B
     batch.faults = 0;
     let stopped = stop.is_requested();
     for row in batch.rows.iter().take(batch.used) {
-        let mut outcome = import::answer(engine, row, None);
+        let mut outcome = answers::unasked(engine, row);
         if stopped {
             outcome.conclude(Evidence::not_tried(NotTried::Interrupted), engine.settings.policy);
         }
@@ -174,7 +174,7 @@ impl Writer<'_> {
             self.sink.append(&batch.chunk)?;
         } else {
             for row in batch.rows.iter().take(batch.used) {
-                self.sink.write(row, &import::answer(self.engine, row, None))?;
+                self.sink.write(row, &answers::unasked(self.engine, row))?;
             }
         }
         for verdict in &batch.verdicts {

@@ -34,6 +34,7 @@ pub fn check() -> Vec<Problem> {
     check_domains(&FREE, &mut problems);
     check_roles(&ROLE, &mut problems);
     check_typos(&TYPOS, &mut problems);
+    problems.extend(super::exports::check());
     problems
 }
 

@@ -6,6 +6,7 @@
 
 mod bundled;
 mod check;
+mod exports;
 mod suggest;
 mod user;
 
@@ -13,6 +14,7 @@ use crate::address::{Address, Rules};
 
 pub use bundled::{ListInfo, catalogue};
 pub use check::{Problem, check};
+pub use exports::{Export, Recognised, exports, recognise};
 pub use suggest::suggest_domain;
 pub use user::{UserListError, UserLists};
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr};
 
-use super::clean;
+use super::{clean, redact::Privacy};
 use crate::{
     dns::{Exchanger, MailRoute},
     input::Row,
@@ -81,22 +81,29 @@ pub fn did_you_mean(outcome: &Outcome) -> Option<&str> {
 /// The text that decided: the reply, cleaned and cut; without a reply, the fault of the row or of the syntax and where it is.
 #[must_use]
 pub fn said<'a>(outcome: &'a Outcome, row: Option<&'a Row>) -> Option<Cow<'a, str>> {
+    heard(outcome, row, Privacy::Open)
+}
+
+/// [`said`], masked if need be. Masked first: what is cut may lack the `@` that tells an address.
+pub(super) fn heard<'a>(outcome: &'a Outcome, row: Option<&'a Row>, privacy: Privacy) -> Option<Cow<'a, str>> {
     if let Some(answer) = outcome.evidence.answer.known() {
         let text = match answer.reply.lines() {
             // The enhanced code is a column of its own.
             [line] => Cow::Borrowed(crate::smtp::EnhancedStatusCode::split(line).map_or(&**line, |(_, rest)| rest)),
             _ => Cow::Owned(answer.reply.text()),
         };
-        return Some(match text {
-            Cow::Borrowed(text) => clean(text, TEXT_LIMIT),
-            Cow::Owned(text) => Cow::Owned(clean(&text, TEXT_LIMIT).into_owned()),
+        return Some(match (text, privacy) {
+            (Cow::Borrowed(text), Privacy::Open) => clean(text, TEXT_LIMIT),
+            (text, privacy) => Cow::Owned(clean(&privacy.heard(&text, outcome), TEXT_LIMIT).into_owned()),
         });
     }
     if let Some((row, fault)) = row.and_then(|row| Some((row, row.fault.as_ref()?))) {
-        let message = clean(&fault.message, TEXT_LIMIT);
+        let message = privacy.heard(&fault.message, outcome);
+        let message = clean(&message, TEXT_LIMIT);
+        let file = row.file.as_ref().map(|file| format!("{file}, ")).unwrap_or_default();
         return Some(Cow::Owned(match fault.column {
-            Some(column) => format!("line {}, column {column}: {message}", row.line),
-            None => format!("line {}: {message}", row.line),
+            Some(column) => format!("{file}line {}, column {column}: {message}", row.line),
+            None => format!("{file}line {}: {message}", row.line),
         }));
     }
     let syntax = outcome.evidence.syntax.as_ref()?;

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Render, csv::PREFIX, schema::write_result};
+use super::{Detail, Render, columns::PREFIX, schema::write_result};
 use crate::{
     input::{Cells, Layout, Row},
     job::Outcome,
@@ -17,11 +17,11 @@ const KEY: &str = "presend";
 pub(super) struct Ndjson {
     /// The key of each original column, unique; `None` for an earlier run's columns.
     columns: Vec<Option<String>>,
-    transcript: bool,
+    detail: Detail,
 }
 
 impl Ndjson {
-    pub(super) fn new(layout: &Layout, transcript: bool) -> Self {
+    pub(super) fn new(layout: &Layout, detail: Detail) -> Self {
         let mut columns: Vec<Option<String>> = Vec::with_capacity(layout.columns.len());
         for name in &layout.columns {
             // Two columns of one name would make an object with two equal keys, of which readers keep one.
@@ -34,15 +34,15 @@ impl Ndjson {
             }
             columns.push((!name.starts_with(PREFIX)).then_some(key));
         }
-        Self { columns, transcript }
+        Self { columns, detail }
     }
 
     fn result(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>) {
         // Writing to memory cannot fail, and no map key is anything but a string.
-        let _ = write_result(outcome, Some(row), self.transcript, out);
+        let _ = write_result(outcome, Some(row), self.detail, out);
     }
 
-    fn record(&self, record: &::csv::StringRecord, out: &mut Vec<u8>) {
+    fn record(&self, record: &::csv::StringRecord, address: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"row\":{");
         let mut first = true;
         for (index, cell) in record.iter().enumerate() {
@@ -55,8 +55,14 @@ impl Ndjson {
                     &spare
                 }
             };
-            member(&mut first, key, out);
-            append(cell, out);
+            let privacy = self.detail.privacy;
+            member(&mut first, &privacy.text(key), out);
+            let cell = if index == address {
+                privacy.typed(cell)
+            } else {
+                privacy.text(cell)
+            };
+            append(&cell, out);
         }
         out.extend_from_slice(b"},\"presend\":");
     }
@@ -67,8 +73,8 @@ impl Render for Ndjson {
 
     fn row(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>) {
         match &row.cells {
-            Cells::Record { record, .. } => self.record(record, out),
-            Cells::Object { object, .. } => members(object, out),
+            Cells::Record { record, address } => self.record(record, *address, out),
+            Cells::Object { object, address } => members(&self.detail.privacy.object(object, address), out),
         }
         self.result(row, outcome, out);
         out.extend_from_slice(b"}\n");

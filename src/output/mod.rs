@@ -4,12 +4,16 @@
 //! about an address. Rendering ([`Renderer`]) is pure and may run on many threads; writing ([`Output`]) is one thread's.
 
 mod clean;
+mod columns;
 mod csv;
 mod facts;
 mod json;
+mod pack;
+mod redact;
 mod schema;
 mod table;
 mod target;
+mod workbook;
 mod writer;
 
 use std::{fmt, str::FromStr};
@@ -17,9 +21,10 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 pub use clean::{clean, cut_to_width, width};
-pub use csv::COLUMNS;
+pub use columns::{COLUMNS, FILE_COLUMN};
 pub use facts::{MailHost, control, did_you_mean, mail_host, said};
-pub use schema::{SCHEMA, write_result};
+pub use redact::Privacy;
+pub use schema::{Detail, SCHEMA, write_result};
 pub(crate) use table::style as label_style;
 pub use target::{Target, TargetError};
 pub use writer::{Chunk, Output, Render, Renderer};
@@ -38,6 +43,8 @@ pub enum Format {
     Json,
     /// Aligned columns for people.
     Table,
+    /// A workbook with the columns of CSV, as text that nothing runs.
+    Xlsx,
 }
 
 impl Format {
@@ -49,6 +56,7 @@ impl Format {
             Self::Ndjson => "ndjson",
             Self::Json => "json",
             Self::Table => "table",
+            Self::Xlsx => "xlsx",
         }
     }
 }
@@ -62,8 +70,8 @@ pub struct Options {
     pub only: Vec<Only>,
     /// Cells as they are, even those a spreadsheet would run as a formula.
     pub raw: bool,
-    /// Dialogues in JSON results.
-    pub transcript: bool,
+    /// Dialogues in JSON results, and local-parts everywhere.
+    pub detail: Detail,
     /// For [`Format::Table`].
     pub terminal: Terminal,
 }

@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer, ser::SerializeSeq};
 
 use super::{
     clean,
-    facts::{self, did_you_mean, mail_host, said},
+    facts::{self, did_you_mean, heard, mail_host},
+    redact::Privacy,
 };
 use crate::{
     address::Address,
@@ -14,6 +15,7 @@ use crate::{
     job::Outcome,
     replies::Class,
     smtp::{Speaker, Transcript},
+    store::keep_for,
 };
 
 /// Name and version of the result's form.
@@ -22,21 +24,34 @@ pub const SCHEMA: &str = "presend/1";
 /// Characters of a typed text that is not an address; longer than any address (RFC 5321 section 4.5.3.1).
 const TYPED_LIMIT: usize = 1_000;
 
+/// What a JSON result holds beyond the verdict, and what it hides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Detail {
+    /// The dialogues.
+    pub transcript: bool,
+    /// Local-parts.
+    pub privacy: Privacy,
+}
+
 /// Appends the result as one JSON object, without a line end.
 ///
 /// # Errors
 /// Never: memory cannot fail to be written. The type is that of the JSON library.
-pub fn write_result(outcome: &Outcome, row: Option<&Row>, transcript: bool, out: &mut Vec<u8>) -> io::Result<()> {
+pub fn write_result(outcome: &Outcome, row: Option<&Row>, detail: Detail, out: &mut Vec<u8>) -> io::Result<()> {
+    let privacy = detail.privacy;
     let evidence = &outcome.evidence;
     let answer = evidence.answer.known();
     let traits = outcome.address.as_ref().map(Address::traits).unwrap_or_default();
     let record = Record {
         schema: SCHEMA,
         address: outcome.address.as_ref().map_or_else(
-            || clean(&outcome.typed, TYPED_LIMIT),
-            |address| Cow::Owned(address.display()),
+            || match privacy {
+                Privacy::Open => clean(&outcome.typed, TYPED_LIMIT),
+                Privacy::Redacted => Cow::Owned(clean(&privacy.typed(&outcome.typed), TYPED_LIMIT).into_owned()),
+            },
+            |address| Cow::Owned(privacy.text(&address.display()).into_owned()),
         ),
-        ascii: outcome.address.as_ref().map(Address::mailbox),
+        ascii: outcome.address.as_ref().map(|address| privacy.text(address.mailbox())),
         label: outcome.verdict.label.name(),
         reason: outcome.verdict.reason.name(),
         action: outcome.verdict.action.name(),
@@ -45,7 +60,7 @@ pub fn write_result(outcome: &Outcome, row: Option<&Row>, transcript: bool, out:
             class: outcome.verdict.bounce.class,
         },
         retry_at: outcome.retry_at.map(Time),
-        did_you_mean: did_you_mean(outcome),
+        did_you_mean: did_you_mean(outcome).map(|meant| privacy.text(meant)),
         flags: Flags {
             role: outcome.hits.role,
             disposable: outcome.hits.disposable,
@@ -65,15 +80,16 @@ pub fn write_result(outcome: &Outcome, row: Option<&Row>, transcript: bool, out:
             stage: answer.map(|answer| answer.stage.name()),
             code: answer.map(|answer| answer.reply.code().number()),
             enhanced: answer.and_then(|answer| answer.reply.enhanced()).map(Shown),
-            text: said(outcome, row),
+            text: heard(outcome, row, privacy),
             control: facts::control(evidence),
             attempts: evidence.attempts,
         },
         source: outcome.source.name(),
         checked_at: Time(outcome.checked_at),
-        expires_at: None,
+        expires_at: keep_for(&outcome.evidence, &outcome.verdict).map(|keep| Time(outcome.checked_at + keep)),
         elapsed_ms: u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX),
-        transcript: transcript.then_some(Dialogues(outcome)),
+        file: row.and_then(|row| row.file.as_deref()),
+        transcript: detail.transcript.then_some(Dialogues(outcome, privacy)),
     };
     serde_json::to_writer(out, &record).map_err(io::Error::from)
 }
@@ -82,13 +98,13 @@ pub fn write_result(outcome: &Outcome, row: Option<&Row>, transcript: bool, out:
 struct Record<'a> {
     schema: &'static str,
     address: Cow<'a, str>,
-    ascii: Option<&'a str>,
+    ascii: Option<Cow<'a, str>>,
     label: &'static str,
     reason: &'static str,
     action: &'static str,
     bounce: BounceRecord,
     retry_at: Option<Time>,
-    did_you_mean: Option<&'a str>,
+    did_you_mean: Option<Cow<'a, str>>,
     flags: Flags,
     mail_host: Option<HostRecord<'a>>,
     evidence: EvidenceRecord<'a>,
@@ -96,6 +112,8 @@ struct Record<'a> {
     checked_at: Time,
     expires_at: Option<Time>,
     elapsed_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     transcript: Option<Dialogues<'a>>,
 }
@@ -175,13 +193,13 @@ pub(super) fn rfc3339(time: SystemTime) -> [u8; 20] {
     text
 }
 
-struct Dialogues<'a>(&'a Outcome);
+struct Dialogues<'a>(&'a Outcome, Privacy);
 
 impl Serialize for Dialogues<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(self.0.transcripts.len()))?;
         for transcript in &self.0.transcripts {
-            list.serialize_element(&Dialogue::from(transcript.as_ref()))?;
+            list.serialize_element(&Dialogue::new(transcript, self))?;
         }
         list.end()
     }
@@ -201,8 +219,8 @@ struct Line<'a> {
     text: Cow<'a, str>,
 }
 
-impl<'a> From<&'a Transcript> for Dialogue<'a> {
-    fn from(transcript: &'a Transcript) -> Self {
+impl<'a> Dialogue<'a> {
+    fn new(transcript: &'a Transcript, Dialogues(outcome, privacy): &Dialogues<'_>) -> Self {
         let line = |entry: &'a crate::smtp::Entry| Line {
             at_ms: u64::try_from(entry.at.as_millis()).unwrap_or(u64::MAX),
             who: match entry.who {
@@ -210,7 +228,10 @@ impl<'a> From<&'a Transcript> for Dialogue<'a> {
                 Speaker::Server => "server",
                 Speaker::Note => "note",
             },
-            text: clean(&entry.text, TYPED_LIMIT),
+            text: match privacy {
+                Privacy::Open => clean(&entry.text, TYPED_LIMIT),
+                Privacy::Redacted => Cow::Owned(clean(&privacy.heard(&entry.text, outcome), TYPED_LIMIT).into_owned()),
+            },
         };
         Self {
             host: &transcript.host,

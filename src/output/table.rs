@@ -4,7 +4,8 @@ use anstyle::{AnsiColor, Style};
 
 use super::{
     Render, Terminal, clean, cut_to_width,
-    facts::{did_you_mean, said},
+    facts::{did_you_mean, heard},
+    redact::Privacy,
     width,
 };
 use crate::{input::Row, job::Outcome, verdict::Label};
@@ -25,10 +26,11 @@ pub(super) struct Table {
     address: usize,
     detail: usize,
     color: bool,
+    privacy: Privacy,
 }
 
 impl Table {
-    pub(super) fn new(terminal: Terminal) -> Self {
+    pub(super) fn new(terminal: Terminal, privacy: Privacy) -> Self {
         let rest = terminal.width.saturating_sub(LABEL + ACTION + REASON);
         // On a narrow terminal the address matters more than the words, of which little would be left.
         let address = (rest / 2).clamp(if rest < NARROW { rest.clamp(16, 42) } else { 30 }, 42);
@@ -38,6 +40,7 @@ impl Table {
                 .filter(|columns| *columns >= WORDS)
                 .unwrap_or(0),
             color: terminal.color,
+            privacy,
         }
     }
 
@@ -79,17 +82,17 @@ impl Render for Table {
     fn row(&self, row: &Row, outcome: &Outcome, out: &mut Vec<u8>) {
         let verdict = &outcome.verdict;
         let dim = Style::new().dimmed();
-        let address = outcome
-            .address
-            .as_ref()
-            .map_or_else(|| outcome.typed.to_string(), crate::address::Address::display);
+        let address = outcome.address.as_ref().map_or_else(
+            || self.privacy.typed(&outcome.typed).into_owned(),
+            |address| self.privacy.text(&address.display()).into_owned(),
+        );
         self.column(&clean(address.trim(), 254), self.address, Style::new(), out);
         self.column(verdict.label.name(), LABEL, style(verdict.label), out);
         self.column(verdict.action.name(), ACTION, Style::new(), out);
         self.column(verdict.reason.name(), REASON, Style::new(), out);
         let answer = outcome.evidence.answer.known();
-        let detail = match (did_you_mean(outcome), answer, said(outcome, Some(row))) {
-            (Some(meant), ..) => format!("did you mean {}?", clean(meant, 254)),
+        let detail = match (did_you_mean(outcome), answer, heard(outcome, Some(row), self.privacy)) {
+            (Some(meant), ..) => format!("did you mean {}?", clean(&self.privacy.text(meant), 254)),
             (None, Some(answer), Some(text)) => format!("{} {text}", answer.reply.code()),
             (None, _, text) => text.unwrap_or_default().into_owned(),
         };

@@ -6,9 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::pack::Packer;
+use crate::input::Packing;
+
 /// One open destination.
 pub struct Target {
-    writer: Box<dyn Write + Send>,
+    writer: Packer,
     file: Option<Pending>,
     /// Somebody waits for every line.
     interactive: bool,
@@ -57,13 +60,14 @@ impl Target {
     /// Any writer; `interactive` ones are flushed with every row.
     pub fn new(writer: impl Write + Send + 'static, interactive: bool) -> Self {
         Self {
-            writer: Box::new(writer),
+            writer: Packer::plain(writer),
             file: None,
             interactive,
         }
     }
 
-    /// A file that replaces `path` when it is finished. Pipes, terminals and devices are written directly.
+    /// A file that replaces `path` when it is finished, compressed if the name ends in `.gz` or `.zst`. Pipes, terminals and
+    /// devices are written directly.
     ///
     /// # Errors
     /// The folder or the file cannot be written.
@@ -98,8 +102,10 @@ impl Target {
             pending.file.set_permissions(metadata.permissions()).map_err(fail)?;
         }
         let writer = pending.file.try_clone().map_err(fail)?;
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let packing = extension.and_then(Packing::by_extension);
         Ok(Self {
-            writer: Box::new(writer),
+            writer: Packer::new(writer, packing),
             file: Some(pending),
             interactive: false,
         })
@@ -121,12 +127,15 @@ impl Target {
 
     /// Puts a file in its place; returns where it is.
     pub(super) fn finish(mut self) -> Result<Option<PathBuf>, TargetError> {
+        let closed = self.writer.finish();
         let Some(pending) = self.file.take() else {
-            return Ok(None);
+            return closed.map(|()| None).map_err(|source| TargetError {
+                path: PathBuf::from("standard output"),
+                source,
+            });
         };
-        let moved = pending
-            .file
-            .sync_all()
+        let moved = closed
+            .and_then(|()| pending.file.sync_all())
             .and_then(|()| fs::rename(&pending.temporary, &pending.destination));
         match moved {
             Ok(()) => Ok(Some(pending.destination.clone())),
@@ -135,6 +144,16 @@ impl Target {
                 source,
             }),
         }
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }
 

@@ -7,7 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ACTIONS, Format, Only, Options, Target, TargetError, csv::Csv, json::Json, json::Ndjson, table::Table};
+use super::{
+    ACTIONS, Format, Only, Options, Target, TargetError,
+    csv::Csv,
+    json::{Json, Ndjson},
+    table::Table,
+    workbook::{Book, Xlsx},
+};
 use crate::{
     input::{Layout, Row},
     job::{Outcome, Sink},
@@ -72,10 +78,11 @@ impl Renderer {
     #[must_use]
     pub fn new(layout: &Layout, options: &Options, split: bool) -> Self {
         let render: Box<dyn Render> = match options.format {
-            Format::Csv => Box::new(Csv::new(layout, options.raw)),
-            Format::Ndjson => Box::new(Ndjson::new(layout, options.transcript)),
-            Format::Json => Box::new(Json(Ndjson::new(layout, options.transcript))),
-            Format::Table => Box::new(Table::new(options.terminal)),
+            Format::Csv => Box::new(Csv::new(layout, options.raw, options.detail.privacy)),
+            Format::Ndjson => Box::new(Ndjson::new(layout, options.detail)),
+            Format::Json => Box::new(Json(Ndjson::new(layout, options.detail))),
+            Format::Table => Box::new(Table::new(options.terminal, options.detail.privacy)),
+            Format::Xlsx => Box::new(Xlsx::new(layout, options.detail.privacy)),
         };
         Self {
             render,
@@ -105,6 +112,8 @@ impl Renderer {
 #[derive(Debug)]
 struct Destination {
     target: Target,
+    /// The workbook that rows go into, for [`Format::Xlsx`]; the target gets it when it is finished.
+    book: Option<Book>,
     /// The header was written; it waits for the first row, so that a run that cannot start leaves nothing behind.
     begun: bool,
 }
@@ -114,10 +123,29 @@ impl Destination {
         if !self.begun {
             let mut header = Vec::new();
             render.header(&mut header);
-            self.target.write(&header)?;
+            match &mut self.book {
+                Some(book) => book.begin(header)?,
+                None => self.target.write(&header)?,
+            }
             self.begun = true;
         }
         Ok(())
+    }
+
+    fn write(&mut self, rendered: &[u8]) -> io::Result<()> {
+        match &mut self.book {
+            Some(book) => book.write(rendered),
+            None => self.target.write(rendered),
+        }
+    }
+
+    /// Writes what stands after the last row and puts a file in its place; returns where it is.
+    fn finish(mut self, footer: &[u8]) -> io::Result<Result<Option<PathBuf>, TargetError>> {
+        match self.book.take() {
+            Some(book) => book.save(&mut self.target)?,
+            None => self.target.write(footer)?,
+        }
+        Ok(self.target.finish())
     }
 }
 
@@ -137,7 +165,12 @@ impl Output {
     #[must_use]
     pub fn single(layout: &Layout, options: &Options, target: Target) -> Self {
         let name = target.path().unwrap_or(Path::new("standard output")).to_owned();
-        Self::new(name, Renderer::new(layout, options, false), vec![target])
+        Self::new(
+            name,
+            Renderer::new(layout, options, false),
+            vec![target],
+            options.format,
+        )
     }
 
     /// One file for each action in `folder`, which is made if it is missing: `send.csv`, `hold.csv`, `drop.csv`.
@@ -159,16 +192,21 @@ impl Output {
             folder.to_owned(),
             Renderer::new(layout, options, true),
             targets?,
+            options.format,
         ))
     }
 
-    fn new(name: PathBuf, renderer: Renderer, targets: Vec<Target>) -> Self {
+    fn new(name: PathBuf, renderer: Renderer, targets: Vec<Target>, format: Format) -> Self {
         Self {
             name,
             renderer: Arc::new(renderer),
             targets: targets
                 .into_iter()
-                .map(|target| Destination { target, begun: false })
+                .map(|target| Destination {
+                    target,
+                    book: (format == Format::Xlsx).then(Book::new),
+                    begun: false,
+                })
                 .collect(),
             chunk: Chunk::default(),
             written: Instant::now(),
@@ -194,7 +232,7 @@ impl Output {
             let first = !destination.begun;
             destination.begin(render)?;
             let skip = if first { render.separator().len() } else { 0 };
-            destination.target.write(part.get(skip..).unwrap_or_default())?;
+            destination.write(part.get(skip..).unwrap_or_default())?;
         }
         self.written = Instant::now();
         Ok(())
@@ -217,11 +255,10 @@ impl Output {
         self.renderer.render.footer(&mut footer);
         let mut files = Vec::new();
         for mut destination in std::mem::take(&mut self.targets) {
-            let written = destination
+            let finished = destination
                 .begin(self.renderer.render.as_ref())
-                .and_then(|()| destination.target.write(&footer));
-            written.map_err(|source| self.failed(source))?;
-            files.extend(destination.target.finish()?);
+                .and_then(|()| destination.finish(&footer));
+            files.extend(finished.map_err(|source| self.failed(source))??);
         }
         Ok(files)
     }

@@ -1,4 +1,4 @@
-//! Compiles rules into one automaton and finds the first rule that a reply satisfies, in linear time.
+//! Compiles rules and finds the first rule that a reply satisfies, in linear time.
 
 use std::{
     cell::RefCell,
@@ -6,20 +6,16 @@ use std::{
     sync::Arc,
 };
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
-
 use super::{
     Class, Confidence, Existence, Persistence,
+    phrases::{Builder, Phrases, Term},
     rules::{EnhancedPattern, Layer, Problem, Rule, Rules},
-    text::{Text, phrase_words},
+    text::Text,
 };
 use crate::{
     replies::About,
     smtp::{EnhancedStatusCode, Reply, Stage},
 };
-
-/// A group of phrases, any of which counts.
-type Term = u32;
 
 /// One rule ready to be tried.
 #[derive(Debug)]
@@ -45,9 +41,7 @@ pub(super) struct Compiled {
 #[derive(Debug)]
 pub(super) struct Matcher {
     rules: Vec<Compiled>,
-    automaton: AhoCorasick,
-    /// For each pattern: its terms, and whether it ends with the space after its last word.
-    patterns: Vec<(Vec<Term>, bool)>,
+    phrases: Phrases,
     /// For each term: the rules it makes worth trying, as a bit set over `rules`.
     wakes: Vec<Vec<u64>>,
     /// The rules that need no words.
@@ -62,9 +56,20 @@ pub(super) struct Matcher {
 struct Scratch {
     text: Text,
     generation: u32,
-    /// For each term: the generation that saw it, the end of its first and the start of its last occurrence.
-    seen: Vec<(u32, usize, usize)>,
+    /// For each term.
+    seen: Vec<Seen>,
+    tokens: Vec<(usize, u32)>,
     candidates: Vec<u64>,
+}
+
+/// Where a term stands in the text of a generation.
+#[derive(Debug, Clone, Copy, Default)]
+struct Seen {
+    generation: u32,
+    /// The end of the occurrence that ends first.
+    first_end: usize,
+    /// The end and the start of the occurrence that ends last.
+    last: (usize, usize),
 }
 
 thread_local! {
@@ -108,9 +113,9 @@ const RETRY_WORDS: &[&str] = &[
 impl Matcher {
     /// Compiles rule sets; earlier sets come first.
     pub(super) fn new(sets: &[&Rules]) -> Result<Self, Vec<Problem>> {
-        let mut terms = Terms::default();
         let mut problems = Vec::new();
         let named = name_sets(sets, &mut problems);
+        let mut phrases = Builder::new(&named);
         let mut providers = super::providers::interned();
         let mut compiled = Vec::new();
         let mut blocklists = Vec::new();
@@ -118,7 +123,7 @@ impl Matcher {
             let mut ordered: Vec<&Rule> = rules.list.iter().collect();
             ordered.sort_by_key(|rule| rule.layer);
             for rule in ordered {
-                match compile(rule, &named, &mut terms, &mut providers) {
+                match compile(rule, &mut phrases, &mut providers) {
                     Ok(rule) => compiled.push(rule),
                     Err(message) => problems.push(Problem {
                         file: rules.file.clone(),
@@ -128,7 +133,7 @@ impl Matcher {
                 }
             }
             for list in &rules.blocklists {
-                match terms.of(&list.any, &named) {
+                match phrases.term(&list.any) {
                     Ok(term) => blocklists.push((term, Arc::from(list.name.as_str()))),
                     Err(message) => problems.push(Problem {
                         file: rules.file.clone(),
@@ -139,25 +144,20 @@ impl Matcher {
             }
         }
         let retry_words: Vec<String> = RETRY_WORDS.iter().map(ToString::to_string).collect();
-        let retry = terms.of(&retry_words, &named).unwrap_or_default();
+        let retry = phrases.term(&retry_words).unwrap_or_default();
         let problem = |message: String| Problem {
             file: sets.first().map_or_else(|| "rules".into(), |rules| rules.file.clone()),
             line: 1,
             message,
         };
-        let automaton = AhoCorasick::builder()
-            .match_kind(MatchKind::Standard)
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .build(&terms.patterns)
-            .map_err(|error| vec![problem(error.to_string())])?;
+        let phrases = phrases.build().map_err(|message| vec![problem(message)])?;
         if !problems.is_empty() {
             return Err(problems);
         }
-        let (wakes, always) = index(&compiled, terms.count as usize);
+        let (wakes, always) = index(&compiled, phrases.terms());
         Ok(Self {
             rules: compiled,
-            automaton,
-            patterns: terms.owners,
+            phrases,
             wakes,
             always,
             blocklists,
@@ -216,7 +216,7 @@ impl Matcher {
             scratch.generation = 1;
         }
         if scratch.seen.len() < self.wakes.len() {
-            scratch.seen.resize(self.wakes.len(), (0, 0, 0));
+            scratch.seen.resize(self.wakes.len(), Seen::default());
         }
         scratch.candidates.clear();
         scratch.candidates.extend_from_slice(&self.always);
@@ -224,25 +224,27 @@ impl Matcher {
             text,
             generation,
             seen,
+            tokens,
             candidates,
         } = scratch;
-        for found in self.automaton.find_overlapping_iter(text.words()) {
-            let Some((terms, spaced)) = self.patterns.get(found.pattern().as_usize()) else {
-                continue;
+        self.phrases.find(text.words(), tokens, |found| {
+            let Some(seen) = seen.get_mut(found.term as usize) else {
+                return;
             };
-            for term in terms {
-                let Some(slot) = seen.get_mut(*term as usize) else {
-                    continue;
-                };
-                if slot.0 != *generation {
-                    *slot = (*generation, found.end() - usize::from(*spaced), found.start());
-                    if let Some(wakes) = self.wakes.get(*term as usize) {
-                        candidates.iter_mut().zip(wakes).for_each(|(all, new)| *all |= new);
-                    }
-                }
-                slot.2 = found.start();
+            if seen.generation == *generation {
+                seen.first_end = seen.first_end.min(found.end);
+                seen.last = seen.last.max((found.end, found.start));
+                return;
             }
-        }
+            *seen = Seen {
+                generation: *generation,
+                first_end: found.end,
+                last: (found.end, found.start),
+            };
+            if let Some(wakes) = self.wakes.get(found.term as usize) {
+                candidates.iter_mut().zip(wakes).for_each(|(all, new)| *all |= new);
+            }
+        });
     }
 }
 
@@ -250,14 +252,17 @@ impl Scratch {
     fn has(&self, term: Term) -> bool {
         self.seen
             .get(term as usize)
-            .is_some_and(|slot| slot.0 == self.generation)
+            .is_some_and(|seen| seen.generation == self.generation)
     }
 
     fn in_order(&self, first: Term, second: Term) -> bool {
-        let slot = |term: Term| self.seen.get(term as usize).filter(|slot| slot.0 == self.generation);
-        slot(first)
-            .zip(slot(second))
-            .is_some_and(|(first, second)| first.1 <= second.2)
+        let seen = |term: Term| {
+            let seen = self.seen.get(term as usize);
+            seen.filter(|seen| seen.generation == self.generation)
+        };
+        seen(first)
+            .zip(seen(second))
+            .is_some_and(|(first, second)| first.first_end <= second.last.1)
     }
 }
 
@@ -340,31 +345,26 @@ fn name_sets<'a>(sets: &[&'a Rules], problems: &mut Vec<Problem>) -> BTreeMap<&'
     named
 }
 
-fn compile(
-    rule: &Rule,
-    sets: &BTreeMap<&str, &[String]>,
-    terms: &mut Terms,
-    providers: &mut HashMap<Box<str>, u16>,
-) -> Result<Compiled, String> {
+fn compile(rule: &Rule, phrases: &mut Builder<'_>, providers: &mut HashMap<Box<str>, u16>) -> Result<Compiled, String> {
     let mut all = rule
         .all
         .iter()
-        .map(|phrase| terms.of(std::slice::from_ref(phrase), sets))
+        .map(|phrase| phrases.term(std::slice::from_ref(phrase)))
         .collect::<Result<Vec<_>, _>>()?;
     if !rule.any.is_empty() {
-        all.push(terms.of(&rule.any, sets)?);
+        all.push(phrases.term(&rule.any)?);
     }
     let seq = match rule.seq.as_slice() {
         [first, second] => Some((
-            terms.of(std::slice::from_ref(first), sets)?,
-            terms.of(std::slice::from_ref(second), sets)?,
+            phrases.term(std::slice::from_ref(first))?,
+            phrases.term(std::slice::from_ref(second))?,
         )),
         _ => None,
     };
     let not = if rule.not.is_empty() {
         None
     } else {
-        Some(terms.of(&rule.not, sets)?)
+        Some(phrases.term(&rule.not)?)
     };
     let providers = rule
         .provider
@@ -432,71 +432,4 @@ fn bits(words: &[u64]) -> impl Iterator<Item = usize> {
             })
         })
     })
-}
-
-/// Phrases to patterns and terms, each kept once.
-#[derive(Default)]
-struct Terms {
-    patterns: Vec<String>,
-    owners: Vec<(Vec<Term>, bool)>,
-    known: HashMap<String, usize>,
-    groups: HashMap<Vec<String>, Term>,
-    count: u32,
-}
-
-/// A phrase with sets must not expand beyond this.
-const MAX_EXPANSION: usize = 5_000;
-
-impl Terms {
-    /// The term for "any of these phrases".
-    fn of(&mut self, phrases: &[String], sets: &BTreeMap<&str, &[String]>) -> Result<Term, String> {
-        let mut key = phrases.to_vec();
-        key.sort();
-        if let Some(term) = self.groups.get(&key) {
-            return Ok(*term);
-        }
-        let term = self.count;
-        self.count += 1;
-        self.groups.insert(key, term);
-        let mut todo: Vec<String> = phrases.to_vec();
-        let mut expanded = 0;
-        while let Some(phrase) = todo.pop() {
-            expanded += 1;
-            if expanded > MAX_EXPANSION {
-                return Err(format!("`{phrase}` expands to more than {MAX_EXPANSION} phrases"));
-            }
-            let Some((before, name, after)) = placeholder(&phrase) else {
-                self.pattern(&phrase, term);
-                continue;
-            };
-            let set = sets.get(name).ok_or_else(|| format!("no set is called `{name}`"))?;
-            todo.extend(set.iter().map(|phrase| format!("{before}{phrase}{after}")));
-        }
-        Ok(term)
-    }
-
-    fn pattern(&mut self, phrase: &str, term: Term) {
-        let (text, spaced) = match (phrase.strip_prefix('~'), phrase.strip_suffix('*')) {
-            (Some(raw), _) => (raw.to_lowercase(), false),
-            (None, Some(stem)) => (phrase_words(stem).trim_end().to_owned(), false),
-            (None, None) => (phrase_words(phrase), true),
-        };
-        let index = *self.known.entry(text).or_insert_with_key(|text| {
-            self.patterns.push(text.clone());
-            self.owners.push((Vec::new(), spaced));
-            self.patterns.len() - 1
-        });
-        if let Some((terms, _)) = self.owners.get_mut(index)
-            && !terms.contains(&term)
-        {
-            terms.push(term);
-        }
-    }
-}
-
-/// `a {b} c` to `("a ", "b", " c")`.
-fn placeholder(phrase: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = phrase.split_once('{')?;
-    let (name, after) = rest.split_once('}')?;
-    Some((before, name, after))
 }

@@ -19,6 +19,7 @@
 mod class;
 mod hint;
 mod matcher;
+mod phrases;
 pub mod providers;
 mod rules;
 mod taxonomy;

@@ -23,12 +23,7 @@ impl Conversation<'_> {
     pub(super) fn answered(&mut self, slice: usize, ask: Ask, reply: Reply, accepted: usize) -> Option<Ask> {
         self.recipients_left = self.recipients_left.saturating_sub(1);
         let refused = reply.code().is_permanent();
-        let meaning = self.shared.classify(Stage::Rcpt, &reply, self.host.provider);
-        let answer = Arc::new(Answer {
-            stage: Stage::Rcpt,
-            reply,
-            meaning,
-        });
+        let answer = self.understood(reply);
         let class = answer.meaning.class;
         let progress = self.slices.get_mut(slice)?;
         if class == Class::TooManyRecipients && accepted > 0 {
@@ -74,16 +69,30 @@ impl Conversation<'_> {
         None
     }
 
+    /// The answer that a reply to RCPT is; equal replies are one.
+    fn understood(&mut self, reply: Reply) -> Arc<Answer> {
+        if let Some(last) = self.last.as_ref().filter(|last| last.reply == reply) {
+            return Arc::clone(last);
+        }
+        let stage = Stage::Rcpt;
+        let meaning = self.shared.classify(stage, &reply, self.host.provider);
+        let answer = Arc::new(Answer { stage, reply, meaning });
+        if answer.reply.code().is_positive() {
+            self.last = Some(Arc::clone(&answer));
+        }
+        answer
+    }
+
     /// Files an answer, or puts the target back when a new session may bring one.
     fn keep(&mut self, slice: usize, tracked: Tracked, answer: Observed<Arc<Answer>, ProbeFailure>, throttled: bool) {
+        let now = Instant::now();
         let observation = Observation {
             host: Some(Arc::clone(&self.host)),
             throttled,
-            elapsed: self.started.elapsed(),
-            transcripts: Arc::from([]),
+            elapsed: now - self.started,
+            transcripts: None,
             answer,
         };
-        let now = Instant::now();
         let Some(progress) = self.slices.get_mut(slice) else {
             return;
         };

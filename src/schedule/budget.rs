@@ -4,7 +4,10 @@ use std::{collections::VecDeque, time::Duration};
 
 use tokio::time::Instant;
 
-use super::limits::Limits;
+use super::{
+    limits::Limits,
+    memory::{GroupMemory, Times},
+};
 
 /// Answers looked at for the refused share.
 const SAMPLE: usize = 20;
@@ -118,6 +121,39 @@ impl Budget {
     /// The group tripped so often that it is left alone for a day: no run waits for that.
     pub(super) fn is_stopped(&self, now: Instant) -> bool {
         self.trips >= self.limits.trips && self.open_until.is_some_and(|until| until > now)
+    }
+
+    /// What a restart must not forget.
+    pub(super) fn memory(&self, connect_after: Instant, times: Times) -> GroupMemory {
+        GroupMemory {
+            refusals: self.refusals.iter().map(|at| times.millis(*at)).collect(),
+            reserved: self.reserved,
+            sample: self.sample.iter().copied().collect(),
+            paused_until: self.paused_until.map(|at| times.millis(at)),
+            open_until: self.open_until.map(|at| times.millis(at)),
+            trips: self.trips,
+            connect_after: times.millis(connect_after),
+            at: times.millis(times.now),
+        }
+    }
+
+    /// Goes on where an earlier run stopped. What its sessions might have caused, they count as having caused.
+    pub(super) fn recall(&mut self, memory: &GroupMemory, times: Times) {
+        let caused = std::iter::repeat_n(memory.at, memory.reserved as usize);
+        let refusals = memory.refusals.iter().copied().chain(caused);
+        let keep = self.limits.refusals_per_hour as usize;
+        // A clock that was set back must not lock the group for longer than the window.
+        let mut refusals: VecDeque<_> = refusals.map(|at| times.at_millis(at).min(times.now)).collect();
+        refusals.drain(..refusals.len().saturating_sub(keep));
+        self.refusals = refusals;
+        self.sample = memory.sample.iter().copied().take(SAMPLE - 1).collect();
+        let limit = times.now + STOPPED;
+        let until = |at: u64| times.at_millis(at).min(limit);
+        self.paused_until = memory.paused_until.map(until);
+        self.open_until = memory.open_until.map(until);
+        // A day without a trip is forgiven.
+        let quiet = times.now.saturating_duration_since(times.at_millis(memory.at)) >= STOPPED;
+        self.trips = if quiet { 0 } else { memory.trips };
     }
 
     /// A real answer came: the group talks to us again.

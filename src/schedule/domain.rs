@@ -9,12 +9,17 @@ use std::{
 use rand::Rng as _;
 use tokio::time::Instant;
 
-use super::plan::ControlAnswer;
+use super::{
+    memory::{Before, Times},
+    plan::ControlAnswer,
+    scheduler::Work,
+};
 use crate::{
     address::{Address, Domain},
     dns::MailRoute,
     replies::{Class, Confidence, fingerprint},
     smtp::{Stage, Transcript},
+    store::Kept,
     verdict::{Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients},
 };
 
@@ -29,6 +34,8 @@ pub struct Target {
     pub id: u32,
     /// The address.
     pub address: Address,
+    /// What an earlier run left: its answer, or when to ask again.
+    pub history: Option<Box<Kept>>,
 }
 
 /// A target with its history.
@@ -51,7 +58,8 @@ pub(super) struct Observation {
     /// A rate reply came earlier in the session, or a harvest reply at any time of it: the answer proves nothing.
     pub(super) throttled: bool,
     pub(super) elapsed: Duration,
-    pub(super) transcripts: Arc<[Arc<Transcript>]>,
+    /// Empty until its session is over, and when dialogues are not kept.
+    pub(super) transcripts: Option<Arc<[Arc<Transcript>]>>,
 }
 
 impl Observation {
@@ -62,7 +70,7 @@ impl Observation {
             answer: Observed::NotTried(why),
             throttled: false,
             elapsed: Duration::ZERO,
-            transcripts: Arc::from([]),
+            transcripts: None,
         }
     }
 
@@ -96,7 +104,21 @@ pub(super) struct Control {
     /// Enough recipients were accepted since the last answer that it must be asked again.
     pub(super) recheck: bool,
     /// The words of its last refusal that proves nothing by itself.
-    refusal: Option<u64>,
+    pub(super) refusal: Option<u64>,
+}
+
+impl Control {
+    fn new(domain: &Domain) -> Self {
+        Self {
+            address: Address::control(&control_local_part(), domain),
+            attempts: 0,
+            first_asked: None,
+            phase: Phase::Idle,
+            may_mend: false,
+            recheck: false,
+            refusal: None,
+        }
+    }
 }
 
 /// What is being done about the control recipient.
@@ -121,6 +143,7 @@ pub(super) struct Delayed {
 /// One domain.
 #[derive(Debug)]
 pub(super) struct DomainState {
+    pub(super) name: Domain,
     pub(super) route: Arc<MailRoute>,
     /// Which lane of the group serves it.
     pub(super) lane: usize,
@@ -130,33 +153,28 @@ pub(super) struct DomainState {
     pub(super) in_flight: usize,
     pub(super) unknown: Observed<UnknownRecipients, Stage>,
     pub(super) control: Control,
-    accepted_since_control: u32,
+    pub(super) accepted_since_control: u32,
     /// A host whose word counts accepted somebody.
-    accepted: bool,
+    pub(super) accepted: bool,
 }
 
 impl DomainState {
-    pub(super) fn new(domain: &Domain, route: Arc<MailRoute>, lane: usize, targets: Vec<Target>) -> Self {
-        let tracked = |target| Tracked {
-            target,
-            attempts: 0,
-            requeued: false,
-            first_asked: None,
+    pub(super) fn new(work: Work, lane: usize, recheck_accepts: u32, times: Times) -> Self {
+        let Work {
+            domain,
+            route,
+            targets,
+            memory,
+        } = work;
+        let control = match &memory {
+            Some(memory) => Control::recall(memory, &domain, times),
+            None => Control::new(&domain),
         };
-        let address = Address::control(&control_local_part(), domain);
-        let control = Control {
-            address,
-            attempts: 0,
-            first_asked: None,
-            phase: Phase::Idle,
-            may_mend: false,
-            recheck: false,
-            refusal: None,
-        };
-        Self {
+        let mut state = Self {
+            name: domain,
             route,
             lane,
-            waiting: targets.into_iter().map(tracked).collect(),
+            waiting: VecDeque::with_capacity(targets.len()),
             delayed: Vec::new(),
             done: Vec::new(),
             in_flight: 0,
@@ -164,7 +182,23 @@ impl DomainState {
             control,
             accepted_since_control: 0,
             accepted: false,
+        };
+        for target in targets {
+            match Before::of(target, times) {
+                Before::Waiting(tracked) => state.waiting.push_back(tracked),
+                Before::Delayed(tracked, due) => state.delayed.push(Delayed { due, tracked }),
+                Before::Answered(tracked, observation) => state.settle(tracked, observation, recheck_accepts),
+            }
         }
+        if let Some(memory) = memory {
+            state.control.recheck = memory.recheck;
+            state.accepted |= memory.accepted;
+            state.accepted_since_control = memory.accepted_since_control;
+            if !matches!(memory.unknown, Observed::NotTried(_)) {
+                state.unknown = memory.unknown;
+            }
+        }
+        state
     }
 
     /// Keeps an observation that is final for this run.
@@ -207,9 +241,10 @@ impl DomainState {
         });
     }
 
-    /// Whether it is still open what the host does with unknown recipients.
+    /// Whether it is still open what the host does with unknown recipients. One that takes everything is asked nothing more, so
+    /// a check that became due in the meantime would wait for ever.
     pub(super) fn is_open(&self) -> bool {
-        self.unknown.known().is_none() || self.control.recheck
+        self.unknown.known().is_none() || self.control.recheck && !self.takes_everything()
     }
 
     /// Whether the next session should ask about the control recipient: somebody was really accepted, the question is open,

@@ -19,18 +19,21 @@ use super::{
     ladder::Ladder,
     plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
     probe,
-    scheduler::{Finding, GroupContext, Shared, Work},
+    scheduler::{Finding, GroupContext, Shared, Standing, Work},
 };
 use crate::{
     dns::{Exchanger, MailRoute},
     replies::{About, Persistence},
-    verdict::{NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
+    store::{Ledger, Source},
+    verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
 };
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
 const GATHER: Duration = Duration::from_secs(1);
 /// Waits that every run accepts, whatever `--no-wait` says: the minute's refusals.
 const SHORT_WAIT: Duration = Duration::from_mins(1);
+/// How long to leave a group to another process before asking for it again.
+const CLAIM_AGAIN: Duration = Duration::from_secs(1);
 /// When nothing better is known about when to ask again.
 const LATER: Duration = Duration::from_hours(1);
 
@@ -61,6 +64,10 @@ pub(super) struct Group {
     /// No session is planned before this, so that it takes whatever is ready by then.
     connect_after: Instant,
     sessions: JoinSet<(u32, usize, SessionReport)>,
+    /// No other process asks the group.
+    claimed: bool,
+    /// Another process asked it until now.
+    found_by_others: Option<Ledger>,
 }
 
 impl Group {
@@ -79,12 +86,15 @@ impl Group {
             alarms: BinaryHeap::new(),
             connect_after: Instant::now(),
             sessions: JoinSet::new(),
+            claimed: false,
+            found_by_others: None,
         }
     }
 
     /// Runs until every target is concluded.
     pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>) {
         self.gather(&mut routed).await;
+        self.claim().await;
         loop {
             while let Ok(work) = self.work.try_recv() {
                 self.admit(work);
@@ -119,6 +129,78 @@ impl Group {
             }
         }
         self.shared.waits_until(&self.context.name, None);
+        self.remember(true);
+    }
+
+    /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent.
+    async fn claim(&mut self) {
+        let Some(mut ledger) = self.shared.ledger.clone() else {
+            return;
+        };
+        let mut waited = false;
+        let spent = loop {
+            match ledger.claim(&self.context.name).await {
+                Ok(Some(spent)) => break spent,
+                Ok(None) => {}
+                // The job hears of it too, and ends.
+                Err(error) => return tracing::error!(%error, "a mail-host group could not be claimed"),
+            }
+            waited = true;
+            let until = Instant::now() + CLAIM_AGAIN;
+            self.shared.waits_until(&self.context.name, Some(until));
+            tokio::select! {
+                () = sleep_until(until) => {},
+                () = self.shared.ended() => return,
+            }
+        };
+        self.claimed = true;
+        if let Some(memory) = spent.and_then(|(memory, _)| serde_json::from_str(&memory).ok()) {
+            let times = self.shared.times();
+            self.budget.recall(&memory, times);
+            let latest = times.now + self.context.limits.reconnect;
+            self.connect_after = times
+                .at_millis(memory.connect_after)
+                .min(latest)
+                .max(self.connect_after);
+        }
+        if waited {
+            // The other process may have found out what this one wants to know.
+            ledger.look_again();
+            self.found_by_others = Some(ledger);
+        }
+    }
+
+    /// Writes down what was spent; `released`: others may ask the group.
+    fn remember(&self, released: bool) {
+        let Some(ledger) = self.shared.ledger.as_ref().filter(|_| self.claimed) else {
+            return;
+        };
+        if self.context.trusted {
+            if released {
+                ledger.keep_group(&self.context.name, String::new(), true);
+            }
+            return;
+        }
+        let memory = self.budget.memory(self.connect_after, self.shared.times());
+        ledger.keep_group(
+            &self.context.name,
+            serde_json::to_string(&memory).unwrap_or_default(),
+            released,
+        );
+    }
+
+    /// Takes from the store what another process found out while this one waited for it.
+    fn skip_known(&self, mut work: Work) -> Work {
+        let Some(ledger) = &self.found_by_others else {
+            return work;
+        };
+        let addresses = work.targets.iter().map(|target| (target.id, &target.address));
+        let known = ledger.fresh(&work.domain, addresses).unwrap_or_default();
+        work.targets
+            .retain(|target| known.iter().all(|(id, _)| *id != target.id));
+        self.shared
+            .report(known.into_iter().map(|(id, kept)| Finding::kept(id, kept)).collect());
+        work
     }
 
     /// Waits until all routes are known, or long enough.
@@ -141,6 +223,7 @@ impl Group {
     }
 
     fn admit(&mut self, work: Work) {
+        let work = self.skip_known(work);
         let (exchangers, implicit): (Arc<[Exchanger]>, bool) = match &*work.route {
             MailRoute::Exchangers(exchangers) => (exchangers.clone().into(), false),
             MailRoute::ImplicitMx(exchanger) => (Arc::from([exchanger.clone()]), true),
@@ -161,9 +244,16 @@ impl Group {
             });
             self.lanes.len() - 1
         });
-        let state = DomainState::new(&work.domain, work.route, lane, work.targets);
+        let state = DomainState::new(work, lane, self.context.limits.recheck_accepts, self.shared.times());
+        let index = self.domains.len();
+        let waits = match state.control.phase {
+            Phase::Waits(due) => Some(due),
+            Phase::Idle | Phase::InFlight | Phase::Due => None,
+        };
+        let alarms = state.delayed.iter().map(|delayed| delayed.due).chain(waits);
+        self.alarms.extend(alarms.map(|due| Reverse((due, index))));
         self.domains.push(Some(state));
-        self.make_ready(self.domains.len() - 1);
+        self.make_ready(index);
     }
 
     fn make_ready(&mut self, domain: usize) {
@@ -221,6 +311,10 @@ impl Group {
                 continue;
             };
             self.connect_after = now + self.context.limits.reconnect;
+            // Before the session can spend it: a process killed meanwhile has spent it.
+            if !self.context.trusted {
+                self.remember(false);
+            }
             let (context, shared) = (Arc::clone(&self.context), Arc::clone(&self.shared));
             self.sessions.spawn(async move {
                 let permit = shared.sessions.acquire().await;
@@ -295,6 +389,9 @@ impl Group {
             None if report.answers.is_empty() => {}
             None => self.budget.answered(now),
         }
+        if !self.context.trusted {
+            self.remember(false);
+        }
         let trip = report.trip.clone();
         for slice in report.slices {
             self.absorb_slice(slice, now);
@@ -327,11 +424,15 @@ impl Group {
             .in_flight
             .saturating_sub(report.answered.len() + report.again.len());
         let manners = &self.shared.manners;
-        let wall = self.shared.clock.now();
-        let mut delayed = Vec::new();
+        let times = self.shared.times();
+        let (wall, kept_before) = (times.wall, state.done.len());
+        let (mut delayed, mut attempts) = (Vec::new(), Vec::new());
         for (tracked, observation) in report.answered {
             match retry(&tracked, &observation, &manners.ladder, (now, wall)) {
                 Some(Retry { due, last: false }) if due - now <= manners.max_wait => {
+                    if self.shared.ledger.is_some() {
+                        attempts.push(state.attempt(&tracked, &observation, Some(due), times));
+                    }
                     delayed.push(Delayed { due, tracked });
                 }
                 Some(_) | None => state.settle(tracked, observation, self.context.limits.recheck_accepts),
@@ -373,6 +474,14 @@ impl Group {
             self.make_ready(index);
         }
         self.conclude_if_complete(index);
+        if let (Some(Some(state)), Some(ledger)) = (self.domains.get(index), &self.shared.ledger) {
+            let answered = state.done.get(kept_before..).unwrap_or_default();
+            let attempt =
+                |(tracked, observation): &(Tracked, Observation)| state.attempt(tracked, observation, None, times);
+            attempts.extend(answered.iter().map(attempt));
+            self.shared.report(attempts);
+            ledger.keep_domain(&state.name, state.memory(times, false), false);
+        }
     }
 
     fn conclude_if_complete(&mut self, index: usize) {
@@ -409,11 +518,14 @@ impl Group {
 
     fn conclude(&self, state: Option<DomainState>, given_up_until: Option<Instant>) {
         let Some(mut state) = state else { return };
-        let now = Instant::now();
+        let times = self.shared.times();
+        let now = times.now;
         let ladder = &self.shared.manners.ladder;
         let open = state.control.may_mend && state.unknown.known().is_none();
-        let wall = self.shared.clock.now();
-        for (tracked, observation, evidence) in state.conclude() {
+        let wall = times.wall;
+        let given_up = given_up_until.is_some() || self.shared.over().is_some();
+        let undetermined = given_up && state.unknown.known().is_none();
+        let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
                 // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
@@ -426,16 +538,41 @@ impl Group {
                 }
                 Observed::NotTried(_) | Observed::Failed(_) | Observed::Known(_) => None,
             };
-            let retry = retry(&tracked, &observation, ladder, (now, wall));
-            let retry = retry.map(|retry| retry.due).or(later);
-            self.shared.report(Finding {
+            let again = retry(&tracked, &observation, ladder, (now, wall));
+            let cut_short = matches!(
+                observation.answer,
+                Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
+            );
+            let due = match &again {
+                Some(Retry { due, last: false }) => Some(*due),
+                _ if cut_short || (given_up && later.is_some()) => Some(later.unwrap_or(now)),
+                Some(_) | None => None,
+            };
+            let provisional = due.is_some() || (undetermined && observation.accepted());
+            let again = again.map(|retry| retry.due);
+            Finding {
                 id: tracked.target.id,
+                standing: if provisional {
+                    Standing::Provisional
+                } else {
+                    Standing::Final
+                },
+                first_asked: tracked.first_asked.map(|at| times.wall(at)),
+                due: due.map(|at| times.wall(at)),
+                throttled: observation.throttled,
+                requeued: tracked.requeued,
+                source: Source::Live,
                 evidence,
-                retry_at: retry.map(|at| self.shared.wall(at)),
-                checked_at: self.shared.clock.now(),
+                retry_at: again.or(later).map(|at| times.wall(at)),
+                checked_at: wall,
                 elapsed: observation.elapsed,
-                transcripts: observation.transcripts.to_vec(),
-            });
+                transcripts: observation.transcripts.as_deref().unwrap_or_default().to_vec(),
+            }
+        };
+        let concluded = state.conclude();
+        self.shared.report(concluded.into_iter().map(finding).collect());
+        if let Some(ledger) = &self.shared.ledger {
+            ledger.keep_domain(&state.name, state.memory(times, !given_up), !given_up);
         }
     }
 }

@@ -130,15 +130,21 @@ impl Piece {
 
 /// A slice's questions as transactions: those that need SMTPUTF8 apart, so that a host without it still hears the others.
 pub(super) fn pieces(index: usize, targets: Vec<Tracked>) -> impl Iterator<Item = Piece> {
-    let (utf8, plain): (Vec<_>, Vec<_>) = targets
-        .into_iter()
-        .partition(|tracked| tracked.target.address.traits().smtputf8);
+    let (mut plain, mut utf8) = (VecDeque::with_capacity(targets.len()), VecDeque::new());
+    for tracked in targets {
+        let asks = if tracked.target.address.traits().smtputf8 {
+            &mut utf8
+        } else {
+            &mut plain
+        };
+        asks.push_back(Ask::Target(tracked));
+    }
     [(false, plain), (true, utf8)]
         .into_iter()
         .filter(|(_, asks)| !asks.is_empty())
         .map(move |(smtputf8, asks)| Piece {
             slice: index,
             smtputf8,
-            asks: asks.into_iter().map(Ask::Target).collect(),
+            asks,
         })
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     address::Address,
     smtp::{Fault, InTransaction, Mail, Ready, Replies, Reply, Session, Transaction, Transcript, Why},
-    verdict::{HostFacts, Observed, ProbeFailure},
+    verdict::{Answer, HostFacts, Observed, ProbeFailure},
 };
 
 /// Commands said in one write; their replies must fit a socket's buffers (RFC 2920 section 3.1).
@@ -72,6 +72,8 @@ pub(super) struct Conversation<'a> {
     /// Nothing this session said counts.
     pub(super) void: Option<ProbeFailure>,
     pub(super) transcripts: Vec<Arc<Transcript>>,
+    /// The last answer at RCPT: most hosts accept everybody in the same words.
+    pub(super) last: Option<Arc<Answer>>,
 }
 
 /// Runs one session to its end. Every target of the plan comes back, answered or not.
@@ -115,7 +117,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answer,
         transcripts,
     } = failure;
-    let transcripts: Arc<[_]> = transcripts.into();
+    let transcripts = shared_by_all(transcripts);
     let elapsed = started.elapsed();
     let trip = answer.known().filter(|answer| trips(answer)).map(|answer| Trip {
         host: host.clone(),
@@ -153,6 +155,11 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
     }
 }
 
+/// The dialogues of a session for each of its observations.
+fn shared_by_all(transcripts: Vec<Arc<Transcript>>) -> Option<Arc<[Arc<Transcript>]>> {
+    (!transcripts.is_empty()).then(|| transcripts.into())
+}
+
 /// Counts an attempt.
 pub(super) fn asked(mut tracked: Tracked, at: Instant) -> Tracked {
     tracked.attempts += 1;
@@ -182,7 +189,7 @@ impl<'a> Conversation<'a> {
             slices.push(Progress {
                 report: SliceReport {
                     domain: slice.domain,
-                    answered: Vec::new(),
+                    answered: Vec::with_capacity(targets.len()),
                     again,
                     need: slice.need,
                     control: ControlAnswer::NotAsked,
@@ -221,6 +228,7 @@ impl<'a> Conversation<'a> {
             trip: None,
             void: None,
             transcripts,
+            last: None,
         };
         for index in 0..conversation.slices.len() {
             conversation.ask_control_if_due(index);
@@ -450,7 +458,7 @@ impl<'a> Conversation<'a> {
                 }
             }
         }
-        let transcripts: Arc<[_]> = self.transcripts.into();
+        let transcripts = shared_by_all(self.transcripts);
         let doubt = self.void.filter(|failure| voids_session(*failure));
         let harvest = self.temper == Temper::Harvest;
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
@@ -460,7 +468,7 @@ impl<'a> Conversation<'a> {
                 slice.control_words = None;
             }
             for (_, observation) in &mut slice.answered {
-                observation.transcripts = Arc::clone(&transcripts);
+                observation.transcripts.clone_from(&transcripts);
                 observation.throttled |= harvest;
                 if let Some(failure) = doubt {
                     observation.answer = Observed::Failed(failure);

@@ -19,6 +19,7 @@ use super::{
     group::Group,
     ladder::Ladder,
     limits::{Limits, TrustedHosts},
+    memory::Times,
     pace::Pacer,
 };
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     },
     smtp::{Identity, Reply, Stage, Tally, Timeouts, Transcript},
     stop::Stop,
+    store::{DomainMemory, Kept, Ledger, Source},
     verdict::{Evidence, NotTried, Observed},
 };
 
@@ -73,6 +75,19 @@ pub struct Work {
     pub route: Arc<MailRoute>,
     /// The addresses.
     pub targets: Vec<Target>,
+    /// What is known about the domain from before.
+    pub memory: Option<DomainMemory>,
+}
+
+/// How far a finding goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// An answer came and the domain is not concluded: no finding yet, but worth keeping.
+    Attempt,
+    /// The last word of this run, because it ends: asking goes on in the next.
+    Provisional,
+    /// The last word.
+    Final,
 }
 
 /// What was found out about one target.
@@ -80,6 +95,18 @@ pub struct Work {
 pub struct Finding {
     /// The target's number.
     pub id: u32,
+    /// How far it goes.
+    pub standing: Standing,
+    /// When the target was asked about for the first time.
+    pub first_asked: Option<SystemTime>,
+    /// It waits for its next question until then.
+    pub due: Option<SystemTime>,
+    /// A rate or harvest reply of the same session voids the answer.
+    pub throttled: bool,
+    /// It was put back once already after a lost connection.
+    pub requeued: bool,
+    /// Where it was found.
+    pub source: Source,
     /// What was observed.
     pub evidence: Evidence,
     /// When asking again can help.
@@ -92,6 +119,26 @@ pub struct Finding {
     pub transcripts: Vec<Arc<Transcript>>,
 }
 
+impl Finding {
+    /// What was found before, by another run.
+    pub(super) fn kept(id: u32, kept: Kept) -> Self {
+        Self {
+            id,
+            standing: Standing::Final,
+            first_asked: kept.first_asked,
+            due: None,
+            throttled: kept.throttled,
+            requeued: kept.requeued,
+            source: kept.source,
+            evidence: kept.evidence,
+            retry_at: kept.retry_at,
+            checked_at: kept.checked_at,
+            elapsed: kept.elapsed,
+            transcripts: kept.transcripts,
+        }
+    }
+}
+
 /// What all groups share.
 pub(super) struct Shared {
     pub(super) manners: Manners,
@@ -100,9 +147,10 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
+    pub(super) ledger: Option<Ledger>,
     pub(super) sessions: Semaphore,
     pub(super) egress: Egress,
-    findings: mpsc::UnboundedSender<Finding>,
+    findings: mpsc::UnboundedSender<Vec<Finding>>,
     /// Until when each group that waits will wait.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
 }
@@ -139,9 +187,18 @@ impl Shared {
         recognise(host)
     }
 
-    pub(super) fn report(&self, finding: Finding) {
-        // The receiver is gone only when the run was dropped; nobody wants the finding then.
-        let _ = self.findings.send(finding);
+    /// Findings of one domain at once: each send may wake the receiver.
+    pub(super) fn report(&self, findings: Vec<Finding>) {
+        // The receiver is gone only when the run was dropped; nobody wants the findings then.
+        let _ = self.findings.send(findings);
+    }
+
+    /// Now, on both clocks.
+    pub(super) fn times(&self) -> Times {
+        Times {
+            now: Instant::now(),
+            wall: self.clock.now(),
+        }
     }
 
     /// The wall-clock time of an instant ahead.
@@ -189,18 +246,21 @@ pub struct Seams {
     pub classifier: Option<Arc<Classifier>>,
     /// The request to stop politely.
     pub stop: Stop,
+    /// What outlives the process; `None` forgets with it.
+    pub ledger: Option<Ledger>,
 }
 
 impl Scheduler {
     /// A scheduler and the channel on which every target comes back exactly once.
     #[must_use]
-    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Finding>) {
+    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Vec<Finding>>) {
         let (findings, receiver) = mpsc::unbounded_channel();
         let Seams {
             dial,
             clock,
             classifier,
             stop,
+            ledger,
         } = seams;
         let shared = Arc::new(Shared {
             manners,
@@ -209,6 +269,7 @@ impl Scheduler {
             clock,
             tally,
             stop,
+            ledger,
             sessions: Semaphore::new(MAX_SESSIONS.min(open_file_limit() / 2).max(1)),
             egress: Egress::new(),
             findings,
@@ -293,19 +354,24 @@ impl Scheduler {
 
     fn answer_unasked(&self, work: Work, why: NotTried) {
         let checked_at = self.shared.clock.now();
-        for target in work.targets {
-            let mut evidence = Evidence::not_tried(why);
-            evidence.route = Observed::Known(Arc::clone(&work.route));
-            let finding = Finding {
-                id: target.id,
-                evidence,
-                retry_at: None,
-                checked_at,
-                elapsed: Duration::ZERO,
-                transcripts: Vec::new(),
-            };
-            self.shared.report(finding);
-        }
+        let findings = work.targets.into_iter().map(|target| Finding {
+            id: target.id,
+            standing: Standing::Final,
+            first_asked: None,
+            due: None,
+            throttled: false,
+            requeued: false,
+            source: Source::Live,
+            evidence: Evidence {
+                route: Observed::Known(Arc::clone(&work.route)),
+                ..Evidence::not_tried(why)
+            },
+            retry_at: None,
+            checked_at,
+            elapsed: Duration::ZERO,
+            transcripts: Vec::new(),
+        });
+        self.shared.report(findings.collect());
     }
 }
 

@@ -221,13 +221,12 @@ impl Wire {
 
     /// The next reply, whole, before the deadline.
     pub(super) async fn reply(&mut self) -> Result<Reply, Fault> {
+        if let Some(reply) = self.buffered_reply()? {
+            return Ok(reply);
+        }
         let mut by = self.reply_deadline();
         let mut hurried = false;
         loop {
-            if let Some(reply) = self.reader.next_reply()? {
-                self.record_reply(&reply);
-                return Ok(reply);
-            }
             let buffer = self.reader.buffer();
             buffer.reserve(READ_CHUNK);
             let read = tokio::select! {
@@ -243,7 +242,11 @@ impl Wire {
                     self.note("the connection was closed");
                     return Err(Fault::Closed);
                 }
-                Ok(Ok(_)) => {}
+                Ok(Ok(_)) => {
+                    if let Some(reply) = self.buffered_reply()? {
+                        return Ok(reply);
+                    }
+                }
                 Err(_) => {
                     self.note("no complete reply in time");
                     let slow = self.reader.has_unread() || by == self.deadline;
@@ -251,6 +254,15 @@ impl Wire {
                 }
             }
         }
+    }
+
+    /// The next reply, if all of it was read already: most of a burst's are.
+    fn buffered_reply(&mut self) -> Result<Option<Reply>, Fault> {
+        let reply = self.reader.next_reply()?;
+        if let Some(reply) = &reply {
+            self.record_reply(reply);
+        }
+        Ok(reply)
     }
 
     /// Encrypts the connection; nothing received before counts afterwards.

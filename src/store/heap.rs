@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     StoreError,
-    record::{Kept, Reading},
+    record::{Kept, Reading, Source},
 };
 use crate::{
     dns::{Exchanger, MailRoute, NoMailHost, RouteFailure},
@@ -73,6 +73,7 @@ impl Builder {
             retry_at: kept.retry_at.map(millis),
             checked_at: millis(kept.checked_at),
             elapsed_ms: u32::try_from(kept.elapsed.as_millis()).unwrap_or(u32::MAX),
+            source: kept.source,
         };
         self.append(&stored)
     }
@@ -180,6 +181,7 @@ pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result
         checked_at: time(stored.checked_at),
         elapsed: Duration::from_millis(stored.elapsed_ms.into()),
         transcripts: transcripts.collect::<Result<_, StoreError>>()?,
+        source: stored.source,
     })
 }
 
@@ -232,6 +234,7 @@ struct StoredRecord<'a> {
     checked_at: u64,
     elapsed_ms: u32,
     transcripts: Vec<Offset>,
+    source: Source,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,6 +7,7 @@ mod cache;
 mod error;
 mod heap;
 mod jobs;
+mod ledger;
 mod presence;
 mod record;
 mod sqlite;
@@ -19,7 +20,8 @@ use tokio::sync::{oneshot, watch};
 
 pub use error::StoreError;
 pub use heap::Offset;
-pub use record::{DomainMemory, Kept, Progress, REFUSAL_REST, Reading, keep_for};
+pub use ledger::{Ledger, Patience};
+pub use record::{DomainMemory, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
 pub use sqlite::{Opened, SqliteStore};
 
 use crate::{address::Domain, verdict::Verdict};
@@ -71,6 +73,18 @@ pub struct NewJob {
     pub layout: String,
 }
 
+impl NewJob {
+    /// A job that holds the answers about a few addresses and is no list that anybody goes on with.
+    #[must_use]
+    pub fn unlisted() -> Self {
+        Self {
+            source: String::new(),
+            settings: String::new(),
+            layout: String::new(),
+        }
+    }
+}
+
 /// A job as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRecord {
@@ -109,6 +123,18 @@ pub struct Lease {
     /// Its name.
     pub id: String,
     epoch: i64,
+}
+
+impl Lease {
+    /// No right at all: enough for reading a job.
+    #[must_use]
+    pub fn none(job: &JobRecord) -> Self {
+        Self {
+            job: job.number,
+            id: job.id.clone(),
+            epoch: -1,
+        }
+    }
 }
 
 /// A record on its way in.
@@ -314,18 +340,24 @@ pub trait Store: Send + Sync + 'static {
     fn failure(&self) -> watch::Receiver<Option<Arc<StoreError>>>;
 }
 
-/// A number for a domain that is the same in every run, for [`Store::known`].
+/// A number for bytes that is the same in every run and every release; `salt` makes it another one.
 #[must_use]
 #[expect(
     deprecated,
     reason = "the one std hasher whose algorithm (SipHash 2-4) is documented and so stable between releases"
 )]
-pub fn domain_key(domain: &str) -> i64 {
+pub fn stable_hash(bytes: &[u8], salt: u64) -> u64 {
     use std::hash::{Hasher, SipHasher};
 
-    let mut hasher = SipHasher::new_with_keys(0x7072_6573_656e_6433, 0x646f_6d61_696e_0000);
-    hasher.write(domain.as_bytes());
-    hasher.finish().cast_signed()
+    let mut hasher = SipHasher::new_with_keys(0x7072_6573_656e_6433, salt);
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// A number for a domain that is the same in every run, for [`Store::known`].
+#[must_use]
+pub fn domain_key(domain: &str) -> i64 {
+    stable_hash(domain.as_bytes(), 0).cast_signed()
 }
 
 /// A number for an address within its domain, the same in every run.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     dns::MailRoute,
-    replies::{About, Classifier, Meaning},
+    replies::{About, Classifier, Meaning, Persistence},
     smtp::{Reply, Stage, Transcript},
     verdict::{Evidence, Label, Observed, UnknownRecipients, Verdict},
 };
@@ -37,6 +37,28 @@ pub struct Kept {
     pub elapsed: Duration,
     /// The dialogues, when they are kept.
     pub transcripts: Vec<Arc<Transcript>>,
+    /// Where it was observed.
+    pub source: Source,
+}
+
+/// Where evidence comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Source {
+    /// Asked in this run.
+    Live,
+    /// Kept from an earlier one.
+    Store,
+}
+
+impl Source {
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Store => "store",
+        }
+    }
 }
 
 /// Turns what was said back into what it means, by the rules of today.
@@ -102,7 +124,11 @@ pub fn keep_for(evidence: &Evidence, verdict: &Verdict) -> Option<Duration> {
         Label::Valid | Label::CatchAll => Some(7 * DAY),
         Label::Invalid => Some(3 * DAY),
         Label::Unknown => match &evidence.answer {
-            Observed::Known(answer) if answer.meaning.about == About::Sender => Some(3 * HOUR),
+            Observed::Known(answer)
+                if answer.meaning.about == About::Sender && answer.meaning.persistence == Persistence::Permanent =>
+            {
+                Some(3 * HOUR)
+            }
             Observed::Known(_) | Observed::Failed(_) => Some(HOUR),
             Observed::NotTried(_) => matches!(
                 evidence.route.known().map(|route| &**route),

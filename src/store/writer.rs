@@ -437,7 +437,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        store::{Kept, NewJob, SqliteStore, Store},
+        store::{Kept, NewJob, Source, SqliteStore, Store},
         verdict::{Evidence, NotTried},
     };
 
@@ -453,6 +453,7 @@ mod tests {
             checked_at: SystemTime::now(),
             elapsed: std::time::Duration::ZERO,
             transcripts: Vec::new(),
+            source: Source::Live,
         };
         let record = |number| Record {
             address: number,

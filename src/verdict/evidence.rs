@@ -53,6 +53,8 @@ pub enum NotTried {
     PortBlocked,
     /// The row of the list could not be read.
     RowUnreadable,
+    /// Nobody may be asked, and nothing is known from before.
+    Offline,
 }
 
 /// The operator's own list decided.

@@ -68,6 +68,7 @@ pub(super) fn of_unasked(why: NotTried) -> Reason {
         NotTried::ResolverRewrites => Reason::DnsRewritten,
         NotTried::PortBlocked => Reason::PortBlocked,
         NotTried::RowUnreadable => Reason::RowError,
+        NotTried::Offline => Reason::Offline,
     }
 }
 

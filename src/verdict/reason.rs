@@ -266,6 +266,9 @@ reasons! {
     Interrupted "interrupted"
         "The run was interrupted before this address was asked about."
         "Run again."
+    Offline "offline"
+        "Nothing is kept about the address, and `--offline` asks nobody."
+        "Run again without `--offline`."
     RowError "row_error"
         "The row could not be read."
         "Mend the row; the line and column are in the evidence."
@@ -342,6 +345,7 @@ impl Reason {
             | Self::BackupMxOnly
             | Self::BudgetSpent
             | Self::Interrupted
+            | Self::Offline
             | Self::RowError
             | Self::Internal => return None,
         })

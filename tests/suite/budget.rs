@@ -44,10 +44,11 @@ fn settings(lab: &Lab) -> Settings {
         network: Network::default(),
         max_wait: Duration::MAX,
         replies: None,
+        memory: presend::store::Patience::default(),
+        description: String::new(),
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
-        memory: presend::job::Memory::default(),
     }
 }
 
@@ -65,7 +66,7 @@ async fn a_list_costs_a_connection_a_host_and_little_more_than_a_command_an_addr
             format: Format::Csv,
             only: Vec::new(),
             raw: false,
-            transcript: false,
+            detail: presend::output::Detail::default(),
             terminal: Terminal::default(),
         };
         let mut output = Output::single(table.layout(), &options, Target::file(&results).unwrap());

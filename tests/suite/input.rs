@@ -1,5 +1,9 @@
 //! input: formats, encodings, bounds, and every way a list can be wrong.
 
+mod packed;
+mod several;
+mod workbook;
+
 use std::{
     fmt::Write as _,
     fs,
@@ -343,8 +347,18 @@ fn unusable_inputs_are_named() {
             none(),
             &["no column that holds addresses", "plain text"],
         ),
-        ("a.xlsx", b"PK\x03\x04\0\0\0\0", none(), &["spreadsheet", "CSV"]),
-        ("a.csv.gz", b"\x1F\x8B\x08\0", none(), &["compressed"]),
+        ("a.xlsx", b"PK\x03\x04\0\0\0\0", none(), &["XLSX workbook", "CSV"]),
+        ("a.csv.gz", b"\x1F\x8B\x08\0", none(), &["gzip", "cut off"]),
+        ("a.csv.zst", b"\x28\xB5\x2F\xFD", none(), &["zstd", "cut off"]),
+        (
+            "a.csv",
+            b"email\na@x.org\n",
+            InputOptions {
+                sheet: Some("1".into()),
+                ..none()
+            },
+            &["no workbook", "--sheet"],
+        ),
         (
             "a.json",
             b"[{\"email\":\"a@x.org\"}]",

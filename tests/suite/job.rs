@@ -81,10 +81,11 @@ fn settings() -> Settings {
         retry_ladder: vec![Duration::from_mins(1)].into(),
         network: Network::default(),
         max_wait: Duration::ZERO,
+        memory: presend::store::Patience::default(),
+        description: String::new(),
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
-        memory: presend::job::Memory::default(),
     }
 }
 
@@ -99,7 +100,7 @@ fn engine(settings: Settings, dial: impl Dial) -> Engine {
 
 async fn reasons(engine: &Engine, addresses: &[&str]) -> Vec<&'static str> {
     let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-    let outcomes = engine.check(&addresses, &Stop::new()).await;
+    let outcomes = engine.check(&addresses, &Stop::new()).await.unwrap();
     assert!(
         outcomes
             .iter()
@@ -264,7 +265,10 @@ async fn the_operators_lists_decide_before_anybody_is_asked() {
 #[tokio::test(start_paused = true)]
 async fn d14_a_failed_lookup_is_unknown_and_says_when_to_ask_again() {
     let engine = engine(settings(), FakeNet::new("", |_| None));
-    let outcomes = engine.check(&["ann@broken.test".to_owned()], &Stop::new()).await;
+    let outcomes = engine
+        .check(&["ann@broken.test".to_owned()], &Stop::new())
+        .await
+        .unwrap();
     assert_eq!(outcomes[0].verdict.reason.name(), "dns_servfail");
     let retry = outcomes[0]
         .retry_at

@@ -28,6 +28,7 @@ fn program(arguments: &[&str]) -> Value {
         .current_dir(folder.path())
         .env("HOME", folder.path())
         .env_remove("XDG_CONFIG_HOME")
+        .env_remove("XDG_STATE_HOME")
         .output()
         .unwrap();
     serde_json::from_slice(&output.stdout).unwrap()

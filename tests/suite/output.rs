@@ -1,5 +1,8 @@
 //! Formats, safety and files of the output, on outcomes made by hand.
 
+mod privacy;
+mod workbook;
+
 use std::{
     io,
     sync::{Arc, Mutex},
@@ -12,7 +15,7 @@ use presend::{
     input::{Cells, InputFormat, Layout, Row, RowFault},
     job::{Outcome, Sink, Source},
     lists::ListHits,
-    output::{self, Chunk, Format, Options, Output, Renderer, Target, Terminal},
+    output::{self, Chunk, Detail, Format, Options, Output, Renderer, Target, Terminal},
     replies::classify,
     smtp::{Entry, Reply, Speaker, Stage, Transcript},
     verdict::{Answer, Evidence, HostFacts, NotTried, Observed, Policy, UnknownRecipients, judge},
@@ -101,17 +104,17 @@ fn layout(format: InputFormat, delimiter: Option<u8>, columns: &[&str], address_
     Layout {
         format,
         delimiter,
-        encoding: "UTF-8",
+        encoding: "UTF-8".into(),
         columns: columns.iter().map(ToString::to_string).collect(),
         header: true,
         address_column,
-        address_key: None,
-        guessed: false,
+        ..Layout::default()
     }
 }
 
 fn record(cells: &[&str], address: usize) -> Row {
     Row {
+        file: None,
         line: 2,
         cells: Cells::Record {
             record: cells.to_vec().into(),
@@ -123,6 +126,7 @@ fn record(cells: &[&str], address: usize) -> Row {
 
 fn object(json: &str, address: &str) -> Row {
     Row {
+        file: None,
         line: 1,
         cells: Cells::Object {
             object: serde_json::from_str(json).unwrap(),
@@ -132,12 +136,19 @@ fn object(json: &str, address: &str) -> Row {
     }
 }
 
+fn with_transcript() -> Detail {
+    Detail {
+        transcript: true,
+        ..Detail::default()
+    }
+}
+
 fn options(format: Format) -> Options {
     Options {
         format,
         only: Vec::new(),
         raw: false,
-        transcript: false,
+        detail: Detail::default(),
         terminal: Terminal {
             width: 110,
             color: false,
@@ -190,7 +201,7 @@ fn csv(delimiter: u8, columns: &[&str], rows: &[(&[&str], Outcome)]) -> String {
 
 fn result(outcome: &Outcome) -> String {
     let mut json = Vec::new();
-    output::write_result(outcome, None, false, &mut json).unwrap();
+    output::write_result(outcome, None, Detail::default(), &mut json).unwrap();
     String::from_utf8(json).unwrap()
 }
 
@@ -218,7 +229,7 @@ fn the_dialogue_is_there_when_it_was_asked_for() {
     })];
     assert!(!result(&outcome).contains("transcript"));
     let mut json = Vec::new();
-    output::write_result(&outcome, None, true, &mut json).unwrap();
+    output::write_result(&outcome, None, with_transcript(), &mut json).unwrap();
     let result: serde_json::Value = serde_json::from_slice(&json).unwrap();
     insta::assert_snapshot!(result["transcript"], @r#"[{"host":"mx1.b.example","peer":"127.0.0.1:25","entries":[{"at_ms":7,"who":"server","text":"220  [2J hi"}]}]"#);
 }

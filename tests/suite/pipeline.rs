@@ -4,6 +4,7 @@
 mod demo;
 mod dns;
 mod faults;
+mod formats;
 mod hosts;
 mod limits;
 mod lists;

@@ -81,6 +81,7 @@ impl Run {
             clock: Arc::new(SystemClock),
             classifier: None,
             stop,
+            ledger: None,
         };
         let tally = Arc::new(Tally::default());
         let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::clone(&tally));
@@ -89,10 +90,11 @@ impl Run {
         for (id, address) in addresses.iter().enumerate() {
             let address = Address::parse(address, RULES).unwrap();
             let id = u32::try_from(id).unwrap();
-            domains
-                .entry(address.domain().to_owned())
-                .or_default()
-                .push(Target { id, address });
+            domains.entry(address.domain().to_owned()).or_default().push(Target {
+                id,
+                address,
+                history: None,
+            });
         }
         for targets in domains.into_values() {
             let domain = targets[0].address.to_domain();
@@ -100,13 +102,16 @@ impl Run {
                 domain,
                 route: Arc::clone(&route),
                 targets,
+                memory: None,
             });
         }
         scheduler.finish().await;
         let mut findings = BTreeMap::new();
-        while let Some(finding) = receiver.recv().await {
-            let address = addresses[finding.id as usize].to_owned();
-            assert!(findings.insert(address, finding).is_none(), "answered twice");
+        while let Some(batch) = receiver.recv().await {
+            for finding in batch {
+                let address = addresses[finding.id as usize].to_owned();
+                assert!(findings.insert(address, finding).is_none(), "answered twice");
+            }
         }
         assert_eq!(findings.len(), addresses.len(), "every target comes back");
         net.assert_verbs();

@@ -13,8 +13,8 @@ use std::{
 
 use presend::{
     store::{
-        Entry, JobNumber, JobRecord, JobState, Kept, Lease, NewJob, Place, Progress, Reading, Record, SqliteStore,
-        Store, StoreError, Write,
+        Entry, JobNumber, JobRecord, JobState, Kept, Lease, NewJob, Place, Progress, Reading, Record, Source,
+        SqliteStore, Store, StoreError, Write,
     },
     verdict::{Evidence, NotTried, Policy, judge},
 };
@@ -89,6 +89,7 @@ fn kept(mailbox: &str, evidence: Evidence) -> Kept {
         checked_at: at(1_790_000_000_000),
         elapsed: Duration::from_millis(412),
         transcripts: Vec::new(),
+        source: Source::Live,
     }
 }
 

@@ -141,7 +141,8 @@ fn a_job_is_shown_by_the_first_letters_of_its_id() {
       mailbox_unknown                     60   12.2 %  The mail host says that there is no such mailbox.
       greylisted                          30    6.1 %  The mail host greylists unknown senders (RFC 6647).
 
-    next  go on, with the settings it had:  presend verify 'my leads.csv'
+    next  go on:  presend jobs resume IDIDIDID
+          write out what is answered:  presend jobs export IDIDIDID
           give it up:  presend jobs cancel IDIDIDID
     "#);
     let shown = json(&place.run(&["jobs", "show", &job.id, "--json"]));

@@ -44,6 +44,13 @@ async fn names_must_agree_with_the_address() {
         ),
         (
             ptr,
+            "7.0.40.52.in-addr.arpa PTR host7.isp.example\nhost7.isp.example A 52.40.0.8",
+            "reverse_dns",
+            Status::Fail,
+            "does not point back",
+        ),
+        (
+            ptr,
             "7.0.40.52.in-addr.arpa PTR host7.isp.example\nhost7.isp.example A 52.40.0.7",
             "reverse_dns",
             Status::Warn,

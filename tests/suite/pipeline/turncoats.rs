@@ -1,6 +1,6 @@
 //! Hosts whose yes or no changes while they are asked, and hosts whose yes means nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Net, differences, labels};
 
@@ -8,24 +8,37 @@ use super::{Net, differences, labels};
 fn r21_a_host_that_refuses_for_a_while_and_then_takes_everybody_is_found_out() {
     // Cisco's bounce mode: the refusals look like proof, and from the second session on everybody is accepted. A host of the
     // operator's own is asked about a stranger again after a thousand acceptances.
-    let known: Vec<String> = (20..1_100).map(|n| format!("\"user{n}\"")).collect();
+    let known: Vec<String> = (20..3_000).map(|n| format!("\"user{n}\"")).collect();
     let net = Net::new(&format!(
         "[[host]]\nname = \"mx.r21.test\"\nserves = [\"r21.test\"]\nmailboxes = [{}]\n\
          script = [{{ on = \"rcpt\", since = 2, reply = \"250 2.1.5 Ok\" }}]\n",
         known.join(", ")
     ));
-    let list = super::users(1_100, "r21.test");
-    let ran = net.verify(&list, &[]);
+    let list = super::users(3_000, "r21.test");
+    let ran = net.verify(&list, &["--no-wait"]);
     let mut counts = BTreeMap::new();
     for label in labels(&ran).into_values() {
         *counts.entry(label).or_insert(0) += 1;
     }
-    let refused = counts.get("invalid mailbox_unknown").copied().unwrap_or_default();
-    assert!(refused > 0, "{counts:?}");
-    assert_eq!(
-        counts.get("unknown inconsistent"),
-        Some(&(1_100 - refused)),
-        "{counts:?}"
+    // The first session refused twenty, so what it accepted looked valid, and the answer about the stranger re-opens it. Two
+    // sessions may also change places on a busy machine; then the strangers are accepted from the start.
+    assert!(!counts.keys().any(|label| label.starts_with("valid")), "{counts:?}");
+    assert_eq!(counts.values().sum::<u32>(), 3_000, "{counts:?}");
+    net.assert_clean();
+}
+
+#[test]
+fn r2_a_host_that_takes_thousands_is_not_asked_about_a_stranger_for_ever() {
+    let net = Net::new("[[host]]\nname = \"mx.all.test\"\nserves = [\"all.test\"]\ncatch_all = true\n");
+    net.place.write("list.txt", super::users(3_000, "all.test"));
+    let mut command = net.command(&["verify", "list.txt"]);
+    let ran = super::Ran::from(command.timeout(Duration::from_mins(1)).output().unwrap());
+    let came = labels(&ran);
+    assert_eq!(came.len(), 3_000, "{}", ran.err);
+    assert!(
+        came.values().all(|label| label == "catch-all accepts_all"),
+        "{}",
+        ran.err
     );
     net.assert_clean();
 }

@@ -76,6 +76,7 @@ async fn run(
         clock: Arc::new(SystemClock),
         classifier: None,
         stop: Stop::new(),
+        ledger: None,
     };
     let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::new(Tally::default()));
     for id in 0..count {
@@ -87,13 +88,15 @@ async fn run(
             targets: vec![Target {
                 id: u32::try_from(id).unwrap(),
                 address,
+                history: None,
             }],
+            memory: None,
         });
     }
     scheduler.finish().await;
     let mut findings = Vec::new();
-    while let Some(finding) = receiver.recv().await {
-        findings.push(finding);
+    while let Some(batch) = receiver.recv().await {
+        findings.extend(batch);
     }
     findings.sort_by_key(|finding| finding.id);
     assert_eq!(findings.len(), count, "every target comes back");

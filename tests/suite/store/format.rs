@@ -7,7 +7,7 @@ use presend::{
     net::SpecialUse,
     replies::{Classifier, Rules, providers},
     smtp::{self, Reply, ReplyCode, Speaker, Stage, Transcript},
-    store::{DomainMemory, Kept, Reading, SqliteStore, Store, Write},
+    store::{DomainMemory, Kept, Reading, Source, SqliteStore, Store, Write},
     verdict::{
         Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
     },
@@ -201,6 +201,7 @@ fn every_shape() -> Vec<Kept> {
     asked.requeued = true;
     asked.evidence.attempts = 3;
     asked.transcripts = vec![transcript(), transcript()];
+    asked.source = Source::Store;
     kept.push(asked);
     kept
 }
@@ -406,6 +407,7 @@ prop_compose! {
             checked_at: at(times.3),
             elapsed: Duration::from_millis(elapsed.into()),
             transcripts: vec![transcript(); dialogues],
+            source: if flags.0 { Source::Store } else { Source::Live },
         }
     }
 }

@@ -1,0 +1,173 @@
+//! The answers of a run: where each address's record is in the store, and records made of what was found out.
+
+use super::{Engine, Outcome, resolve::Settled};
+use crate::{
+    input::Row,
+    schedule::Standing,
+    store::{Entry, Kept, Ledger, Place, Progress, Record, StoreError},
+    verdict::{Evidence, NotTried, Observed},
+};
+
+/// How far an address is; eight bytes, because a list may have ten million.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Slot {
+    Open,
+    /// The run ended before it was asked about.
+    Unasked,
+    /// Its last record; no verdict of this run yet.
+    Attempted(Place),
+    /// Its row can be written; the next run asks again.
+    Provisional(Place),
+    Settled(Place),
+}
+
+/// Every address's answer.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    slots: Vec<Slot>,
+    settled: u64,
+}
+
+impl Answers {
+    pub(super) fn new(addresses: usize) -> Self {
+        Self {
+            slots: vec![Slot::Open; addresses],
+            settled: 0,
+        }
+    }
+
+    /// Whether its row can be written.
+    pub(super) fn is_known(&self, address: u32) -> bool {
+        matches!(
+            self.slots.get(address as usize),
+            Some(Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_))
+        )
+    }
+
+    pub(super) fn is_settled(&self, address: u32) -> bool {
+        matches!(self.slots.get(address as usize), Some(Slot::Settled(_)))
+    }
+
+    /// Nothing is left for a later run.
+    pub(super) fn is_complete(&self) -> bool {
+        self.settled == self.slots.len() as u64
+    }
+
+    /// A record that an earlier run left.
+    pub(super) fn restore(&mut self, entry: &Entry) {
+        let slot = match entry.progress {
+            Progress::Attempted => Slot::Attempted(entry.place),
+            Progress::Settled => Slot::Settled(entry.place),
+        };
+        self.set(entry.address, slot);
+    }
+
+    /// Where an earlier run's attempt is.
+    pub(super) fn attempt(&self, address: u32) -> Option<Place> {
+        match self.slots.get(address as usize) {
+            Some(Slot::Attempted(place)) => Some(*place),
+            Some(Slot::Open | Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_)) | None => None,
+        }
+    }
+
+    /// The record is in the file.
+    pub(super) fn kept(&mut self, entry: &Entry, standing: Standing) {
+        let slot = match standing {
+            Standing::Attempt => Slot::Attempted(entry.place),
+            Standing::Provisional => Slot::Provisional(entry.place),
+            Standing::Final => Slot::Settled(entry.place),
+        };
+        self.set(entry.address, slot);
+    }
+
+    /// The run ends, and nothing new is known of the address: what an earlier attempt found is shown.
+    pub(super) fn leave(&mut self, address: u32) {
+        let slot = match self.attempt(address) {
+            Some(place) => Slot::Provisional(place),
+            None => Slot::Unasked,
+        };
+        self.set(address, slot);
+    }
+
+    fn set(&mut self, address: u32, slot: Slot) {
+        if let Some(known) = self.slots.get_mut(address as usize) {
+            self.settled += u64::from(matches!(slot, Slot::Settled(_)));
+            self.settled -= u64::from(matches!(known, Slot::Settled(_)));
+            *known = slot;
+        }
+    }
+
+    /// What is reported about a row.
+    pub(super) fn outcome(
+        &self,
+        engine: &Engine,
+        ledger: &Ledger,
+        row: &Row,
+        address: u32,
+    ) -> Result<Outcome, StoreError> {
+        match self.slots.get(address as usize) {
+            Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) if row.fault.is_none() => {
+                let kept = ledger.store().record(ledger.job(), *place, ledger.reading())?;
+                Ok(report(engine, row.address(), kept))
+            }
+            Some(Slot::Open | Slot::Unasked) if row.fault.is_none() => {
+                let mut outcome = engine.read(row.address());
+                outcome.conclude(Evidence::not_tried(NotTried::Interrupted), engine.settings.policy);
+                Ok(outcome)
+            }
+            Some(_) | None => Ok(unasked(engine, row)),
+        }
+    }
+}
+
+/// What is reported about a row that nobody was asked about.
+pub(super) fn unasked(engine: &Engine, row: &Row) -> Outcome {
+    let mut outcome = engine.read(row.address());
+    if row.fault.is_some() {
+        outcome.conclude(Evidence::not_tried(NotTried::RowUnreadable), engine.settings.policy);
+    }
+    outcome
+}
+
+/// What is reported about an address of which something is kept.
+fn report(engine: &Engine, typed: &str, kept: Kept) -> Outcome {
+    engine.settled(typed, engine.known(0, kept))
+}
+
+/// A record of what was found out.
+pub(super) fn record(settled: Settled, mailbox: &str, key: (i64, i64)) -> Record {
+    let from_here = settled.source == crate::store::Source::Live;
+    Record {
+        address: settled.id,
+        key,
+        progress: match settled.standing {
+            Standing::Attempt | Standing::Provisional => Progress::Attempted,
+            Standing::Final => Progress::Settled,
+        },
+        // An attempt is no answer for others, and what came from another job is known already.
+        verdict: (settled.standing != Standing::Attempt && from_here).then_some(settled.verdict),
+        kept: Kept {
+            mailbox: mailbox.into(),
+            evidence: settled.evidence,
+            first_asked: settled.first_asked,
+            due: settled.due,
+            throttled: settled.throttled,
+            requeued: settled.requeued,
+            retry_at: settled.retry_at,
+            checked_at: settled.checked_at,
+            elapsed: settled.elapsed,
+            transcripts: settled.transcripts,
+            source: settled.source,
+        },
+    }
+}
+
+/// Whether nothing at all was learned about the address, so that there is nothing to keep.
+pub(super) fn is_empty(settled: &Settled) -> bool {
+    settled.standing == Standing::Provisional
+        && settled.retry_at.is_none()
+        && matches!(
+            settled.evidence.answer,
+            Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
+        )
+}

@@ -1,0 +1,378 @@
+//! A job from its rows to its last answer: imported or taken up again, asked about, kept, written out.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError,
+    answers::{Answers, is_empty, record},
+    list::List,
+    resolve::{Probing, Settled, Start},
+    rows::{Cursor, Import, flushed},
+    writing::Writer,
+};
+use crate::{
+    input::{Row, Table},
+    schedule::Standing,
+    smtp::Tally,
+    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Store, StoreError, Write},
+};
+
+/// How often the job's counts are written down.
+const NOTE: Duration = Duration::from_secs(2);
+
+/// Runs a table as a job.
+pub(super) async fn table(
+    engine: &Engine,
+    mut table: Table,
+    sink: &mut dyn Sink,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Summary, VerifyError> {
+    let store = engine.store()?;
+    let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
+    let imported = import(engine, &mut table, &*store, &lease, progress).await;
+    drop(table);
+    let list = match imported {
+        Ok((list, None)) => list,
+        Ok((list, Some(open))) => {
+            // The same rows, the same settings, and not at its end: go on there.
+            store.delete(lease.job).map_err(Arc::new)?;
+            let lease = store.take(open.number).map_err(Arc::new)?;
+            return run(engine, (store, lease), list, sink, (progress, stop)).await;
+        }
+        Err(error) => {
+            // Nobody was asked; the error that ends the run says more than one of the clearing up.
+            let _ = store.delete(lease.job);
+            return Err(error);
+        }
+    };
+    run(engine, (store, lease), list, sink, (progress, stop)).await
+}
+
+/// Goes on with a job.
+pub(super) async fn resume(
+    engine: &Engine,
+    job: &JobRecord,
+    sink: &mut dyn Sink,
+    progress: &Progress,
+    stop: &Stop,
+) -> Result<Summary, VerifyError> {
+    let store = engine.store()?;
+    let lease = store.take(job.number).map_err(Arc::new)?;
+    let list = read_back(engine, &store, &lease, progress)?;
+    run(engine, (store, lease), list, sink, (progress, stop)).await
+}
+
+/// Writes the rows of a job as far as they are known, asking nobody.
+pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
+    let store = engine.store()?;
+    let lease = Lease::none(job);
+    let list = read_back(engine, &store, &lease, &Progress::default())?;
+    let ledger = engine.ledger(&store, lease)?;
+    let mut answers = restored(&ledger, list.addresses.len())?;
+    for id in (0..).take(list.addresses.len()) {
+        if !answers.is_known(id) {
+            answers.leave(id);
+        }
+    }
+    let mut writer = Writer::new(engine, &ledger, sink);
+    while writer.advance(&list.rows, &answers)? {}
+    Ok(summarised(writer.summary, &list))
+}
+
+/// Reads the whole table into the store; nobody is asked yet. If an open job has the same rows, it is returned as well.
+async fn import(
+    engine: &Engine,
+    table: &mut Table,
+    store: &dyn Store,
+    lease: &Lease,
+    progress: &Progress,
+) -> Result<(List, Option<JobRecord>), VerifyError> {
+    let (mut list, mut import) = (List::default(), Import::new(store, lease));
+    let mut row = Row::default();
+    while table.read_row(&mut row)? {
+        progress.row_read();
+        import.add(&row).await?;
+        list.add(engine, &row)?;
+    }
+    let (rows, digest) = import.finish();
+    let open = store.imported(lease, rows, &digest).map_err(Arc::new)?;
+    progress.input_ended();
+    list.close();
+    Ok((list, open))
+}
+
+/// The list of a job, from its rows in the store.
+fn read_back(engine: &Engine, store: &Arc<dyn Store>, lease: &Lease, progress: &Progress) -> Result<List, VerifyError> {
+    let (mut list, mut row) = (List::default(), Row::default());
+    let mut rows = Cursor::new(Arc::clone(store), lease.job);
+    while rows.read(&mut row)? {
+        progress.row_read();
+        list.add(engine, &row)?;
+    }
+    progress.input_ended();
+    list.close();
+    Ok(list)
+}
+
+/// What earlier runs of the job found out.
+fn restored(ledger: &Ledger, addresses: usize) -> Result<Answers, VerifyError> {
+    let mut answers = Answers::new(addresses);
+    let entries = ledger.store().entries(ledger.job()).map_err(Arc::new)?;
+    for entry in &entries {
+        answers.restore(entry);
+    }
+    Ok(answers)
+}
+
+/// Records on their way into the file, and their way back.
+struct Keeping<'a> {
+    ledger: &'a Ledger,
+    list: &'a List,
+    progress: &'a Progress,
+    kept: mpsc::UnboundedSender<Kept>,
+    /// Batches not in the file yet.
+    under_way: usize,
+}
+
+/// A batch is in the file, or is not.
+type Kept = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
+
+impl Keeping<'_> {
+    fn keep(&mut self, settled: Vec<Settled>, answers: &mut Answers) {
+        let mut standings = Vec::with_capacity(settled.len());
+        let mut records = Vec::with_capacity(settled.len());
+        for settled in settled {
+            let Some(address) = self.list.addresses.get(settled.id as usize) else {
+                continue;
+            };
+            if settled.standing != Standing::Attempt {
+                self.progress
+                    .settled(settled.verdict.label, self.list.copies(settled.id));
+            }
+            if is_empty(&settled) {
+                answers.leave(settled.id);
+                continue;
+            }
+            standings.push(settled.standing);
+            records.push(record(settled, address.mailbox(), self.ledger.key(address)));
+        }
+        if records.is_empty() {
+            return;
+        }
+        self.under_way += 1;
+        let kept = self.kept.clone();
+        self.ledger.store().submit(Write::Records {
+            lease: self.ledger.lease().clone(),
+            records,
+            // The run is gone when nobody listens.
+            done: Box::new(move |result| drop(kept.send((result, standings)))),
+        });
+    }
+}
+
+async fn run(
+    engine: &Engine,
+    (store, lease): (Arc<dyn Store>, Lease),
+    mut list: List,
+    sink: &mut dyn Sink,
+    (progress, stop): (&Progress, &Stop),
+) -> Result<Summary, VerifyError> {
+    let ledger = engine.ledger(&store, lease)?;
+    let mut answers = restored(&ledger, list.addresses.len())?;
+    progress.rows_need_nobody(list.unasked());
+    let open = still_open(engine, &ledger, &mut list, &answers)?;
+    for id in (0..).take(list.addresses.len()) {
+        if answers.is_settled(id) {
+            progress.restored(list.copies(id));
+        }
+    }
+    let tally = Arc::new(Tally::default());
+    let (sender, mut kept) = mpsc::unbounded_channel();
+    let mut keeping = Keeping {
+        ledger: &ledger,
+        list: &list,
+        progress,
+        kept: sender,
+        under_way: 0,
+    };
+    let start = Start {
+        domains: open.asked,
+        addresses: &list.addresses,
+        tally: Arc::clone(&tally),
+        stop,
+        ledger: Some(&ledger),
+        histories: open.histories,
+    };
+    let mut probing = Probing::start(engine, start);
+    let mut writer = Writer::new(engine, &ledger, sink);
+    keeping.keep(open.known, &mut answers);
+    let mut failure = store.failure();
+    let mut note = interval(NOTE);
+    note.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut asking = true;
+    while asking || keeping.under_way > 0 {
+        tokio::select! {
+            settled = probing.next(progress), if asking => match settled {
+                Some(settled) => keeping.keep(settled, &mut answers),
+                None => asking = false,
+            },
+            Some((entries, standings)) = kept.recv() => {
+                keeping.under_way -= 1;
+                for (entry, standing) in entries?.iter().zip(standings) {
+                    answers.kept(entry, standing);
+                }
+            }
+            error = failed(&mut failure) => return Err(error.into()),
+            _ = note.tick() => note_down(&ledger, &writer.summary, JobState::Open, false),
+        }
+        while writer.advance(&list.rows, &answers)? {
+            tokio::task::yield_now().await;
+        }
+    }
+    while writer.advance(&list.rows, &answers)? {}
+    let mut summary = summarised(writer.summary, &list);
+    summary.cost(&tally);
+    summary.complete = answers.is_complete();
+    summary.job = Some(ledger.lease().id.clone());
+    let state = if summary.complete {
+        JobState::Done
+    } else {
+        JobState::Open
+    };
+    note_down(&ledger, &summary, state, true);
+    flushed(&*store).await?;
+    Ok(summary)
+}
+
+fn summarised(mut summary: Summary, list: &List) -> Summary {
+    summary.unique = list.addresses.len() as u64;
+    summary.duplicates = list.duplicates();
+    summary
+}
+
+/// What is to be asked, and what need not be.
+#[derive(Default)]
+struct Open {
+    asked: Vec<(crate::address::Domain, Vec<u32>)>,
+    known: Vec<Settled>,
+    histories: HashMap<u32, Box<crate::store::Kept>>,
+}
+
+fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answers) -> Result<Open, VerifyError> {
+    let mut open = Open::default();
+    let offline = engine.settings.memory.offline;
+    for (domain, mut ids) in std::mem::take(&mut list.domains) {
+        ids.retain(|id| !answers.is_settled(*id));
+        let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
+        let fresh = ledger
+            .fresh(&domain, ids.iter().filter_map(address))
+            .map_err(Arc::new)?;
+        if !fresh.is_empty() {
+            let known: HashSet<u32> = fresh.iter().map(|(id, _)| *id).collect();
+            ids.retain(|id| !known.contains(id));
+            open.known
+                .extend(fresh.into_iter().map(|(id, kept)| engine.known(id, kept)));
+        }
+        for id in &ids {
+            if let Some(place) = answers.attempt(*id) {
+                let kept = ledger
+                    .store()
+                    .record(ledger.job(), place, ledger.reading())
+                    .map_err(Arc::new)?;
+                open.histories.insert(*id, Box::new(kept));
+            }
+        }
+        if offline {
+            open.known.extend(ids.drain(..).map(|id| engine.offline(id)));
+        }
+        if !ids.is_empty() {
+            open.asked.push((domain, ids));
+        }
+    }
+    Ok(open)
+}
+
+/// The first failure of the store; never ends while there is none.
+async fn failed(failure: &mut watch::Receiver<Option<Arc<StoreError>>>) -> Arc<StoreError> {
+    let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+    match failure.wait_for(Option::is_some).await {
+        Ok(error) => error.clone().unwrap_or_else(ended),
+        Err(_) => ended(),
+    }
+}
+
+fn note_down(ledger: &Ledger, summary: &Summary, state: JobState, released: bool) {
+    ledger.store().submit(Write::Job {
+        lease: ledger.lease().clone(),
+        summary: summary.to_json(),
+        state,
+        released,
+    });
+}
+
+/// Answers a few addresses.
+pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Result<Vec<Outcome>, VerifyError> {
+    let mut list = List::default();
+    for typed in typed {
+        list.add_typed(engine, typed)?;
+    }
+    let ledger = match &engine.store {
+        Some(store) => {
+            let lease = store.create(&NewJob::unlisted()).map_err(Arc::new)?;
+            Some(engine.ledger(store, lease)?)
+        }
+        None => None,
+    };
+    let mut answers = Answers::new(list.addresses.len());
+    let open = match &ledger {
+        Some(ledger) => still_open(engine, ledger, &mut list, &answers)?,
+        None => Open {
+            asked: std::mem::take(&mut list.domains).into_iter().collect(),
+            ..Open::default()
+        },
+    };
+    let mut results: HashMap<u32, Settled> = open.known.into_iter().map(|known| (known.id, known)).collect();
+    let start = Start {
+        domains: open.asked,
+        addresses: &list.addresses,
+        tally: Arc::default(),
+        stop,
+        ledger: ledger.as_ref(),
+        histories: open.histories,
+    };
+    let mut probing = Probing::start(engine, start);
+    while let Some(settled) = probing.next(&Progress::default()).await {
+        let last_words = settled
+            .into_iter()
+            .filter(|settled| settled.standing != Standing::Attempt);
+        results.extend(last_words.map(|settled| (settled.id, settled)));
+    }
+    if let Some(ledger) = &ledger {
+        let (kept, _) = mpsc::unbounded_channel();
+        let mut keeping = Keeping {
+            ledger,
+            list: &list,
+            progress: &Progress::default(),
+            kept,
+            under_way: 0,
+        };
+        keeping.keep(results.values().cloned().collect(), &mut answers);
+        note_down(ledger, &Summary::default(), JobState::Done, true);
+        flushed(&**ledger.store()).await?;
+    }
+    let outcome = |(typed, id): (&String, &u32)| match results.get(id) {
+        Some(settled) => engine.settled(typed, settled.clone()),
+        None => engine.read(typed),
+    };
+    Ok(typed.iter().zip(&list.rows).map(outcome).collect())
+}

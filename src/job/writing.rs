@@ -1,0 +1,117 @@
+//! Rows out: read back from the store in input order, answered, rendered on every core when many are ready.
+
+use std::{num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
+
+use super::{Engine, Outcome, Sink, Summary, VerifyError, answers::Answers, list::NOBODY, rows::Cursor};
+use crate::{
+    input::Row,
+    output::{Chunk, Renderer},
+    store::{Ledger, StoreError},
+    verdict::Verdict,
+};
+
+/// Rows written before the run looks at anything else.
+const WRITE_AHEAD: usize = 4096;
+/// From so many rows on that are ready at once, threads pay.
+const MANY: usize = 512;
+
+/// Writes every row whose address is known.
+pub(super) struct Writer<'a> {
+    engine: &'a Engine,
+    ledger: &'a Ledger,
+    rows: Cursor,
+    sink: &'a mut dyn Sink,
+    /// The next row to write.
+    next: usize,
+    pub(super) summary: Summary,
+}
+
+impl<'a> Writer<'a> {
+    pub(super) fn new(engine: &'a Engine, ledger: &'a Ledger, sink: &'a mut dyn Sink) -> Self {
+        Self {
+            engine,
+            ledger,
+            rows: Cursor::new(Arc::clone(ledger.store()), ledger.job()),
+            sink,
+            next: 0,
+            summary: Summary::default(),
+        }
+    }
+
+    /// Writes rows while they are known; true if there may be more at once.
+    pub(super) fn advance(&mut self, ids: &[u32], answers: &Answers) -> Result<bool, VerifyError> {
+        let open = ids.get(self.next..).unwrap_or_default();
+        let known = |id: &&u32| **id == NOBODY || answers.is_known(**id);
+        let ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
+        let ids = open.get(..ready).unwrap_or_default();
+        match self.sink.renderer() {
+            Some(renderer) if ready >= MANY => self.write_together(ids, answers, &renderer)?,
+            Some(_) | None => self.write_each(ids, answers)?,
+        }
+        self.next += ready;
+        if ready < WRITE_AHEAD && ready < open.len() {
+            self.sink.flush()?;
+        }
+        Ok(ready == WRITE_AHEAD)
+    }
+
+    fn write_each(&mut self, ids: &[u32], answers: &Answers) -> Result<(), VerifyError> {
+        let mut row = Row::default();
+        for id in ids {
+            self.read(&mut row)?;
+            let outcome = answers.outcome(self.engine, self.ledger, &row, *id).map_err(Arc::new)?;
+            self.summary.count(&outcome.verdict);
+            self.summary.row_errors += u64::from(row.fault.is_some());
+            self.sink.write(&row, &outcome).map_err(VerifyError::Output)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, row: &mut Row) -> Result<(), VerifyError> {
+        if self.rows.read(row)? {
+            Ok(())
+        } else {
+            Err(Arc::new(StoreError::Damaged("rows of the job are gone")).into())
+        }
+    }
+
+    /// Renders rows on every core: the first row of a list may be the last to be known, and then all are ready at once.
+    fn write_together(&mut self, ids: &[u32], answers: &Answers, renderer: &Renderer) -> Result<(), VerifyError> {
+        let mut rows = Vec::with_capacity(ids.len());
+        rows.resize_with(ids.len(), Row::default);
+        rows.iter_mut().try_for_each(|row| self.read(row))?;
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = rows.len().div_ceil(cores).max(1);
+        let (engine, ledger) = (self.engine, self.ledger);
+        let render = |rows: &[Row], ids: &[u32]| -> Result<(Chunk, Vec<Verdict>), StoreError> {
+            let (mut chunk, mut verdicts) = (Chunk::default(), Vec::with_capacity(rows.len()));
+            for (row, id) in rows.iter().zip(ids) {
+                let outcome: Outcome = answers.outcome(engine, ledger, row, *id)?;
+                renderer.row(row, &outcome, &mut chunk);
+                verdicts.push(outcome.verdict);
+            }
+            Ok((chunk, verdicts))
+        };
+        let finished: Vec<_> = thread::scope(|scope| {
+            let render = &render;
+            let shares = rows.chunks(share).zip(ids.chunks(share));
+            let threads: Vec<_> = shares
+                .map(|(rows, ids)| scope.spawn(move || render(rows, ids)))
+                .collect();
+            let join =
+                |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|fault| resume_unwind(fault));
+            threads.into_iter().map(join).collect()
+        });
+        // What was written row by row before comes first.
+        self.sink.flush()?;
+        for finished in finished {
+            let (chunk, verdicts) = finished.map_err(Arc::new)?;
+            self.sink.append(&chunk)?;
+            for verdict in &verdicts {
+                self.summary.count(verdict);
+            }
+        }
+        self.summary.row_errors += rows.iter().filter(|row| row.fault.is_some()).count() as u64;
+        Ok(())
+    }
+}
