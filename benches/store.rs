@@ -44,7 +44,7 @@ enum Order {
 }
 
 fn main() {
-    let wanted = std::env::args().filter_map(|argument| argument.parse().ok()).next();
+    let wanted = std::env::args().find_map(|argument| argument.parse().ok());
     let quick = std::env::args().any(|argument| argument == "--quick");
     let records: u32 = wanted.unwrap_or(if quick { 10_000 } else { 200_000 });
     for order in [Order::ByDomain, Order::Scattered] {
@@ -84,7 +84,7 @@ fn measure(records: u32, order: Order) {
             told.recv().unwrap().unwrap();
         }
         took += since.elapsed();
-        busy += on_cpu() - before;
+        busy += on_cpu().saturating_sub(before);
     }
     let since = Instant::now();
     drop(store);
@@ -140,7 +140,7 @@ fn on_cpu() -> Duration {
     };
     let ran = threads.flatten().filter_map(|thread| {
         let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse().ok()
+        text.split(' ').next()?.parse::<u64>().ok()
     });
     Duration::from_nanos(ran.sum())
 }

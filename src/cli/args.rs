@@ -311,7 +311,7 @@ pub(super) struct ClassifyArgs {
 /// `presend jobs`
 #[derive(Debug, Args)]
 #[command(
-    about = "Lists that were begun: list, show, resume, export, cancel, delete",
+    about = "Lists verified or being verified: list, show, resume, export, cancel, delete",
     after_long_help = "\
 Examples:
   presend jobs list

@@ -86,7 +86,7 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
-      jobs         Lists that were begun: list, show, resume, export, cancel, delete
+      jobs         Lists verified or being verified: list, show, resume, export, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources

@@ -42,7 +42,7 @@ impl Folder {
         let mut names: Vec<_> = entries
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
-        names.retain(|name| !name.ends_with(".runs"));
+        names.retain(|name| name != "presend.db.runs");
         names.sort();
         names
     }

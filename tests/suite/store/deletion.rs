@@ -120,7 +120,7 @@ fn only_what_nobody_works_on_is_forgotten() {
     let at_work = store.take(old.job).unwrap();
     let claim = store.claim(&"192.0.2.0/24".into()).blocking_recv().unwrap().unwrap();
     assert_eq!(claim, Claim::Ours(None));
-    let later = SystemTime::now() + std::time::Duration::from_secs(60);
+    let later = SystemTime::now() + std::time::Duration::from_mins(1);
     let other = folder.open();
     assert_eq!(other.forget(later).unwrap(), 0, "it is being worked on");
     write(&store, &at_work, super::numbered(300..400)).unwrap();
