@@ -169,9 +169,9 @@ fn remove(connection: &mut Connection, jobs: &[JobNumber]) -> Result<(), StoreEr
     Ok(transaction.commit()?)
 }
 
-/// Nothing of what was deleted stays in the file. `secure_delete` overwrites what is deleted, but not the copies that SQLite
-/// leaves behind when it moves a row to another page (measured: about one in three hundred); writing the file anew does, and
-/// gives the space back.
+/// Nothing of what was deleted stays in the file. `secure_delete` overwrites what is deleted, but it does not promise to reach
+/// copies left behind when rows move to another page (SQLite 3.40 left about one in three hundred, 3.54 none that we found);
+/// writing the file anew does, and gives the space back. A million answers take 0.8 to 2.6 s.
 fn clean(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); VACUUM;")?;
     let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
