@@ -45,13 +45,13 @@ pub(super) async fn table(
         Ok((list, None)) => list,
         Ok((list, Some(open))) => {
             // The same rows, the same settings, and not at its end: go on there.
-            store.delete(lease.job).map_err(Arc::new)?;
+            store.discard(&lease).map_err(Arc::new)?;
             let lease = store.take(open.number).map_err(Arc::new)?;
             return run(engine, (store, lease), list, sink, (progress, stop)).await;
         }
         Err(error) => {
             // Nobody was asked; the error that ends the run says more than one of the clearing up.
-            let _ = store.delete(lease.job);
+            let _ = store.discard(&lease);
             return Err(error);
         }
     };
@@ -310,7 +310,7 @@ fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answe
 
 /// The first failure of the store; never ends while there is none.
 async fn failed(failure: &mut watch::Receiver<Option<Arc<StoreError>>>) -> Arc<StoreError> {
-    let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+    let ended = || Arc::new(StoreError::Ended);
     match failure.wait_for(Option::is_some).await {
         Ok(error) => error.clone().unwrap_or_else(ended),
         Err(_) => ended(),

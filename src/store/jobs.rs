@@ -74,6 +74,17 @@ pub(super) fn imported(
     Ok(twin)
 }
 
+/// Drops an import: its rows are in another job as well, or nothing was done with them.
+pub(super) fn discard(connection: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
+    let transaction = begin(connection)?;
+    let sql = "DELETE FROM job WHERE number = ?1 AND epoch = ?2";
+    if transaction.execute(sql, params![lease.job, lease.epoch])? == 0 {
+        return Err(StoreError::LostLease);
+    }
+    transaction.execute("DELETE FROM chunk WHERE job = ?1", [lease.job])?;
+    Ok(transaction.commit()?)
+}
+
 pub(super) fn delete(connection: &mut Connection, job: JobNumber, presence: &Presence) -> Result<(), StoreError> {
     let transaction = begin(connection)?;
     free(&transaction, job, presence)?;
