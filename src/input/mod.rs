@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use error::InputError;
 pub use stored::BrokenRow;
+pub(crate) use spool::unnamed;
 pub use table::Table;
 pub use unpack::Packing;
 

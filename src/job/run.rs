@@ -164,7 +164,7 @@ impl Keeping<'_> {
                 continue;
             }
             standings.push(settled.standing);
-            records.push(record(settled, address.mailbox(), self.ledger.key(address)));
+            records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
         }
         if records.is_empty() {
             return;
