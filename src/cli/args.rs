@@ -311,7 +311,7 @@ pub(super) struct ClassifyArgs {
 /// `presend jobs`
 #[derive(Debug, Args)]
 #[command(
-    about = "The lists that were verified or are being verified: list, show, cancel, delete",
+    about = "Lists verified or being verified: list, show, resume, export, cancel, delete",
     after_long_help = "\
 Examples:
   presend jobs list

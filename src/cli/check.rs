@@ -40,10 +40,7 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     }
     let store = match settings.level {
         Level::Syntax => None,
-        Level::Dns | Level::Smtp => match resolved.database()? {
-            Some(_) => Some(Arc::new(database::open_for_run(&resolved)?) as Arc<dyn Store>),
-            None => None,
-        },
+        Level::Dns | Level::Smtp => database::open_for_run(&resolved)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {

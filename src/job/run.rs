@@ -23,7 +23,7 @@ use crate::{
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
-    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Store, StoreError, Write},
+    store::{Entry, JobRecord, JobState, Kept, Lease, Ledger, NewJob, Store, StoreError, Write},
 };
 
 /// How often the job's counts are written down.
@@ -139,13 +139,13 @@ struct Keeping<'a> {
     ledger: &'a Ledger,
     list: &'a List,
     progress: &'a Progress,
-    kept: mpsc::UnboundedSender<Kept>,
+    kept: mpsc::UnboundedSender<InFile>,
     /// Batches not in the file yet.
     under_way: usize,
 }
 
 /// A batch is in the file, or is not.
-type Kept = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
+type InFile = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
 
 impl Keeping<'_> {
     fn keep(&mut self, settled: Vec<Settled>, answers: &mut Answers) {
@@ -243,7 +243,8 @@ async fn run(
     let mut summary = summarised(writer.summary, &list);
     summary.cost(&tally);
     summary.complete = answers.is_complete();
-    summary.job = Some(ledger.lease().id.clone());
+    // Nobody can go on with a job that ends with the process.
+    summary.job = engine.store.as_ref().map(|_| ledger.lease().id.clone());
     let state = if summary.complete {
         JobState::Done
     } else {
@@ -265,7 +266,7 @@ fn summarised(mut summary: Summary, list: &List) -> Summary {
 struct Open {
     asked: Vec<(crate::address::Domain, Vec<u32>)>,
     known: Vec<Settled>,
-    histories: HashMap<u32, Box<crate::store::Kept>>,
+    histories: HashMap<u32, Box<Kept>>,
 }
 
 fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answers) -> Result<Open, VerifyError> {
@@ -273,10 +274,15 @@ fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answe
     let offline = engine.settings.memory.offline;
     for (domain, mut ids) in std::mem::take(&mut list.domains) {
         ids.retain(|id| !answers.is_settled(*id));
+        // What this job began it goes on with.
+        let unasked = ids.iter().filter(|id| answers.attempt(**id).is_none());
         let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
-        let fresh = ledger
-            .fresh(&domain, ids.iter().filter_map(address))
-            .map_err(Arc::new)?;
+        let fresh = ledger.fresh(&domain, unasked.filter_map(address)).map_err(Arc::new)?;
+        // So it does with what another job began, if it may wait for that.
+        let waits = |kept: &Kept| kept.due.is_some() && !engine.settings.max_wait.is_zero() && !offline;
+        let (begun, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, kept)| waits(kept));
+        open.histories
+            .extend(begun.into_iter().map(|(id, kept)| (id, Box::new(kept))));
         if !fresh.is_empty() {
             let known: HashSet<u32> = fresh.iter().map(|(id, _)| *id).collect();
             ids.retain(|id| !known.contains(id));

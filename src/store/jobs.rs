@@ -154,7 +154,8 @@ fn empty(transaction: &Transaction<'_>, job: JobNumber) -> Result<(), StoreError
     for table in ["chunk", "batch", "evidence", "mail_domain"] {
         transaction.execute(&format!("DELETE FROM {table} WHERE job = ?1"), [job])?;
     }
-    let sql = "UPDATE job SET state = ?2, source = '', settings = '{}', layout = '{}', digest = NULL, rows = 0,
+    let sql =
+        "UPDATE job SET state = ?2, source = '(deleted)', settings = '{}', layout = '{}', digest = NULL, rows = 0,
         summary = '{}', run = NULL, epoch = epoch + 1 WHERE number = ?1";
     transaction.execute(sql, params![job, JobState::Cancelled.name()])?;
     Ok(())

@@ -11,7 +11,7 @@ use crate::{
     dns::MailRoute,
     replies::{About, Classifier, Meaning, Persistence},
     smtp::{Reply, Stage, Transcript},
-    verdict::{Evidence, Label, Observed, UnknownRecipients, Verdict},
+    verdict::{Evidence, Label, Observed, ProbeFailure, UnknownRecipients, Verdict},
 };
 
 /// What was observed about one address, and what is needed to go on asking.
@@ -117,7 +117,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// the operator's own lists decided.
 #[must_use]
 pub fn keep_for(evidence: &Evidence, verdict: &Verdict) -> Option<Duration> {
-    if evidence.list.is_some() {
+    if evidence.list.is_some() || evidence.syntax.is_some() {
         return None;
     }
     match verdict.label {
@@ -129,6 +129,8 @@ pub fn keep_for(evidence: &Evidence, verdict: &Verdict) -> Option<Duration> {
             {
                 Some(3 * HOUR)
             }
+            // Our own fault says nothing about anybody, and may be mended the next minute.
+            Observed::Failed(ProbeFailure::Proxy | ProbeFailure::Internal) => None,
             Observed::Known(_) | Observed::Failed(_) => Some(HOUR),
             Observed::NotTried(_) => matches!(
                 evidence.route.known().map(|route| &**route),

@@ -2,6 +2,7 @@
 
 mod against_lab;
 mod classify;
+mod jobs;
 mod way_out;
 
 use std::{fs, path::Path, process::Output};
@@ -85,6 +86,7 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
+      jobs         Lists verified or being verified: list, show, resume, export, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources
@@ -104,7 +106,7 @@ fn the_short_help_names_every_command() {
 
 #[test]
 fn the_long_help_teaches_by_examples() {
-    for command in ["check", "verify", "classify", "lab", "completions"] {
+    for command in ["check", "verify", "jobs", "classify", "lab", "completions"] {
         let ran = run(&[command, "--help"]);
         assert!(ran.out.contains("Examples:\n  presend"), "{command}: {}", ran.out);
     }
@@ -115,6 +117,7 @@ fn the_long_help_teaches_by_examples() {
         "How far and as whom",
         "Judgement",
         "Pace and patience",
+        "What is remembered",
         "For labs and tests",
     ] {
         assert!(ran.out.contains(&format!("\n{heading}:\n")), "{heading}");

@@ -30,3 +30,4 @@ mod replies;
 mod schedule;
 mod session;
 mod socks;
+mod store;
