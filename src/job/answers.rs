@@ -1,5 +1,7 @@
 //! The answers of a run: where each address's record is in the store, and records made of what was found out.
 
+use std::sync::Arc;
+
 use super::{Engine, Outcome, resolve::Settled};
 use crate::{
     input::Row,
@@ -135,7 +137,7 @@ fn report(engine: &Engine, typed: &str, kept: Kept) -> Outcome {
 }
 
 /// A record of what was found out.
-pub(super) fn record(settled: Settled, mailbox: &str, key: (i64, i64)) -> Record {
+pub(super) fn record(settled: Settled, mailbox: Arc<str>, key: (i64, i64)) -> Record {
     let from_here = settled.source == crate::store::Source::Live;
     Record {
         address: settled.id,
@@ -148,7 +150,7 @@ pub(super) fn record(settled: Settled, mailbox: &str, key: (i64, i64)) -> Record
         verdict: (settled.standing != Standing::Attempt && from_here).then_some(settled.verdict),
         kept: Kept {
             judged: Some(Judged::new(&settled.evidence, &settled.verdict)),
-            mailbox: mailbox.into(),
+            mailbox,
             evidence: settled.evidence,
             first_asked: settled.first_asked,
             due: settled.due,

@@ -19,7 +19,7 @@ use crate::{
     replies::{Classifier, RulesError},
     schedule::{Manners, Standing, TrustedHosts},
     smtp::Identity,
-    store::{JobRecord, Kept, Lease, Ledger, NewJob, Source, SqliteStore, Store, StoreError},
+    store::{JobRecord, Kept, Lease, Ledger, NewJob, PrivateStore, Source, Store, StoreError},
     verdict::{Evidence, NotTried, judge},
 };
 
@@ -179,7 +179,7 @@ impl Engine {
     pub(super) fn store(&self) -> Result<Arc<dyn Store>, Arc<StoreError>> {
         match &self.store {
             Some(store) => Ok(Arc::clone(store)),
-            None => Ok(Arc::new(SqliteStore::private()?)),
+            None => Ok(Arc::new(PrivateStore::default())),
         }
     }
 

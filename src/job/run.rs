@@ -26,6 +26,8 @@ use crate::{
     store::{Entry, JobRecord, JobState, Kept, Lease, Ledger, NewJob, Store, StoreError, Write},
 };
 
+/// Batches of records on their way to the file before the run takes no more: bounds the memory.
+const AHEAD: usize = 16;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -164,7 +166,7 @@ impl Keeping<'_> {
                 continue;
             }
             standings.push(settled.standing);
-            records.push(record(settled, address.mailbox(), self.ledger.key(address)));
+            records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
         }
         if records.is_empty() {
             return;
@@ -222,7 +224,7 @@ async fn run(
     let mut asking = true;
     while asking || keeping.under_way > 0 {
         tokio::select! {
-            settled = probing.next(progress), if asking => match settled {
+            settled = probing.next(progress), if asking && keeping.under_way < AHEAD => match settled {
                 Some(settled) => keeping.keep(settled, &mut answers),
                 None => asking = false,
             },

@@ -317,6 +317,7 @@ impl Group {
             }
             let (context, shared) = (Arc::clone(&self.context), Arc::clone(&self.shared));
             self.sessions.spawn(async move {
+                shared.room().await;
                 let permit = shared.sessions.acquire().await;
                 let report = probe::run(plan, &context, &shared).await;
                 drop(permit);

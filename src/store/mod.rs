@@ -9,6 +9,7 @@ mod heap;
 mod jobs;
 mod ledger;
 mod presence;
+mod private;
 mod record;
 mod sqlite;
 mod writer;
@@ -21,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 pub use error::StoreError;
 pub use heap::Offset;
 pub use ledger::{Ledger, Patience};
+pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
 pub use sqlite::{Opened, SqliteStore};
 

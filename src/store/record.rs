@@ -19,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// The address, as sent in RCPT TO.
-    pub mailbox: Box<str>,
+    pub mailbox: Arc<str>,
     /// What was observed.
     pub evidence: Evidence,
     /// When it was asked about for the first time: the retry ladder counts from there.
