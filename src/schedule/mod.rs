@@ -13,6 +13,7 @@ mod limits;
 mod memory;
 mod open;
 mod pace;
+mod places;
 mod plan;
 mod probe;
 mod scheduler;
