@@ -14,6 +14,7 @@ mod limits;
 mod memory;
 mod open;
 mod pace;
+mod places;
 mod plan;
 mod probe;
 mod scheduler;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::Instant,
 };
@@ -22,12 +22,13 @@ use super::{
     limits::{Limits, TrustedHosts},
     memory::Times,
     pace::Pacer,
+    places::Places,
 };
 use crate::{
     address::Domain,
     clock::Clock,
     dns::{Exchanger, MailRoute},
-    net::{Dial, open_file_limit},
+    net::Dial,
     replies::{
         Classifier, Meaning,
         providers::{Provider, named, recognise},
@@ -37,10 +38,6 @@ use crate::{
     store::{DomainMemory, Kept, Ledger, Source},
     verdict::{Evidence, NotTried, Observed},
 };
-
-/// Sessions at once, over all groups; never more than the dialler has sockets for, because a wait for one would look like
-/// a dead host.
-const MAX_SESSIONS: usize = 512;
 
 /// How a run behaves towards mail hosts.
 #[derive(Debug, Clone)]
@@ -149,7 +146,7 @@ pub(super) struct Shared {
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
     pub(super) ledger: Option<Ledger>,
-    pub(super) sessions: Semaphore,
+    pub(super) places: Places,
     pub(super) egress: Egress,
     findings: Reports,
     /// Until when each group that waits will wait.
@@ -267,6 +264,8 @@ impl Scheduler {
             stop,
             ledger,
         } = seams;
+        // Never more than the dialler has sockets for: a wait for one would look like a dead host.
+        let places = Places::new(dial.sockets());
         let shared = Arc::new(Shared {
             manners,
             classifier,
@@ -275,7 +274,7 @@ impl Scheduler {
             tally,
             stop,
             ledger,
-            sessions: Semaphore::new(MAX_SESSIONS.min(open_file_limit() / 2).max(1)),
+            places,
             egress: Egress::new(),
             findings,
             waits: Mutex::default(),
