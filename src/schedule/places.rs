@@ -206,7 +206,7 @@ impl Place {
             }
             // It talks, so somebody else makes room.
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// True the first time.
