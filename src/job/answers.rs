@@ -75,6 +75,8 @@ impl Answers {
     /// The record is in the file.
     pub(super) fn kept(&mut self, entry: &Entry, standing: Standing) {
         let slot = match standing {
+            // The run may have ended for the address while its attempt was on its way into the file.
+            Standing::Attempt if self.is_known(entry.address) => Slot::Provisional(entry.place),
             Standing::Attempt => Slot::Attempted(entry.place),
             Standing::Provisional => Slot::Provisional(entry.place),
             Standing::Final => Slot::Settled(entry.place),

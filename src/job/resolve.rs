@@ -275,7 +275,8 @@ impl<'a> Probing<'a> {
                 settled.extend(batch.into_iter().map(|finding| found(self.engine, finding)));
             }
         }
-        let answered: std::collections::HashSet<u32> = settled.iter().map(|settled| settled.id).collect();
+        let last_words = settled.iter().filter(|settled| settled.standing != Standing::Attempt);
+        let answered: std::collections::HashSet<u32> = last_words.map(|settled| settled.id).collect();
         for (id, open) in (0..).zip(&self.open) {
             if *open && !answered.contains(&id) {
                 settled.push(self.settle(id, internal()));

@@ -40,6 +40,7 @@ pub(super) async fn table(
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
     let store = engine.store();
+    forget_cut_off(&*store).map_err(Arc::new)?;
     let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
     let imported = import(engine, &mut table, &*store, &lease, progress).await;
     drop(table);
@@ -58,6 +59,21 @@ pub(super) async fn table(
         }
     };
     run(engine, (store, lease), list, sink, (progress, stop)).await
+}
+
+/// Removes what runs left that were killed while they read their lists, or deleted them: nobody can go on with that.
+fn forget_cut_off(store: &dyn Store) -> Result<(), StoreError> {
+    for job in store.jobs()? {
+        let half_deleted = job.state == JobState::Cancelled && job.rows == 0 && job.layout == "{}";
+        if (job.state == JobState::Importing || half_deleted) && !job.taken {
+            match store.delete(job.number) {
+                // Another process was faster.
+                Ok(()) | Err(StoreError::NoSuchJob | StoreError::Busy { .. } | StoreError::Locked { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Goes on with a job.
@@ -150,7 +166,7 @@ struct Keeping<'a> {
 type InFile = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
 
 impl Keeping<'_> {
-    fn keep(&mut self, settled: Vec<Settled>, answers: &mut Answers) {
+    fn keep(&mut self, settled: Vec<Settled>) {
         let mut standings = Vec::with_capacity(settled.len());
         let mut records = Vec::with_capacity(settled.len());
         for settled in settled {
@@ -162,7 +178,7 @@ impl Keeping<'_> {
                     .settled(settled.verdict.label, self.list.copies(settled.id));
             }
             if is_empty(&settled) {
-                answers.leave(settled.id);
+                // An earlier attempt may be on its way into the file: it is shown, once all is there.
                 continue;
             }
             standings.push(settled.standing);
@@ -198,6 +214,10 @@ async fn run(
             progress.restored(list.copies(id));
         }
     }
+    for id in open.left {
+        answers.leave(id);
+        progress.restored(list.copies(id));
+    }
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
     let mut keeping = Keeping {
@@ -217,7 +237,7 @@ async fn run(
     };
     let mut probing = Probing::start(engine, start);
     let mut writer = Writer::new(engine, &ledger, sink);
-    keeping.keep(open.known, &mut answers);
+    keeping.keep(open.known);
     let mut failure = store.failure();
     let mut note = interval(NOTE);
     note.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -225,7 +245,7 @@ async fn run(
     while asking || keeping.under_way > 0 {
         tokio::select! {
             settled = probing.next(progress), if asking && keeping.under_way < AHEAD => match settled {
-                Some(settled) => keeping.keep(settled, &mut answers),
+                Some(settled) => keeping.keep(settled),
                 None => asking = false,
             },
             Some((entries, standings)) = kept.recv() => {
@@ -239,6 +259,11 @@ async fn run(
         }
         while writer.advance(&list.rows, &answers)? {
             tokio::task::yield_now().await;
+        }
+    }
+    for id in (0..).take(list.addresses.len()) {
+        if !answers.is_known(id) {
+            answers.leave(id);
         }
     }
     while writer.advance(&list.rows, &answers)? {}
@@ -268,6 +293,8 @@ fn summarised(mut summary: Summary, list: &List) -> Summary {
 struct Open {
     asked: Vec<(crate::address::Domain, Vec<u32>)>,
     known: Vec<Settled>,
+    /// What an earlier run of the job found stands until a later one: this one may not wait so long, or asks nobody.
+    left: Vec<u32>,
     histories: HashMap<u32, Box<Kept>>,
 }
 
@@ -291,14 +318,27 @@ fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answe
             open.known
                 .extend(fresh.into_iter().map(|(id, kept)| engine.known(id, kept)));
         }
-        for id in &ids {
-            if let Some(place) = answers.attempt(*id) {
-                let kept = ledger
-                    .store()
-                    .record(ledger.job(), place, ledger.reading())
-                    .map_err(Arc::new)?;
-                open.histories.insert(*id, Box::new(kept));
+        let mut failed = None;
+        let left = ids.extract_if(.., |id| {
+            let Some(place) = answers.attempt(*id) else {
+                return false;
+            };
+            let kept = ledger.store().record(ledger.job(), place, ledger.reading());
+            match kept {
+                Ok(kept) if offline || waits_too_long(engine, &kept) => true,
+                Ok(kept) => {
+                    open.histories.insert(*id, Box::new(kept));
+                    false
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
             }
+        });
+        open.left.extend(left);
+        if let Some(error) = failed {
+            return Err(Arc::new(error).into());
         }
         if offline {
             open.known.extend(ids.drain(..).map(|id| engine.offline(id)));
@@ -308,6 +348,12 @@ fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answe
         }
     }
     Ok(open)
+}
+
+/// Whether an address is asked about again only after this run has ended.
+fn waits_too_long(engine: &Engine, kept: &Kept) -> bool {
+    let wait = kept.due.and_then(|due| due.duration_since(engine.clock.now()).ok());
+    wait.is_some_and(|wait| wait > engine.settings.max_wait)
 }
 
 /// The first failure of the store; never ends while there is none.
@@ -341,7 +387,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
         }
         None => None,
     };
-    let mut answers = Answers::new(list.addresses.len());
+    let answers = Answers::new(list.addresses.len());
     let open = match &ledger {
         Some(ledger) => still_open(engine, ledger, &mut list, &answers)?,
         None => Open {
@@ -374,7 +420,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
             kept,
             under_way: 0,
         };
-        keeping.keep(results.values().cloned().collect(), &mut answers);
+        keeping.keep(results.values().cloned().collect());
         note_down(ledger, &Summary::default(), JobState::Done, true);
         flushed(&**ledger.store()).await?;
     }

@@ -55,12 +55,7 @@ pub(super) fn imported(
     presence: &Presence,
 ) -> Result<Option<JobRecord>, StoreError> {
     let transaction = begin(connection)?;
-    let sql = "UPDATE job SET state = ?2, rows = ?3, digest = ?4 WHERE number = ?1 AND epoch = ?5";
     let state = JobState::Open.name();
-    let changed = transaction.execute(sql, params![lease.job, state, rows.cast_signed(), digest, lease.epoch])?;
-    if changed == 0 {
-        return Err(StoreError::LostLease);
-    }
     let sql = format!(
         "SELECT {COLUMNS} FROM job WHERE digest = ?2 AND state = ?3 AND number <> ?1
          AND settings = (SELECT settings FROM job WHERE number = ?1) ORDER BY number DESC LIMIT 1"
@@ -70,8 +65,18 @@ pub(super) fn imported(
         .query_row(params![lease.job, digest, state], |row| Ok(record(row, presence)))
         .optional()?
         .transpose()?;
+    if twin.is_some() {
+        // The import is dropped. It never becomes open: a process that is killed before it drops it would leave an open job
+        // without answers, newer than the one that has them.
+        return Ok(twin);
+    }
+    let sql = "UPDATE job SET state = ?2, rows = ?3, digest = ?4 WHERE number = ?1 AND epoch = ?5";
+    let changed = transaction.execute(sql, params![lease.job, state, rows.cast_signed(), digest, lease.epoch])?;
+    if changed == 0 {
+        return Err(StoreError::LostLease);
+    }
     transaction.commit()?;
-    Ok(twin)
+    Ok(None)
 }
 
 /// Drops an import: its rows are in another job as well, or nothing was done with them.

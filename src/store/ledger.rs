@@ -57,7 +57,7 @@ impl Ledger {
         classifier: Option<Arc<Classifier>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let some = store.knows_anything()?;
+        let some = lease.is_resumed() || store.knows_anything()?;
         Ok(Self {
             store,
             lease,

@@ -137,6 +137,12 @@ impl Lease {
             epoch: -1,
         }
     }
+
+    /// Whether an earlier run worked on the job.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.epoch > 0
+    }
 }
 
 /// A record on its way in.
