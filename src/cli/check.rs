@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     dns::{MailRoute, NoMailHost, RouteFailure},
-    job::{Engine, Level, Outcome, Stop},
+    job::{Engine, Level, Outcome, Source, Stop},
     output,
     smtp::{Speaker, Transcript},
     store::Store,
@@ -138,6 +138,7 @@ fn report(outcome: &Outcome, verbose: bool) -> String {
         ("route", route(outcome)),
         ("answer", answered(outcome)),
         ("blocklist", blocklist(outcome)),
+        ("asked", kept_since(outcome)),
     ] {
         if let Some(said) = said {
             line(word, &said);
@@ -255,6 +256,12 @@ fn answered(outcome: &Outcome) -> Option<String> {
 }
 
 /// The list that the host named; the reason's advice says what to do about it.
+/// When an answer from the store was given.
+fn kept_since(outcome: &Outcome) -> Option<String> {
+    let at = humantime::format_rfc3339_seconds(outcome.checked_at);
+    (outcome.source == Source::Store).then(|| format!("at {at}, kept since; `--refresh` asks again"))
+}
+
 fn blocklist(outcome: &Outcome) -> Option<String> {
     let list = outcome.evidence.answer.known()?.meaning.blocklist.as_ref()?;
     Some(output::clean(list, 100).into_owned())

@@ -6,7 +6,7 @@ use super::{Engine, Outcome, resolve::Settled};
 use crate::{
     input::Row,
     schedule::Standing,
-    store::{Entry, Kept, Ledger, Place, Progress, Record, StoreError},
+    store::{Entry, Judged, Kept, Ledger, Place, Progress, Record, StoreError},
     verdict::{Evidence, NotTried, Observed},
 };
 
@@ -149,6 +149,7 @@ pub(super) fn record(settled: Settled, mailbox: Arc<str>, key: (i64, i64)) -> Re
         // An attempt is no answer for others, and what came from another job is known already.
         verdict: (settled.standing != Standing::Attempt && from_here).then_some(settled.verdict),
         kept: Kept {
+            judged: Some(Judged::new(&settled.evidence, &settled.verdict)),
             mailbox,
             evidence: settled.evidence,
             first_asked: settled.first_asked,

@@ -20,6 +20,7 @@ use super::{
     writing::Writer,
 };
 use crate::{
+    address::Domain,
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
@@ -28,6 +29,8 @@ use crate::{
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
 const AHEAD: usize = 16;
+/// Answers that are known already, kept together.
+const KNOWN: usize = 1024;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -47,13 +50,13 @@ pub(super) async fn table(
         Ok((list, None)) => list,
         Ok((list, Some(open))) => {
             // The same rows, the same settings, and not at its end: go on there.
-            store.delete(lease.job).map_err(Arc::new)?;
+            store.discard(&lease).map_err(Arc::new)?;
             let lease = store.take(open.number).map_err(Arc::new)?;
             return run(engine, (store, lease), list, sink, (progress, stop)).await;
         }
         Err(error) => {
             // Nobody was asked; the error that ends the run says more than one of the clearing up.
-            let _ = store.delete(lease.job);
+            let _ = store.discard(&lease);
             return Err(error);
         }
     };
@@ -180,6 +183,14 @@ impl Keeping<'_> {
             done: Box::new(move |result| drop(kept.send((result, standings)))),
         });
     }
+
+    fn returned(&mut self, (entries, standings): InFile, answers: &mut Answers) -> Result<(), VerifyError> {
+        self.under_way -= 1;
+        for (entry, standing) in entries?.iter().zip(standings) {
+            answers.kept(entry, standing);
+        }
+        Ok(())
+    }
 }
 
 async fn run(
@@ -192,12 +203,12 @@ async fn run(
     let ledger = engine.ledger(&store, lease)?;
     let mut answers = restored(&ledger, list.addresses.len())?;
     progress.rows_need_nobody(list.unasked());
-    let open = still_open(engine, &ledger, &mut list, &answers)?;
     for id in (0..).take(list.addresses.len()) {
         if answers.is_settled(id) {
             progress.restored(list.copies(id));
         }
     }
+    let domains = std::mem::take(&mut list.domains);
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
     let mut keeping = Keeping {
@@ -207,6 +218,19 @@ async fn run(
         kept: sender,
         under_way: 0,
     };
+    let mut open = Open::default();
+    for domain in domains {
+        open.add(engine, &ledger, (&list, &answers), domain)?;
+        if open.known.len() >= KNOWN {
+            keeping.keep(std::mem::take(&mut open.known), &mut answers);
+            while keeping.under_way >= AHEAD
+                && let Some(in_file) = kept.recv().await
+            {
+                keeping.returned(in_file, &mut answers)?;
+            }
+        }
+    }
+    keeping.keep(open.known, &mut answers);
     let start = Start {
         domains: open.asked,
         addresses: &list.addresses,
@@ -217,7 +241,6 @@ async fn run(
     };
     let mut probing = Probing::start(engine, start);
     let mut writer = Writer::new(engine, &ledger, sink);
-    keeping.keep(open.known, &mut answers);
     let mut failure = store.failure();
     let mut note = interval(NOTE);
     note.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -228,12 +251,7 @@ async fn run(
                 Some(settled) => keeping.keep(settled, &mut answers),
                 None => asking = false,
             },
-            Some((entries, standings)) = kept.recv() => {
-                keeping.under_way -= 1;
-                for (entry, standing) in entries?.iter().zip(standings) {
-                    answers.kept(entry, standing);
-                }
-            }
+            Some(in_file) = kept.recv() => keeping.returned(in_file, &mut answers)?,
             error = failed(&mut failure) => return Err(error.into()),
             _ = note.tick() => note_down(&ledger, &writer.summary, JobState::Open, false),
         }
@@ -266,15 +284,20 @@ fn summarised(mut summary: Summary, list: &List) -> Summary {
 /// What is to be asked, and what need not be.
 #[derive(Default)]
 struct Open {
-    asked: Vec<(crate::address::Domain, Vec<u32>)>,
+    asked: Vec<(Domain, Vec<u32>)>,
     known: Vec<Settled>,
     histories: HashMap<u32, Box<Kept>>,
 }
 
-fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answers) -> Result<Open, VerifyError> {
-    let mut open = Open::default();
-    let offline = engine.settings.memory.offline;
-    for (domain, mut ids) in std::mem::take(&mut list.domains) {
+impl Open {
+    fn add(
+        &mut self,
+        engine: &Engine,
+        ledger: &Ledger,
+        (list, answers): (&List, &Answers),
+        (domain, mut ids): (Domain, Vec<u32>),
+    ) -> Result<(), VerifyError> {
+        let offline = engine.settings.memory.offline;
         ids.retain(|id| !answers.is_settled(*id));
         // What this job began it goes on with.
         let unasked = ids.iter().filter(|id| answers.attempt(**id).is_none());
@@ -283,12 +306,12 @@ fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answe
         // So it does with what another job began, if it may wait for that.
         let waits = |kept: &Kept| kept.due.is_some() && !engine.settings.max_wait.is_zero() && !offline;
         let (begun, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, kept)| waits(kept));
-        open.histories
+        self.histories
             .extend(begun.into_iter().map(|(id, kept)| (id, Box::new(kept))));
         if !fresh.is_empty() {
             let known: HashSet<u32> = fresh.iter().map(|(id, _)| *id).collect();
             ids.retain(|id| !known.contains(id));
-            open.known
+            self.known
                 .extend(fresh.into_iter().map(|(id, kept)| engine.known(id, kept)));
         }
         for id in &ids {
@@ -297,22 +320,22 @@ fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answe
                     .store()
                     .record(ledger.job(), place, ledger.reading())
                     .map_err(Arc::new)?;
-                open.histories.insert(*id, Box::new(kept));
+                self.histories.insert(*id, Box::new(kept));
             }
         }
         if offline {
-            open.known.extend(ids.drain(..).map(|id| engine.offline(id)));
+            self.known.extend(ids.drain(..).map(|id| engine.offline(id)));
         }
         if !ids.is_empty() {
-            open.asked.push((domain, ids));
+            self.asked.push((domain, ids));
         }
+        Ok(())
     }
-    Ok(open)
 }
 
 /// The first failure of the store; never ends while there is none.
 async fn failed(failure: &mut watch::Receiver<Option<Arc<StoreError>>>) -> Arc<StoreError> {
-    let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+    let ended = || Arc::new(StoreError::Ended);
     match failure.wait_for(Option::is_some).await {
         Ok(error) => error.clone().unwrap_or_else(ended),
         Err(_) => ended(),
@@ -343,7 +366,13 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
     };
     let mut answers = Answers::new(list.addresses.len());
     let open = match &ledger {
-        Some(ledger) => still_open(engine, ledger, &mut list, &answers)?,
+        Some(ledger) => {
+            let mut open = Open::default();
+            for domain in std::mem::take(&mut list.domains) {
+                open.add(engine, ledger, (&list, &answers), domain)?;
+            }
+            open
+        }
         None => Open {
             asked: std::mem::take(&mut list.domains).into_iter().collect(),
             ..Open::default()

@@ -165,7 +165,10 @@ impl Inner {
         let (entries, batch) = if self.records + records.len() <= RECORDS {
             self.records += records.len();
             let entries = records.iter().zip(0..).map(|(record, at)| entry(record, at)).collect();
-            (entries, Batch::Here(records.into_iter().map(|record| record.kept).collect()))
+            (
+                entries,
+                Batch::Here(records.into_iter().map(|record| record.kept).collect()),
+            )
         } else {
             let mut builder = heap::Builder::default();
             let add = |record: &Record| Ok(entry(record, builder.add(&record.kept)?));
@@ -212,6 +215,10 @@ impl Store for PrivateStore {
         Ok(None)
     }
 
+    fn discard(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.delete(lease.job)
+    }
+
     fn delete(&self, job: JobNumber) -> Result<(), StoreError> {
         self.cache.forget(job);
         let pile = self.change().jobs.remove(&job);
@@ -250,6 +257,10 @@ impl Store for PrivateStore {
         };
         drop(inner);
         heap::read(&self.batch(job, place.batch, &block)?, place.offset, reading)
+    }
+
+    fn history(&self, _: &str, _: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn known(&self, _: i64) -> Result<Vec<Known>, StoreError> {
@@ -309,6 +320,7 @@ mod tests {
                 throttled: false,
                 requeued: false,
                 retry_at: None,
+                judged: None,
                 checked_at: UNIX_EPOCH + Duration::from_secs(address.into()),
                 elapsed: Duration::ZERO,
                 transcripts: Vec::new(),
@@ -333,7 +345,9 @@ mod tests {
             let sender = sender.clone();
             store.submit(Write::Records {
                 lease: lease.clone(),
-                records: (first..first + u32::try_from(RECORDS).unwrap() / 2).map(record).collect(),
+                records: (first..first + u32::try_from(RECORDS).unwrap() / 2)
+                    .map(record)
+                    .collect(),
                 done: Box::new(move |entries| sender.send(entries.unwrap()).unwrap()),
             });
         }
