@@ -219,10 +219,6 @@ impl Store for PrivateStore {
         self.delete(lease.job)
     }
 
-    fn history(&self, _: &str, _: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
-        Ok(Vec::new())
-    }
-
     fn delete(&self, job: JobNumber) -> Result<(), StoreError> {
         self.cache.forget(job);
         let pile = self.change().jobs.remove(&job);
@@ -261,6 +257,10 @@ impl Store for PrivateStore {
         };
         drop(inner);
         heap::read(&self.batch(job, place.batch, &block)?, place.offset, reading)
+    }
+
+    fn history(&self, _: &str, _: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
+        Ok(Vec::new())
     }
 
     fn known(&self, _: i64) -> Result<Vec<Known>, StoreError> {
@@ -313,7 +313,6 @@ mod tests {
             key: (0, 0),
             progress: Progress::Settled,
             kept: Kept {
-                judged: None,
                 mailbox: format!("user{address}@a.example").into(),
                 evidence: Evidence::not_tried(NotTried::Level),
                 first_asked: None,
@@ -321,6 +320,7 @@ mod tests {
                 throttled: false,
                 requeued: false,
                 retry_at: None,
+                judged: None,
                 checked_at: UNIX_EPOCH + Duration::from_secs(address.into()),
                 elapsed: Duration::ZERO,
                 transcripts: Vec::new(),
