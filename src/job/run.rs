@@ -24,6 +24,7 @@ use crate::{
     schedule::Standing,
     smtp::Tally,
     store::{Entry, JobRecord, JobState, Kept, Lease, Ledger, NewJob, Store, StoreError, Write},
+    verdict::{Label, judge},
 };
 
 /// How often the job's counts are written down.
@@ -300,10 +301,12 @@ fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answe
     let offline = engine.settings.memory.offline;
     for (domain, mut ids) in std::mem::take(&mut list.domains) {
         ids.retain(|id| !answers.is_settled(*id));
-        // What this job began it goes on with.
-        let unasked = ids.iter().filter(|id| answers.attempt(**id).is_none());
+        // What this job began it goes on with, unless it may ask nobody: then an older answer says more than a failed question.
+        let begun = |id: &u32| answers.attempt(*id).is_some();
+        let unasked = ids.iter().filter(|id| offline || !begun(id));
         let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
-        let fresh = ledger.fresh(&domain, unasked.filter_map(address)).map_err(Arc::new)?;
+        let mut fresh = ledger.fresh(&domain, unasked.filter_map(address)).map_err(Arc::new)?;
+        fresh.retain(|(id, kept)| !begun(id) || judge(&kept.evidence, &engine.settings.policy).label != Label::Unknown);
         // So it does with what another job began, if it may wait for that.
         let waits = |kept: &Kept| kept.due.is_some() && !engine.settings.max_wait.is_zero() && !offline;
         let (begun, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, kept)| waits(kept));
