@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own, and the program run in it without the tester's own settings.
-pub(crate) struct Place(pub(super) TempDir);
+pub(crate) struct Place(pub(crate) TempDir);
 
 impl Place {
     pub(crate) fn new() -> Self {
@@ -516,7 +516,7 @@ fn verify(place: &Place, arguments: &[&str]) -> Ran {
 }
 
 /// The cells of some columns, rows by `/`, cells by `,`.
-pub(super) fn columns(text: &str, delimiter: u8, names: &[&str]) -> String {
+pub(crate) fn columns(text: &str, delimiter: u8, names: &[&str]) -> String {
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .from_reader(text.as_bytes());

@@ -13,6 +13,7 @@
 mod address;
 mod budget;
 mod cli;
+mod crash;
 mod dns;
 mod doctor;
 mod fake;
