@@ -101,6 +101,14 @@ impl Answers {
         }
     }
 
+    /// Where the record about an address is.
+    pub(super) fn place(&self, address: u32) -> Option<Place> {
+        match self.slots.get(address as usize) {
+            Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) => Some(*place),
+            Some(Slot::Open | Slot::Unasked) | None => None,
+        }
+    }
+
     /// What is reported about a row.
     pub(super) fn outcome(
         &self,
@@ -109,17 +117,21 @@ impl Answers {
         row: &Row,
         address: u32,
     ) -> Result<Outcome, StoreError> {
-        match self.slots.get(address as usize) {
-            Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) if row.fault.is_none() => {
-                let kept = ledger.store().record(ledger.job(), *place, ledger.reading())?;
-                Ok(report(engine, row.address(), kept))
-            }
-            Some(Slot::Open | Slot::Unasked) if row.fault.is_none() => {
+        let place = self.place(address).filter(|_| row.fault.is_none());
+        let kept = place.map(|place| ledger.store().record(ledger.job(), place, ledger.reading()));
+        Ok(self.outcome_of(engine, row, address, kept.transpose()?))
+    }
+
+    /// What is reported about a row whose record was read.
+    pub(super) fn outcome_of(&self, engine: &Engine, row: &Row, address: u32, kept: Option<Kept>) -> Outcome {
+        match (kept, self.slots.get(address as usize)) {
+            (Some(kept), _) => report(engine, row.address(), kept),
+            (None, Some(Slot::Open | Slot::Unasked)) if row.fault.is_none() => {
                 let mut outcome = engine.read(row.address());
                 outcome.conclude(Evidence::not_tried(NotTried::Interrupted), engine.settings.policy);
-                Ok(outcome)
+                outcome
             }
-            Some(_) | None => Ok(unasked(engine, row)),
+            (None, _) => unasked(engine, row),
         }
     }
 }

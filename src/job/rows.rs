@@ -12,7 +12,7 @@ use crate::{
 /// Bytes of rows kept together.
 const CHUNK: usize = 256 << 10;
 /// Chunks on their way to the file before the import waits for it: bounds the memory.
-const AHEAD: u32 = 64;
+const AHEAD: u32 = 16;
 
 /// Rows on their way into the store.
 pub(super) struct Import<'a> {
