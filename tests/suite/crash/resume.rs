@@ -171,7 +171,8 @@ fn two_processes_share_a_group_and_ask_nobody_twice() {
     let users = |from: usize| {
         (from..from + 6)
             .map(|n| format!("user{n}@slow.test\n"))
-            .collect::<String>()
+            .collect::<Vec<_>>()
+            .concat()
     };
     net.place.write("one.txt", users(0));
     net.place.write("two.txt", users(3));
