@@ -259,6 +259,7 @@ impl Hosts {
                 elapsed: Duration::from_millis(412),
                 transcripts: Vec::new(),
                 source: Source::Live,
+                judged: None,
             },
             verdict: Some(verdict),
         }

@@ -350,6 +350,16 @@ pub(super) enum JobsCommand {
     Resume(Box<ResumeArgs>),
     /// Write the rows of a job with what is known so far, asking nobody
     Export(Box<ExportArgs>),
+    /// Everything that was ever said about an address: when, in which job, by which reply and rule
+    History {
+        /// The address.
+        address: String,
+        /// One JSON array.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
     /// Give up a job that is not finished; what was answered stays
     Cancel {
         /// Its id, or the first letters of it.

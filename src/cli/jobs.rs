@@ -1,6 +1,7 @@
 //! `presend jobs list|show|cancel|delete`.
 
 mod begun;
+mod history;
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +41,11 @@ pub(super) fn run(args: &JobsArgs, matches: &ArgMatches) -> anyhow::Result<Exit>
         }
         JobsCommand::Resume(args) => return begun::resume(args, matches),
         JobsCommand::Export(args) => return begun::export(args, matches),
+        JobsCommand::History {
+            address,
+            json,
+            database,
+        } => history::run(&Jobs::open(database, matches)?, address, *json)?,
         JobsCommand::Cancel { id, json, database } => {
             let jobs = Jobs::open(database, matches)?;
             let job = cancel(&jobs, id)?;
@@ -55,7 +61,7 @@ pub(super) fn run(args: &JobsArgs, matches: &ArgMatches) -> anyhow::Result<Exit>
 pub(super) struct Jobs {
     /// There is none, and looking for jobs does not make one.
     pub(super) store: Option<SqliteStore>,
-    all: Vec<JobRecord>,
+    pub(super) all: Vec<JobRecord>,
 }
 
 impl Jobs {

@@ -32,6 +32,8 @@ use clap::{ArgMatches, FromArgMatches};
 
 use args::{Cli, Command};
 
+use crate::net::raise_open_file_limit;
+
 /// How a command ended (DESIGN section 9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -74,6 +76,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     start_log();
+    raise_open_file_limit();
     match dispatch(cli.command, &matches) {
         Ok(exit) => exit,
         Err(error) if fault::is_broken_pipe(&error) => Exit::Done,

@@ -1,10 +1,12 @@
 //! The answers of a run: where each address's record is in the store, and records made of what was found out.
 
+use std::sync::Arc;
+
 use super::{Engine, Outcome, resolve::Settled};
 use crate::{
     input::Row,
     schedule::Standing,
-    store::{Entry, Kept, Ledger, Place, Progress, Record, StoreError},
+    store::{Entry, Judged, Kept, Ledger, Place, Progress, Record, StoreError},
     verdict::{Evidence, NotTried, Observed},
 };
 
@@ -137,7 +139,7 @@ fn report(engine: &Engine, typed: &str, kept: Kept) -> Outcome {
 }
 
 /// A record of what was found out.
-pub(super) fn record(settled: Settled, mailbox: &str, key: (i64, i64)) -> Record {
+pub(super) fn record(settled: Settled, mailbox: Arc<str>, key: (i64, i64)) -> Record {
     let from_here = settled.source == crate::store::Source::Live;
     Record {
         address: settled.id,
@@ -149,7 +151,8 @@ pub(super) fn record(settled: Settled, mailbox: &str, key: (i64, i64)) -> Record
         // An attempt is no answer for others, and what came from another job is known already.
         verdict: (settled.standing != Standing::Attempt && from_here).then_some(settled.verdict),
         kept: Kept {
-            mailbox: mailbox.into(),
+            judged: Some(Judged::new(&settled.evidence, &settled.verdict)),
+            mailbox,
             evidence: settled.evidence,
             first_asked: settled.first_asked,
             due: settled.due,

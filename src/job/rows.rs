@@ -73,7 +73,7 @@ impl<'a> Import<'a> {
 
 /// Waits until everything that was submitted is in the file.
 pub(super) async fn flushed(store: &dyn Store) -> Result<(), VerifyError> {
-    let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+    let ended = || Arc::new(StoreError::Ended);
     Ok(store.flush().await.map_err(|_| ended())??)
 }
 

@@ -1,10 +1,6 @@
 //! A job from its rows to its last answer: imported or taken up again, asked about, kept, written out.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -15,6 +11,7 @@ use super::{
     Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError,
     answers::{Answers, is_empty, record},
     list::List,
+    open::Open,
     resolve::{Probing, Settled, Start},
     rows::{Cursor, Import, flushed},
     writing::Writer,
@@ -23,10 +20,13 @@ use crate::{
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
-    store::{Entry, JobRecord, JobState, Kept, Lease, Ledger, NewJob, Store, StoreError, Write},
-    verdict::{Label, judge},
+    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Store, StoreError, Write},
 };
 
+/// Batches of records on their way to the file before the run takes no more: bounds the memory.
+const AHEAD: usize = 16;
+/// Answers that are known already, kept together.
+const KNOWN: usize = 1024;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -38,7 +38,7 @@ pub(super) async fn table(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     forget_cut_off(&*store).map_err(Arc::new)?;
     let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
     let imported = import(engine, &mut table, &*store, &lease, progress).await;
@@ -47,13 +47,13 @@ pub(super) async fn table(
         Ok((list, None)) => list,
         Ok((list, Some(open))) => {
             // The same rows, the same settings, and not at its end: go on there.
-            store.delete(lease.job).map_err(Arc::new)?;
+            store.discard(&lease).map_err(Arc::new)?;
             let lease = store.take(open.number).map_err(Arc::new)?;
             return run(engine, (store, lease), list, sink, (progress, stop)).await;
         }
         Err(error) => {
             // Nobody was asked; the error that ends the run says more than one of the clearing up.
-            let _ = store.delete(lease.job);
+            let _ = store.discard(&lease);
             return Err(error);
         }
     };
@@ -83,7 +83,7 @@ pub(super) async fn resume(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     let lease = store.take(job.number).map_err(Arc::new)?;
     let list = read_back(engine, &store, &lease, progress)?;
     run(engine, (store, lease), list, sink, (progress, stop)).await
@@ -91,7 +91,7 @@ pub(super) async fn resume(
 
 /// Writes the rows of a job as far as they are known, asking nobody.
 pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     let lease = Lease::none(job);
     let list = read_back(engine, &store, &lease, &Progress::default())?;
     let ledger = engine.ledger(&store, lease)?;
@@ -181,7 +181,7 @@ impl Keeping<'_> {
                 continue;
             }
             standings.push(settled.standing);
-            records.push(record(settled, address.mailbox(), self.ledger.key(address)));
+            records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
         }
         if records.is_empty() {
             return;
@@ -195,6 +195,14 @@ impl Keeping<'_> {
             done: Box::new(move |result| drop(kept.send((result, standings)))),
         });
     }
+
+    fn returned(&mut self, (entries, standings): InFile, answers: &mut Answers) -> Result<(), VerifyError> {
+        self.under_way -= 1;
+        for (entry, standing) in entries?.iter().zip(standings) {
+            answers.kept(entry, standing);
+        }
+        Ok(())
+    }
 }
 
 async fn run(
@@ -207,16 +215,12 @@ async fn run(
     let ledger = engine.ledger(&store, lease)?;
     let mut answers = restored(&ledger, list.addresses.len())?;
     progress.rows_need_nobody(list.unasked());
-    let open = still_open(engine, &ledger, &mut list, &answers)?;
     for id in (0..).take(list.addresses.len()) {
         if answers.is_settled(id) {
             progress.restored(list.copies(id));
         }
     }
-    for id in open.left {
-        answers.leave(id);
-        progress.restored(list.copies(id));
-    }
+    let domains = std::mem::take(&mut list.domains);
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
     let mut keeping = Keeping {
@@ -226,6 +230,23 @@ async fn run(
         kept: sender,
         under_way: 0,
     };
+    let mut open = Open::default();
+    for domain in domains {
+        open.add(engine, &ledger, (&list, &answers), domain)?;
+        if open.known.len() >= KNOWN {
+            keeping.keep(std::mem::take(&mut open.known));
+            while keeping.under_way >= AHEAD
+                && let Some(in_file) = kept.recv().await
+            {
+                keeping.returned(in_file, &mut answers)?;
+            }
+        }
+    }
+    keeping.keep(open.known);
+    for id in open.left {
+        answers.leave(id);
+        progress.restored(list.copies(id));
+    }
     let start = Start {
         domains: open.asked,
         addresses: &list.addresses,
@@ -236,23 +257,17 @@ async fn run(
     };
     let mut probing = Probing::start(engine, start);
     let mut writer = Writer::new(engine, &ledger, sink);
-    keeping.keep(open.known);
     let mut failure = store.failure();
     let mut note = interval(NOTE);
     note.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut asking = true;
     while asking || keeping.under_way > 0 {
         tokio::select! {
-            settled = probing.next(progress), if asking => match settled {
+            settled = probing.next(progress), if asking && keeping.under_way < AHEAD => match settled {
                 Some(settled) => keeping.keep(settled),
                 None => asking = false,
             },
-            Some((entries, standings)) = kept.recv() => {
-                keeping.under_way -= 1;
-                for (entry, standing) in entries?.iter().zip(standings) {
-                    answers.kept(entry, standing);
-                }
-            }
+            Some(in_file) = kept.recv() => keeping.returned(in_file, &mut answers)?,
             error = failed(&mut failure) => return Err(error.into()),
             _ = note.tick() => note_down(&ledger, &writer.summary, JobState::Open, false),
         }
@@ -269,7 +284,8 @@ async fn run(
     let mut summary = summarised(writer.summary, &list);
     summary.cost(&tally);
     summary.complete = answers.is_complete();
-    summary.job = Some(ledger.lease().id.clone());
+    // Nobody can go on with a job that ends with the process.
+    summary.job = engine.store.as_ref().map(|_| ledger.lease().id.clone());
     let state = if summary.complete {
         JobState::Done
     } else {
@@ -286,79 +302,9 @@ fn summarised(mut summary: Summary, list: &List) -> Summary {
     summary
 }
 
-/// What is to be asked, and what need not be.
-#[derive(Default)]
-struct Open {
-    asked: Vec<(crate::address::Domain, Vec<u32>)>,
-    known: Vec<Settled>,
-    /// What an earlier run of the job found stands until a later one: this one may not wait so long, or asks nobody.
-    left: Vec<u32>,
-    histories: HashMap<u32, Box<Kept>>,
-}
-
-fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answers) -> Result<Open, VerifyError> {
-    let mut open = Open::default();
-    let offline = engine.settings.memory.offline;
-    for (domain, mut ids) in std::mem::take(&mut list.domains) {
-        ids.retain(|id| !answers.is_settled(*id));
-        // What this job began it goes on with, unless it may ask nobody: then an older answer says more than a failed question.
-        let begun = |id: &u32| answers.attempt(*id).is_some();
-        let unasked = ids.iter().filter(|id| offline || !begun(id));
-        let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
-        let mut fresh = ledger.fresh(&domain, unasked.filter_map(address)).map_err(Arc::new)?;
-        fresh.retain(|(id, kept)| !begun(id) || judge(&kept.evidence, &engine.settings.policy).label != Label::Unknown);
-        // So it does with what another job began, if it may wait for that.
-        let waits = |kept: &Kept| kept.due.is_some() && !engine.settings.max_wait.is_zero() && !offline;
-        let (begun, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, kept)| waits(kept));
-        open.histories
-            .extend(begun.into_iter().map(|(id, kept)| (id, Box::new(kept))));
-        if !fresh.is_empty() {
-            let known: HashSet<u32> = fresh.iter().map(|(id, _)| *id).collect();
-            ids.retain(|id| !known.contains(id));
-            open.known
-                .extend(fresh.into_iter().map(|(id, kept)| engine.known(id, kept)));
-        }
-        let mut failed = None;
-        let left = ids.extract_if(.., |id| {
-            let Some(place) = answers.attempt(*id) else {
-                return false;
-            };
-            let kept = ledger.store().record(ledger.job(), place, ledger.reading());
-            match kept {
-                Ok(kept) if offline || waits_too_long(engine, &kept) => true,
-                Ok(kept) => {
-                    open.histories.insert(*id, Box::new(kept));
-                    false
-                }
-                Err(error) => {
-                    failed = Some(error);
-                    false
-                }
-            }
-        });
-        open.left.extend(left);
-        if let Some(error) = failed {
-            return Err(Arc::new(error).into());
-        }
-        if offline {
-            open.known.extend(ids.drain(..).map(|id| engine.offline(id)));
-        }
-        if !ids.is_empty() {
-            open.asked.push((domain, ids));
-        }
-    }
-    Ok(open)
-}
-
-/// Whether an address is asked about again only after this run has ended.
-fn waits_too_long(engine: &Engine, kept: &Kept) -> bool {
-    let wait = kept.due.and_then(|due| due.duration_since(engine.clock.now()).ok());
-    wait.is_some_and(|wait| wait > engine.settings.max_wait)
-}
-
 /// The first failure of the store; never ends while there is none.
 async fn failed(failure: &mut watch::Receiver<Option<Arc<StoreError>>>) -> Arc<StoreError> {
-    let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+    let ended = || Arc::new(StoreError::Ended);
     match failure.wait_for(Option::is_some).await {
         Ok(error) => error.clone().unwrap_or_else(ended),
         Err(_) => ended(),
@@ -389,7 +335,13 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
     };
     let answers = Answers::new(list.addresses.len());
     let open = match &ledger {
-        Some(ledger) => still_open(engine, ledger, &mut list, &answers)?,
+        Some(ledger) => {
+            let mut open = Open::default();
+            for domain in std::mem::take(&mut list.domains) {
+                open.add(engine, ledger, (&list, &answers), domain)?;
+            }
+            open
+        }
         None => Open {
             asked: std::mem::take(&mut list.domains).into_iter().collect(),
             ..Open::default()

@@ -1,7 +1,7 @@
 //! TCP to vetted addresses, or to the proxy that goes there; never more sockets than the process may open (HOSTILE.md S17).
 
 use std::{
-    fs, io,
+    io,
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
@@ -17,12 +17,16 @@ use tokio::{
 
 use super::{BoxFuture, Call, Dial, DialError, Network, Proxy, ProxyFault, Sources, Stream};
 
+/// More open files than that no run has use for.
+const MOST_FILES: u64 = 1 << 16;
+
 /// Dials with the operating system's TCP; waits while the process has no socket to spare.
 ///
 /// Clones share one budget: half of the soft limit on open files, the rest is for DNS, files and the API.
 #[derive(Debug, Clone)]
 pub struct TcpDialler {
     sockets: Arc<Semaphore>,
+    most: usize,
     sources: Arc<Sources>,
     proxy: Option<Arc<Proxy>>,
 }
@@ -35,8 +39,10 @@ impl TcpDialler {
     }
 
     fn with_sockets(sockets: usize, network: &Network) -> Self {
+        let most = sockets.clamp(1, 1 << 16);
         Self {
-            sockets: Arc::new(Semaphore::new(sockets.clamp(1, 1 << 16))),
+            sockets: Arc::new(Semaphore::new(most)),
+            most,
             sources: Arc::new(network.sources.clone()),
             proxy: network.proxy.clone().map(Arc::new),
         }
@@ -70,6 +76,10 @@ impl Dial for TcpDialler {
             }) as Box<dyn Stream>)
         })
     }
+
+    fn sockets(&self) -> usize {
+        self.most
+    }
 }
 
 /// Connects, from an address of the machine's own if one is given.
@@ -96,13 +106,15 @@ pub(super) async fn connect(to: SocketAddr, from: Option<IpAddr>) -> io::Result<
 /// The soft limit on open files; 1,024, the usual default, where it cannot be read.
 #[must_use]
 pub fn open_file_limit() -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    soft_limit(&limits).unwrap_or(1024)
+    let soft = rlimit::Resource::NOFILE.get_soft().unwrap_or(1024);
+    usize::try_from(soft).unwrap_or(usize::MAX)
 }
 
-fn soft_limit(limits: &str) -> Option<usize> {
-    let row = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    row.split_whitespace().next()?.parse().ok()
+/// Raises the soft limit on open files towards the hard one: 1,024 sockets would let silent hosts hold up the others.
+pub fn raise_open_file_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(MOST_FILES) {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
 }
 
 /// A connection that gives its place in the budget back when it is dropped.
@@ -166,17 +178,6 @@ mod tests {
             port: to.port(),
             group: "host test",
             within: Duration::from_secs(10),
-        }
-    }
-
-    #[test]
-    fn the_soft_limit_is_read_from_the_kernels_table() {
-        let table = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                     Max processes             31371                31371                processes \n\
-                     Max open files            1024                 524288               files     \n";
-        assert_eq!(soft_limit(table), Some(1024));
-        for unreadable in ["", "Max open files", "Max open files unlimited unlimited files"] {
-            assert_eq!(soft_limit(unreadable), None, "{unreadable}");
         }
     }
 

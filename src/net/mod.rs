@@ -20,7 +20,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use dial::{TcpDialler, open_file_limit};
+pub use dial::{TcpDialler, open_file_limit, raise_open_file_limit};
 pub use family::{Families, IpPreference};
 pub use proxy::{Proxy, ProxyFault, ProxyUrl, ProxyUrlError};
 pub use source::{SourceError, Sources};
@@ -37,6 +37,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Dial: Send + Sync + 'static {
     /// Opens one connection.
     fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>>;
+
+    /// Connections that may be open at once; a dial beyond them waits.
+    fn sockets(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// A connection that is wanted.

@@ -31,12 +31,15 @@ impl Conversation<'_> {
             self.per_transaction = self.per_transaction.min(accepted);
             return Some(ask);
         }
-        if self.trial != Trial::Over && self.answers.is_empty() && is_first_session_test(&answer) {
+        if self.trial != Trial::Over && !self.spoke && is_first_session_test(&answer) {
             // No answer about anybody: all go into the session that the host wants to see, uncounted.
             self.trial = Trial::Met;
             return Some(ask);
         }
-        self.answers.push(refused);
+        self.spoke = true;
+        if refused || answer.reply.code().is_positive() {
+            self.answers.push(refused);
+        }
         if refused {
             self.refusals_left = self.refusals_left.saturating_sub(1);
         }

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn four_refusals_a_minute_and_twenty_an_hour() {
+    async fn two_refusals_a_minute_and_twenty_an_hour() {
         let mut budget = Budget::new(Limits {
             refused_percent: 100,
             ..Limits::POLITE
@@ -197,7 +197,7 @@ mod tests {
                 }
             }
         }
-        for (window, most) in [(60, 4), (3600, 20)] {
+        for (window, most) in [(60, 2), (3600, 20)] {
             for (index, first) in times.iter().enumerate() {
                 let within = times
                     .iter()
@@ -217,7 +217,6 @@ mod tests {
     async fn running_sessions_count_before_they_are_settled() {
         let mut budget = Budget::new(Limits::POLITE);
         let now = Instant::now();
-        assert_eq!(budget.reserve(now), Ok(2));
         assert_eq!(budget.reserve(now), Ok(2));
         assert!(budget.reserve(now).is_err());
         budget.settle(2, &[], now);

@@ -284,6 +284,11 @@ impl DomainState {
         self.accepted && self.is_open() && possible && !control.given_up && control.address.is_some()
     }
 
+    /// Targets that wait to be asked about, now or later.
+    pub(super) fn left(&self) -> usize {
+        self.waiting.len() + self.delayed.len()
+    }
+
     /// Whether nothing is left to ask or to wait for.
     pub(super) fn is_complete(&self) -> bool {
         self.waiting.is_empty()

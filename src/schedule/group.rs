@@ -18,6 +18,7 @@ use super::{
     domain::{Delayed, DomainState, Observation, Phase, Tracked},
     ladder::Ladder,
     memory::Begun,
+    places::Life,
     plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
     probe,
     scheduler::{Finding, GroupContext, Shared, Standing, Work},
@@ -69,6 +70,9 @@ pub(super) struct Group {
     gathered: Vec<Work>,
     /// No other process asks the group.
     claimed: bool,
+    life: Life,
+    /// Targets that wait for an answer.
+    left: usize,
     /// Another process asked it until now.
     found_by_others: Option<Ledger>,
 }
@@ -76,6 +80,7 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(context: GroupContext, shared: Arc<Shared>, work: mpsc::UnboundedReceiver<Work>) -> Self {
         let budget = Budget::new(context.limits.clone());
+        let life = if context.trusted { Life::Shown } else { Life::Unknown };
         Self {
             context: Arc::new(context),
             shared,
@@ -91,6 +96,8 @@ impl Group {
             sessions: JoinSet::new(),
             gathered: Vec::new(),
             claimed: false,
+            life,
+            left: 0,
             found_by_others: None,
         }
     }
@@ -274,6 +281,7 @@ impl Group {
             job: self.shared.ledger.as_ref().map(|ledger| ledger.lease().id.as_str()),
         };
         let state = DomainState::new(work, lane, self.context.limits.recheck_accepts, &begun);
+        self.left += state.left();
         let index = self.domains.len();
         let waits = match state.control.phase {
             Phase::Waits(due) => Some(due),
@@ -352,10 +360,8 @@ impl Group {
             }
             let (context, shared) = (Arc::clone(&self.context), Arc::clone(&self.shared));
             self.sessions.spawn(async move {
-                let permit = shared.sessions.acquire().await;
-                let report = probe::run(plan, &context, &shared).await;
-                drop(permit);
-                (refusals, lane, report)
+                shared.room().await;
+                (refusals, lane, probe::run(plan, &context, &shared).await)
             });
         }
         None
@@ -375,6 +381,7 @@ impl Group {
                 continue;
             };
             if state.takes_everything() {
+                self.left = self.left.saturating_sub(state.left());
                 state.give_up(&Observation::not_tried(NotTried::NotNeeded));
                 answered.push(domain);
                 continue;
@@ -407,6 +414,8 @@ impl Group {
                 refusals,
                 lockstep,
                 tested,
+                life: self.life,
+                size: self.left,
             },
         ))
     }
@@ -414,6 +423,7 @@ impl Group {
     fn absorb(&mut self, reserved: u32, lane: usize, report: SessionReport) {
         let now = Instant::now();
         self.budget.settle(reserved, &report.answers, now);
+        self.life = report.life.filter(|_| !self.context.trusted).unwrap_or(self.life);
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.lockstep |= report.lockstep;
             lane.tested |= report.tested;
@@ -421,7 +431,7 @@ impl Group {
         match &report.trip {
             Some(_) if self.context.trusted => {}
             Some(_) => self.budget.trip(now),
-            None if report.answers.is_empty() => {}
+            None if !report.spoke => {}
             None => self.budget.answered(now),
         }
         if !self.context.trusted {
@@ -474,6 +484,7 @@ impl Group {
             }
         }
         // What one session asked, one session asks again.
+        self.left = self.left.saturating_sub(state.done.len() - kept_before);
         let last = delayed.iter().map(|delayed| delayed.due).max().unwrap_or(now);
         for mut delayed in delayed {
             if last - delayed.due <= self.context.limits.reconnect {

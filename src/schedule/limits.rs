@@ -16,7 +16,8 @@ pub struct Limits {
     pub recipients_per_transaction: u32,
     /// Refused recipients after which the session ends. MDaemon bans at 3, cPanel above 4.
     pub refusals_per_session: u32,
-    /// Refused recipients a minute. Forcepoint blocks above 5.
+    /// Refused recipients a minute. Forcepoint blocks when half of more than 5 recipients are refused: of three refusals in six
+    /// answers we would learn too late.
     pub refusals_per_minute: u32,
     /// Refused recipients an hour. Cisco's harvest prevention starts at 25.
     pub refusals_per_hour: u32,
@@ -48,7 +49,7 @@ impl Limits {
         recipients_per_session: 10,
         recipients_per_transaction: 10,
         refusals_per_session: 2,
-        refusals_per_minute: 4,
+        refusals_per_minute: 2,
         refusals_per_hour: 20,
         refused_percent: 40,
         refused_pause: Duration::from_mins(5),

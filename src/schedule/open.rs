@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use super::{
     egress::NoConnection,
+    places::Place,
     scheduler::{GroupContext, Shared},
 };
 use crate::{
@@ -50,8 +51,7 @@ enum Failed {
 pub(super) async fn open(
     exchangers: &[Exchanger],
     implicit: bool,
-    group: &GroupContext,
-    shared: &Shared,
+    (group, shared, place): (&GroupContext, &Shared, &Place),
 ) -> Result<Opened, NotOpened> {
     let all = exchangers
         .iter()
@@ -77,7 +77,7 @@ pub(super) async fn open(
                 .provider(&exchanger.host)
                 .is_some_and(|provider| provider.truthful == Truthful::No),
         };
-        match try_address(exchanger, ip, (group, shared), &mut failure.transcripts).await {
+        match try_address(exchanger, ip, (group, shared, place), &mut failure.transcripts).await {
             Ok(session) => {
                 let host = Arc::new(facts(Some(session.encrypted())));
                 return Ok(Opened {
@@ -137,7 +137,7 @@ pub(super) async fn open(
 async fn try_address(
     exchanger: &Exchanger,
     ip: Vetted,
-    run: (&GroupContext, &Shared),
+    run: (&GroupContext, &Shared, &Place),
     transcripts: &mut Vec<Arc<Transcript>>,
 ) -> Result<Session<Ready>, Failed> {
     let first = attempt(exchanger, ip, run, true).await;
@@ -157,7 +157,7 @@ async fn try_address(
 async fn attempt(
     exchanger: &Exchanger,
     ip: Vetted,
-    (group, shared): (&GroupContext, &Shared),
+    (group, shared, place): (&GroupContext, &Shared, &Place),
     tls: bool,
 ) -> Result<Session<Ready>, Failed> {
     let manners = &shared.manners;
@@ -187,6 +187,7 @@ async fn attempt(
     };
     let greeted = Session::new(parts).greeting(&manners.identity).await;
     let greeted = greeted.map_err(Failed::Dialogue)?;
+    place.heard();
     greeted.hello(&manners.identity, tls).await.map_err(Failed::Dialogue)
 }
 

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::domain::{Observation, Tracked};
+use super::{
+    domain::{Observation, Tracked},
+    places::Life,
+};
 use crate::{
     address::Address,
     dns::Exchanger,
@@ -21,6 +24,10 @@ pub(super) struct SessionPlan {
     pub(super) lockstep: bool,
     /// The host has put us to its first-session test already.
     pub(super) tested: bool,
+    /// What the group has shown of itself.
+    pub(super) life: Life,
+    /// How many targets the group has left.
+    pub(super) size: usize,
 }
 
 /// What a session asks about one domain.
@@ -46,14 +53,18 @@ pub(super) enum ControlNeed {
 /// What a session learned.
 pub(super) struct SessionReport {
     pub(super) slices: Vec<SliceReport>,
-    /// Every answer at RCPT in order; `true` is a refusal.
+    /// Acceptances and refusals at RCPT in order; `true` is a refusal. What was put off is neither.
     pub(super) answers: Vec<bool>,
+    /// Some recipient was answered.
+    pub(super) spoke: bool,
     /// The reply that shows that the host blocks us.
     pub(super) trip: Option<Trip>,
     /// The host lies about PIPELINING.
     pub(super) lockstep: bool,
     /// The host put us to its first-session test.
     pub(super) tested: bool,
+    /// What the group showed of itself.
+    pub(super) life: Option<Life>,
 }
 
 /// A reply that opens the breaker.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::{
     domain::{Observation, Tracked},
     open::{NotOpened, Opened, open},
+    places::Life,
     plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
     signals::{Temper, trips, voids_session},
@@ -68,6 +69,8 @@ pub(super) struct Conversation<'a> {
     pub(super) deaf: bool,
     pub(super) trial: Trial,
     pub(super) answers: Vec<bool>,
+    /// A recipient was answered, with whatever.
+    pub(super) spoke: bool,
     pub(super) trip: Option<Trip>,
     /// Nothing this session said counts.
     pub(super) void: Option<ProbeFailure>,
@@ -78,21 +81,52 @@ pub(super) struct Conversation<'a> {
 
 /// Runs one session to its end. Every target of the plan comes back, answered or not.
 pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared) -> SessionReport {
+    let place = tokio::select! {
+        place = shared.places.take(plan.life, plan.size) => place,
+        () = shared.ended() => None,
+    };
+    let Some(place) = place else {
+        return not_started(plan, None);
+    };
     tokio::select! {
         () = group.connects.turn() => {}
-        () = shared.ended() => return not_started(plan),
+        () = shared.ended() => return not_started(plan, None),
     }
     let started = Instant::now();
-    match open(&plan.exchangers, plan.implicit, group, shared).await {
+    let opened = tokio::select! {
+        opened = open(&plan.exchangers, plan.implicit, (group, shared, &place)) => opened,
+        // Others may talk; this one gets all the time it needs when it is its turn again.
+        () = place.wanted() => return not_started(plan, Some(Life::Silent)),
+    };
+    match opened {
         Ok(opened) => Conversation::new(plan, opened, group, shared, started).run().await,
         // What failed because we stopped says nothing about the host.
-        Err(_) if shared.over().is_some() => not_started(plan),
+        Err(_) if shared.over().is_some() => not_started(plan, None),
         Err(failure) => not_opened(plan, failure, started),
     }
 }
 
+/// Whether a host that failed so was silent.
+fn life_after(failure: Option<ProbeFailure>) -> Life {
+    match failure {
+        Some(ProbeFailure::Unreachable | ProbeFailure::Timeout | ProbeFailure::Tarpit) => Life::Silent,
+        None
+        | Some(
+            ProbeFailure::Proxy
+            | ProbeFailure::ConnectionLost
+            | ProbeFailure::Protocol
+            | ProbeFailure::Desynchronised
+            | ProbeFailure::TlsInjection
+            | ProbeFailure::NotSmtp
+            | ProbeFailure::Loop
+            | ProbeFailure::NeedsSmtpUtf8
+            | ProbeFailure::Internal,
+        ) => Life::Shown,
+    }
+}
+
 /// Every target comes back as it was.
-fn not_started(plan: SessionPlan) -> SessionReport {
+fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
     let slices = plan.slices.into_iter().map(|slice| SliceReport {
         domain: slice.domain,
         answered: Vec::new(),
@@ -104,9 +138,11 @@ fn not_started(plan: SessionPlan) -> SessionReport {
     SessionReport {
         slices: slices.collect(),
         answers: Vec::new(),
+        spoke: false,
         trip: None,
         lockstep: false,
         tested: false,
+        life,
     }
 }
 
@@ -123,6 +159,10 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         host: host.clone(),
         answer: Arc::clone(answer),
     });
+    let life = match &answer {
+        Observed::Failed(failure) => life_after(Some(*failure)),
+        Observed::Known(_) | Observed::NotTried(_) => Life::Shown,
+    };
     let observation = Observation {
         host,
         answer,
@@ -149,9 +189,11 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
     SessionReport {
         slices: slices.collect(),
         answers: Vec::new(),
+        spoke: false,
         trip,
         lockstep: false,
         tested: false,
+        life: Some(life),
     }
 }
 
@@ -225,6 +267,7 @@ impl<'a> Conversation<'a> {
             deaf: false,
             trial: if plan.tested { Trial::Over } else { Trial::MayCome },
             answers: Vec::new(),
+            spoke: false,
             trip: None,
             void: None,
             transcripts,
@@ -478,9 +521,11 @@ impl<'a> Conversation<'a> {
         SessionReport {
             slices,
             answers: self.answers,
+            spoke: self.spoke,
             trip: self.trip,
             lockstep: self.deaf,
             tested: self.trial == Trial::Met,
+            life: Some(life_after(self.void)),
         }
     }
 }

@@ -8,12 +8,13 @@ use std::{
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::Instant,
 };
 
 use super::{
+    backlog::{self, Findings, Reports},
     domain::Target,
     egress::Egress,
     group::Group,
@@ -21,12 +22,13 @@ use super::{
     limits::{Limits, TrustedHosts},
     memory::Times,
     pace::Pacer,
+    places::Places,
 };
 use crate::{
     address::Domain,
     clock::Clock,
     dns::{Exchanger, MailRoute},
-    net::{Dial, open_file_limit},
+    net::Dial,
     replies::{
         Classifier, Meaning,
         providers::{Provider, named, recognise},
@@ -36,10 +38,6 @@ use crate::{
     store::{DomainMemory, Kept, Ledger, Source},
     verdict::{Evidence, NotTried, Observed},
 };
-
-/// Sessions at once, over all groups; never more than the dialler has sockets for, because a wait for one would look like
-/// a dead host.
-const MAX_SESSIONS: usize = 512;
 
 /// How a run behaves towards mail hosts.
 #[derive(Debug, Clone)]
@@ -148,9 +146,9 @@ pub(super) struct Shared {
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
     pub(super) ledger: Option<Ledger>,
-    pub(super) sessions: Semaphore,
+    pub(super) places: Places,
     pub(super) egress: Egress,
-    findings: mpsc::UnboundedSender<Vec<Finding>>,
+    findings: Reports,
     /// Until when each group that waits will wait.
     waits: Mutex<HashMap<Arc<str>, Instant>>,
 }
@@ -189,8 +187,12 @@ impl Shared {
 
     /// Findings of one domain at once: each send may wake the receiver.
     pub(super) fn report(&self, findings: Vec<Finding>) {
-        // The receiver is gone only when the run was dropped; nobody wants the findings then.
-        let _ = self.findings.send(findings);
+        self.findings.send(findings);
+    }
+
+    /// Waits until the caller keeps up.
+    pub(super) async fn room(&self) {
+        self.findings.backlog.room().await;
     }
 
     /// Now, on both clocks.
@@ -253,8 +255,8 @@ pub struct Seams {
 impl Scheduler {
     /// A scheduler and the channel on which every target comes back exactly once.
     #[must_use]
-    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Vec<Finding>>) {
-        let (findings, receiver) = mpsc::unbounded_channel();
+    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, Findings) {
+        let (findings, receiver) = backlog::channel();
         let Seams {
             dial,
             clock,
@@ -262,6 +264,8 @@ impl Scheduler {
             stop,
             ledger,
         } = seams;
+        // Never more than the dialler has sockets for: a wait for one would look like a dead host.
+        let places = Places::new(dial.sockets());
         let shared = Arc::new(Shared {
             manners,
             classifier,
@@ -270,7 +274,7 @@ impl Scheduler {
             tally,
             stop,
             ledger,
-            sessions: Semaphore::new(MAX_SESSIONS.min(open_file_limit() / 2).max(1)),
+            places,
             egress: Egress::new(),
             findings,
             waits: Mutex::default(),

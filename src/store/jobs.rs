@@ -79,6 +79,17 @@ pub(super) fn imported(
     Ok(None)
 }
 
+/// Drops an import: its rows are in another job as well, or nothing was done with them.
+pub(super) fn discard(connection: &mut Connection, lease: &Lease) -> Result<(), StoreError> {
+    let transaction = begin(connection)?;
+    let sql = "DELETE FROM job WHERE number = ?1 AND epoch = ?2";
+    if transaction.execute(sql, params![lease.job, lease.epoch])? == 0 {
+        return Err(StoreError::LostLease);
+    }
+    transaction.execute("DELETE FROM chunk WHERE job = ?1", [lease.job])?;
+    Ok(transaction.commit()?)
+}
+
 pub(super) fn delete(connection: &mut Connection, job: JobNumber, presence: &Presence) -> Result<(), StoreError> {
     let transaction = begin(connection)?;
     free(&transaction, job, presence)?;
@@ -174,9 +185,9 @@ fn remove(connection: &mut Connection, jobs: &[JobNumber]) -> Result<(), StoreEr
     Ok(transaction.commit()?)
 }
 
-/// Nothing of what was deleted stays in the file. `secure_delete` overwrites what is deleted, but not the copies that SQLite
-/// leaves behind when it moves a row to another page (measured: about one in three hundred); writing the file anew does, and
-/// gives the space back.
+/// Nothing of what was deleted stays in the file. `secure_delete` overwrites what is deleted, but it does not promise to reach
+/// copies left behind when rows move to another page (SQLite 3.40 left about one in three hundred, 3.54 none that we found);
+/// writing the file anew does, and gives the space back. A million answers take 0.8 to 2.6 s.
 fn clean(connection: &Connection) -> Result<(), StoreError> {
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); VACUUM;")?;
     let busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;

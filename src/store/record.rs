@@ -1,6 +1,7 @@
 //! What is kept about an address, a domain and a mail-host group.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -18,7 +19,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// The address, as sent in RCPT TO.
-    pub mailbox: Box<str>,
+    pub mailbox: Arc<str>,
     /// What was observed.
     pub evidence: Evidence,
     /// When it was asked about for the first time: the retry ladder counts from there.
@@ -39,6 +40,31 @@ pub struct Kept {
     pub transcripts: Vec<Arc<Transcript>>,
     /// Where it was observed.
     pub source: Source,
+    /// What was said of it then: for the audit trail, while today's verdict follows from the evidence.
+    pub judged: Option<Judged>,
+}
+
+/// What an address was called, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The label.
+    pub label: Label,
+    /// The reason's name.
+    pub reason: Cow<'static, str>,
+    /// The reply rule that decided; none where no reply did.
+    pub rule: Option<Box<str>>,
+}
+
+impl Judged {
+    /// What `verdict` says of `evidence`.
+    #[must_use]
+    pub fn new(evidence: &Evidence, verdict: &Verdict) -> Self {
+        Self {
+            label: verdict.label,
+            reason: Cow::Borrowed(verdict.reason.name()),
+            rule: evidence.answer.known().map(|answer| Box::from(&*answer.meaning.rule)),
+        }
+    }
 }
 
 /// Where evidence comes from.

@@ -234,6 +234,11 @@ impl Store for SqliteStore {
         self.call(move |connection| jobs::imported(connection, &lease, (rows, &digest), &presence))
     }
 
+    fn discard(&self, lease: &Lease) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.call(move |connection| jobs::discard(connection, &lease))
+    }
+
     fn delete(&self, job: JobNumber) -> Result<(), StoreError> {
         let (presence, cache) = (Arc::clone(&self.presence), Arc::clone(&self.cache));
         self.call(move |connection| {
@@ -278,6 +283,28 @@ impl Store for SqliteStore {
 
     fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Result<Kept, StoreError> {
         heap::read(&self.batch(job, place.batch)?, place.offset, reading)
+    }
+
+    fn history(&self, mailbox: &str, reading: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT job, number, directory, records FROM batch ORDER BY created_at, job, number";
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            let (mut found, mut entries) = (Vec::new(), Vec::new());
+            while let Some(row) = rows.next()? {
+                entries.clear();
+                let blob = |index| Ok::<_, StoreError>(row.get_ref(index)?.as_blob().map_err(rusqlite::Error::from)?);
+                read_entries(row.get(1)?, blob(2)?, &mut entries);
+                let records = blob(3)?;
+                for entry in &entries {
+                    if heap::mailbox(records, entry.place.offset)?.eq_ignore_ascii_case(mailbox) {
+                        let kept = heap::read(records, entry.place.offset, reading)?;
+                        found.push((row.get(0)?, *entry, kept));
+                    }
+                }
+            }
+            Ok(found)
+        })
     }
 
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError> {

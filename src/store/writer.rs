@@ -454,6 +454,7 @@ mod tests {
             elapsed: std::time::Duration::ZERO,
             transcripts: Vec::new(),
             source: Source::Live,
+            judged: None,
         };
         let record = |number| Record {
             address: number,

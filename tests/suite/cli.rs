@@ -436,6 +436,7 @@ fn a_reader_that_is_gone_is_no_error() {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("presend"));
         let mut child = command
             .args(arguments)
+            .env("HOME", place.0.path())
             .current_dir(place.0.path())
             .stdout(writer)
             .spawn()

@@ -22,6 +22,9 @@ const RULES: Rules = Rules {
 mod egress;
 mod judgement;
 mod patience;
+mod silence;
+mod strict;
+mod world;
 
 pub(crate) fn manners() -> Manners {
     Manners {

@@ -90,6 +90,7 @@ fn kept(mailbox: &str, evidence: Evidence) -> Kept {
         elapsed: Duration::from_millis(412),
         transcripts: Vec::new(),
         source: Source::Live,
+        judged: None,
     }
 }
 

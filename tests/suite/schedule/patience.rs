@@ -216,7 +216,7 @@ async fn budgets_hold_at_the_server() {
     let run = Run::of(FakeNet::new("", mailboxes(&[])), manners(), &addresses).await;
     assert!(addresses.iter().all(|address| run.reason(address) == "mailbox_unknown"));
     let refused = run.net.recipients();
-    for (window, most) in [(MINUTE, 4), (60 * MINUTE, 20)] {
+    for (window, most) in [(MINUTE, 2), (60 * MINUTE, 20)] {
         for (index, (first, _)) in refused.iter().enumerate() {
             let within = refused[index..].iter().filter(|(at, _)| *at - *first < window).count();
             assert!(within <= most, "{within} refusals within {window:?}");

@@ -7,7 +7,7 @@ use presend::{
     net::SpecialUse,
     replies::{Classifier, Rules, providers},
     smtp::{self, Reply, ReplyCode, Speaker, Stage, Transcript},
-    store::{DomainMemory, Kept, Reading, Source, SqliteStore, Store, Write},
+    store::{DomainMemory, Judged, Kept, Reading, Source, SqliteStore, Store, Write},
     verdict::{
         Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
     },
@@ -408,6 +408,11 @@ prop_compose! {
             elapsed: Duration::from_millis(elapsed.into()),
             transcripts: vec![transcript(); dialogues],
             source: if flags.0 { Source::Store } else { Source::Live },
+            judged: flags.1.then(|| Judged {
+                label: presend::verdict::Label::Unknown,
+                reason: "greylisted".into(),
+                rule: flags.0.then(|| "greylist".into()),
+            }),
         }
     }
 }
