@@ -32,26 +32,40 @@ impl Open {
         (list, answers): (&List, &Answers),
         (domain, mut ids): (Domain, Vec<u32>),
     ) -> Result<(), VerifyError> {
-        let offline = engine.settings.memory.offline;
         ids.retain(|id| !answers.is_settled(*id));
-        // What this job began it goes on with, unless it may ask nobody: then an older answer says more than a failed question.
-        let begun = |id: &u32| answers.attempt(*id).is_some();
-        let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
-        let looked_up = ids.iter().filter(|id| offline || !begun(id)).filter_map(address);
-        let mut fresh = ledger.fresh(&domain, looked_up).map_err(Arc::new)?;
-        fresh.retain(|(id, kept)| !begun(id) || judge(&kept.evidence, &engine.settings.policy).label != Label::Unknown);
-        if !fresh.is_empty() {
-            self.use_fresh(engine, fresh, &mut ids);
-        }
-        let mut asked = Vec::with_capacity(ids.len());
-        for id in ids {
-            match answers.attempt(id) {
-                Some(place) if self.goes_on(engine, ledger, (id, place)).map_err(Arc::new)? => asked.push(id),
-                Some(_) => self.left.push(id),
-                None if offline => self.known.push(engine.offline(id)),
-                None => asked.push(id),
+        // What this job began it goes on with.
+        let (begun, mut unasked): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| answers.attempt(*id).is_some());
+        let mut asked = Vec::with_capacity(begun.len() + unasked.len());
+        let mut left = Vec::new();
+        for id in begun {
+            let Some(place) = answers.attempt(id) else { continue };
+            if self.goes_on(engine, ledger, (id, place)).map_err(Arc::new)? {
+                asked.push(id);
+            } else {
+                left.push(id);
             }
         }
+        let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
+        if engine.settings.memory.offline && !left.is_empty() {
+            let older = ledger
+                .fresh(&domain, left.iter().filter_map(address))
+                .map_err(Arc::new)?;
+            // One that says something says more than a question that failed.
+            let good = |kept: &Kept| judge(&kept.evidence, &engine.settings.policy).label != Label::Unknown;
+            let older: Vec<_> = older.into_iter().filter(|(_, kept)| good(kept)).collect();
+            self.use_fresh(engine, older, &mut left);
+        }
+        self.left.append(&mut left);
+        let fresh = ledger
+            .fresh(&domain, unasked.iter().filter_map(address))
+            .map_err(Arc::new)?;
+        if !fresh.is_empty() {
+            self.use_fresh(engine, fresh, &mut unasked);
+        }
+        if engine.settings.memory.offline {
+            self.known.extend(unasked.drain(..).map(|id| engine.offline(id)));
+        }
+        asked.append(&mut unasked);
         if !asked.is_empty() {
             self.asked.push((domain, asked));
         }
@@ -69,14 +83,14 @@ impl Open {
     }
 
     /// Takes the answers of other jobs; what they wait for is waited for here, if this run may.
-    fn use_fresh(&mut self, engine: &Engine, fresh: Vec<(u32, Kept)>, ids: &mut Vec<u32>) {
+    fn use_fresh(&mut self, engine: &Engine, fresh: Vec<(u32, Kept)>, unasked: &mut Vec<u32>) {
         let settings = &engine.settings;
         let waits = |kept: &Kept| kept.due.is_some() && !settings.max_wait.is_zero() && !settings.memory.offline;
         let (begun, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, kept)| waits(kept));
         let begun = begun.into_iter().map(|(id, kept)| (id, Box::new(kept)));
         self.histories.extend(begun);
         let known: HashSet<u32> = fresh.iter().map(|(id, _)| *id).collect();
-        ids.retain(|id| !known.contains(id));
+        unasked.retain(|id| !known.contains(id));
         let fresh = fresh.into_iter().map(|(id, kept)| engine.known(id, kept));
         self.known.extend(fresh);
     }

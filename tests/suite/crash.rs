@@ -2,6 +2,7 @@
 //!
 //! `PRESEND_KILLS=1000 cargo test --test suite crash::` is the long form; `PRESEND_SEED` repeats one.
 
+mod budget;
 mod resume;
 
 use std::{

@@ -18,7 +18,7 @@ use presend::{
 use crate::fake::{FakeNet, mailboxes};
 
 /// Mail for `DOMAIN` goes to `mx.DOMAIN`, except for domains that do not exist.
-struct Routes;
+pub(crate) struct Routes;
 
 impl Route for Routes {
     fn route<'a>(&'a self, domain: &'a Domain) -> BoxFuture<'a, Arc<MailRoute>> {
@@ -62,7 +62,7 @@ impl Dial for NoWayOut {
     }
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         level: Level::Smtp,
         identity: Some(Identity::new("probe.example.org", "check@example.org").unwrap()),
@@ -113,7 +113,7 @@ async fn reasons(engine: &Engine, addresses: &[&str]) -> Vec<&'static str> {
 
 /// Keeps what it is given.
 #[derive(Default)]
-struct Kept(Vec<(String, &'static str)>);
+pub(crate) struct Kept(pub(crate) Vec<(String, &'static str)>);
 
 impl Sink for Kept {
     fn write(&mut self, row: &Row, outcome: &Outcome) -> io::Result<()> {

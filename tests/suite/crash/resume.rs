@@ -168,12 +168,7 @@ fn a_question_that_fails_does_not_push_out_a_good_answer() {
 #[test]
 fn two_processes_share_a_group_and_ask_nobody_twice() {
     let net = Net::new(WORLD);
-    let users = |from: usize| {
-        (from..from + 6)
-            .map(|n| format!("user{n}@slow.test\n"))
-            .collect::<Vec<_>>()
-            .concat()
-    };
+    let users = |from: usize| (from..from + 6).fold(String::new(), |list, n| list + &format!("user{n}@slow.test\n"));
     net.place.write("one.txt", users(0));
     net.place.write("two.txt", users(3));
     let mut one = net.spawn(&["verify", "one.txt", "--output", "one.csv"]);
