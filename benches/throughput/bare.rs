@@ -10,6 +10,8 @@ use tokio::{
     task::JoinSet,
 };
 
+use crate::world::Entry;
+
 /// Commands in one write.
 const BURST: usize = 50;
 
@@ -17,6 +19,28 @@ const BURST: usize = 50;
 pub(crate) struct Questions {
     pub(crate) host: SocketAddr,
     pub(crate) domains: Vec<Vec<String>>,
+}
+
+/// The list, by host and domain.
+pub(crate) fn questions(list: &[Entry], hosts: &[SocketAddr]) -> Vec<Arc<Questions>> {
+    let empty = |host: &SocketAddr| Questions {
+        host: *host,
+        domains: Vec::new(),
+    };
+    let mut asked: Vec<Questions> = hosts.iter().map(empty).collect();
+    for entry in list {
+        let Some(questions) = asked.get_mut(entry.host) else {
+            continue;
+        };
+        let place = entry.domain / hosts.len();
+        if questions.domains.len() <= place {
+            questions.domains.resize_with(place + 1, Vec::new);
+        }
+        if let Some(domain) = questions.domains.get_mut(place) {
+            domain.push(entry.address.clone());
+        }
+    }
+    asked.into_iter().map(Arc::new).collect()
 }
 
 /// Asks all hosts at once; says how many recipients were accepted and how many refused.

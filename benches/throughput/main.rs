@@ -129,7 +129,7 @@ impl<'a> Bench<'a> {
             scenario,
             list,
             folder,
-            hosts: questions(list, &lab),
+            hosts: bare::questions(list, &lab.hosts),
             names: (0..SIZE.domains)
                 .map(|domain| (format!("company{domain}.test"), 15))
                 .chain((0..SIZE.hosts).map(|host| (format!("mx{host}{TRUSTED}"), 1)))
@@ -261,6 +261,7 @@ impl<'a> Bench<'a> {
                     "--trusted-host",
                     TRUSTED,
                     "--quiet",
+                    "--no-store",
                     "--ip",
                     "only-v4",
                 ])
@@ -306,31 +307,6 @@ impl<'a> Bench<'a> {
             probe_providers: Vec::new(),
         })
     }
-}
-
-/// The list, by host and domain.
-fn questions(list: &[Entry], lab: &Remote) -> Vec<Arc<Questions>> {
-    let mut hosts: Vec<Questions> = lab
-        .hosts
-        .iter()
-        .map(|host| Questions {
-            host: *host,
-            domains: Vec::new(),
-        })
-        .collect();
-    for entry in list {
-        let Some(questions) = hosts.get_mut(entry.host) else {
-            continue;
-        };
-        let place = entry.domain / SIZE.hosts;
-        if questions.domains.len() <= place {
-            questions.domains.resize_with(place + 1, Vec::new);
-        }
-        if let Some(domain) = questions.domains.get_mut(place) {
-            domain.push(entry.address.clone());
-        }
-    }
-    hosts.into_iter().map(Arc::new).collect()
 }
 
 /// Addresses a second in the median round.

@@ -2,7 +2,7 @@
 //!
 //! International names are turned into A-labels by `international`; no name is looked up here.
 
-use std::{fmt, net::Ipv4Addr, net::Ipv6Addr, sync::Arc};
+use std::{borrow::Borrow, fmt, net::Ipv4Addr, net::Ipv6Addr, sync::Arc};
 
 use super::{Fault, Rules, SyntaxError, at_character, character::is_dot, display, fault::Flaw, international, special};
 
@@ -54,6 +54,12 @@ impl Domain {
     #[must_use]
     pub fn registered(&self) -> &str {
         psl::domain_str(&self.0).unwrap_or(&self.0)
+    }
+}
+
+impl Borrow<str> for Domain {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

@@ -20,6 +20,7 @@ use std::{
     borrow::Cow,
     fmt,
     hash::{Hash, Hasher},
+    sync::Arc,
 };
 
 use fault::Flaw;
@@ -41,7 +42,7 @@ const LONGEST: usize = 254;
 #[derive(Clone)]
 pub struct Address {
     /// `local-part@a-label.domain`
-    mailbox: Box<str>,
+    mailbox: Arc<str>,
     /// Byte index of the `@` that separates local-part and domain.
     at: u8,
     traits: Traits,
@@ -103,6 +104,12 @@ impl Address {
     #[must_use]
     pub fn mailbox(&self) -> &str {
         &self.mailbox
+    }
+
+    /// The mailbox as an owned, cheaply cloned text.
+    #[must_use]
+    pub fn to_mailbox(&self) -> Arc<str> {
+        Arc::clone(&self.mailbox)
     }
 
     /// The local-part as sent: case kept, quotes kept where they are needed.
@@ -191,7 +198,7 @@ impl Address {
         let fits = mailbox.len() <= LONGEST;
         let at = u8::try_from(at).ok().filter(|_| fits)?;
         Some(Self {
-            mailbox: mailbox.into_boxed_str(),
+            mailbox: mailbox.into(),
             at,
             traits,
         })

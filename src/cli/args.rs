@@ -316,7 +316,7 @@ pub(super) struct ClassifyArgs {
 /// `presend jobs`
 #[derive(Debug, Args)]
 #[command(
-    about = "The lists that were verified or are being verified: list, show, cancel, delete",
+    about = "Lists verified or being verified: list, show, resume, export, cancel, delete",
     after_long_help = "\
 Examples:
   presend jobs list
@@ -355,6 +355,16 @@ pub(super) enum JobsCommand {
     Resume(Box<ResumeArgs>),
     /// Write the rows of a job with what is known so far, asking nobody
     Export(Box<ExportArgs>),
+    /// Everything that was ever said about an address: when, in which job, by which reply and rule
+    History {
+        /// The address.
+        address: String,
+        /// One JSON array.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        database: DatabaseArgs,
+    },
     /// Give up a job that is not finished; what was answered stays
     Cancel {
         /// Its id, or the first letters of it.

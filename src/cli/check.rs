@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     dns::{MailRoute, NoMailHost, RouteFailure},
-    job::{Engine, Level, Outcome, Stop},
+    job::{Engine, Level, Outcome, Source, Stop},
     output,
     smtp::{Speaker, Transcript},
     store::Store,
@@ -40,10 +40,7 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     }
     let store = match settings.level {
         Level::Syntax => None,
-        Level::Dns | Level::Smtp => match resolved.database()? {
-            Some(_) => Some(Arc::new(database::open_for_run(&resolved)?) as Arc<dyn Store>),
-            None => None,
-        },
+        Level::Dns | Level::Smtp => database::open_for_run(&resolved)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
@@ -141,6 +138,7 @@ fn report(outcome: &Outcome, verbose: bool) -> String {
         ("route", route(outcome)),
         ("answer", answered(outcome)),
         ("blocklist", blocklist(outcome)),
+        ("asked", kept_since(outcome)),
     ] {
         if let Some(said) = said {
             line(word, &said);
@@ -258,6 +256,12 @@ fn answered(outcome: &Outcome) -> Option<String> {
 }
 
 /// The list that the host named; the reason's advice says what to do about it.
+/// When an answer from the store was given.
+fn kept_since(outcome: &Outcome) -> Option<String> {
+    let at = humantime::format_rfc3339_seconds(outcome.checked_at);
+    (outcome.source == Source::Store).then(|| format!("at {at}, kept since; `--refresh` asks again"))
+}
+
 fn blocklist(outcome: &Outcome) -> Option<String> {
     let list = outcome.evidence.answer.known()?.meaning.blocklist.as_ref()?;
     Some(output::clean(list, 100).into_owned())

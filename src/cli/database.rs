@@ -3,6 +3,7 @@
 use std::{
     env,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -21,14 +22,18 @@ pub(super) fn by_default() -> Option<PathBuf> {
     Some(folder.join("presend").join("presend.db")).filter(|path| path.to_str().is_some())
 }
 
-/// Opens the database of a run, or a private one for `--no-store`, and forgets what is too old.
-pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<SqliteStore> {
+/// Opens the database of a run and forgets what is too old; `None` for `--no-store`.
+pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<Option<Arc<dyn Store>>> {
     if resolved.database()?.is_none() {
-        return Ok(SqliteStore::private()?);
+        return Ok(None);
     }
     let store = open(resolved)?;
     let keep = resolved.keep();
-    if let Some(before) = SystemTime::now().checked_sub(keep) {
+    if let Some(mut before) = SystemTime::now().checked_sub(keep) {
+        // The file is written anew when jobs go: those of one day together.
+        if store.jobs()?.iter().any(|job| job.updated_at < before) {
+            before += (keep / 10).min(Duration::from_hours(24));
+        }
         let forgotten = match store.forget(before) {
             // Another process deletes or forgets; what is too old can wait for the next run.
             Err(StoreError::Locked { .. }) => 0,
@@ -43,7 +48,7 @@ pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<SqliteStore> {
             ));
         }
     }
-    Ok(store)
+    Ok(Some(Arc::new(store)))
 }
 
 /// Opens the database, and says where a damaged one was moved.

@@ -1,6 +1,7 @@
 //! `presend jobs list|show|cancel|delete`.
 
 mod begun;
+mod history;
 
 use std::{
     collections::BTreeMap,
@@ -40,6 +41,11 @@ pub(super) fn run(args: &JobsArgs, matches: &ArgMatches) -> anyhow::Result<Exit>
         }
         JobsCommand::Resume(args) => return begun::resume(args, matches),
         JobsCommand::Export(args) => return begun::export(args, matches),
+        JobsCommand::History {
+            address,
+            json,
+            database,
+        } => history::run(&Jobs::open(database, matches)?, address, *json)?,
         JobsCommand::Cancel { id, json, database } => {
             let jobs = Jobs::open(database, matches)?;
             let job = cancel(&jobs, id)?;
@@ -55,7 +61,7 @@ pub(super) fn run(args: &JobsArgs, matches: &ArgMatches) -> anyhow::Result<Exit>
 pub(super) struct Jobs {
     /// There is none, and looking for jobs does not make one.
     pub(super) store: Option<SqliteStore>,
-    all: Vec<JobRecord>,
+    pub(super) all: Vec<JobRecord>,
 }
 
 impl Jobs {
@@ -234,6 +240,9 @@ fn worker(job: &JobRecord) -> Option<String> {
 
 /// The list's name, which anybody may have chosen.
 fn source(job: &JobRecord) -> String {
+    if job.source.is_empty() {
+        return "(single addresses)".to_owned();
+    }
     output::clean(&job.source, 200).into_owned()
 }
 
@@ -333,9 +342,9 @@ fn details(job: &JobRecord, now: SystemTime) -> String {
         for (name, count) in most {
             let name = output::clean(name, 40);
             let share = percent(per_mille(*count, whole));
-            let sentence = paint(DIM, sentence(&name).unwrap_or_default());
-            let line = format!("  {name:<26}{:>12} {share:>8}  {sentence}", grouped(*count));
-            let _ = writeln!(text, "{}", line.trim_end());
+            let sentence = sentence(&name).map(|sentence| format!("  {}", paint(DIM, sentence)));
+            let sentence = sentence.unwrap_or_default();
+            let _ = writeln!(text, "  {name:<26}{:>12} {share:>8}{sentence}", grouped(*count));
         }
     };
     table("labels", &counts.by_label, |_| None);
@@ -353,6 +362,7 @@ fn details(job: &JobRecord, now: SystemTime) -> String {
 fn steps(job: &JobRecord) -> String {
     let id = &job.id;
     let again = format!("presend verify {}", paint::quoted(Path::new(&source(job))));
+    let export = format!("write out what is answered:  presend jobs export {id}");
     let steps: Vec<String> = match (job.taken, job.state) {
         (true, _) => {
             vec!["it is being worked on: wait, or interrupt that process (Ctrl-C), which loses nothing".into()]
@@ -362,10 +372,14 @@ fn steps(job: &JobRecord) -> String {
             format!("forget it:  presend jobs delete {id}"),
         ],
         (false, JobState::Open) => vec![
-            format!("go on, with the settings it had:  {again}"),
+            format!("go on:  presend jobs resume {id}"),
+            export,
             format!("give it up:  presend jobs cancel {id}"),
         ],
-        (false, JobState::Done | JobState::Cancelled) => vec![format!("forget it:  presend jobs delete {id}")],
+        (false, JobState::Done | JobState::Cancelled) if job.source.is_empty() => {
+            vec![format!("forget it:  presend jobs delete {id}")]
+        }
+        (false, JobState::Done | JobState::Cancelled) => vec![export, format!("forget it:  presend jobs delete {id}")],
     };
     let mut text = String::from("\n");
     for (index, step) in steps.iter().enumerate() {

@@ -199,6 +199,9 @@ fn forecast(summary: &Summary, text: &mut String) {
 fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
     let of = |reason| summary.by_reason.get(&reason).copied().unwrap_or_default();
     let mut steps = Vec::new();
+    if let Some(job) = summary.job.as_ref().filter(|_| !summary.complete) {
+        steps.push(format!("some answers are still to come:  presend jobs resume {job}"));
+    }
     let files: Vec<String> = run.inputs.iter().map(|path| paint::quoted(path)).collect();
     let file = files.join(" ");
     match run.split {
@@ -210,14 +213,18 @@ fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
                 name("hold")
             ));
         }
-        None if !run.written && !run.inputs.iter().any(|path| path == Path::new("-")) && summary.rows > 0 => {
+        None if !run.written
+            && !run.inputs.is_empty()
+            && !run.inputs.iter().any(|path| path == Path::new("-"))
+            && summary.rows > 0 =>
+        {
             steps.push(format!(
                 "one file for each action:  presend verify {file} --split checked/"
             ));
         }
         None => {}
     }
-    if of(Reason::LevelStop) > 0 {
+    if of(Reason::LevelStop) > 0 && !run.inputs.is_empty() {
         steps.push(format!(
             "ask the mail hosts as well:  presend verify {file} --level smtp"
         ));

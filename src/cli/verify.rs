@@ -62,7 +62,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     let store = match settings.level {
         // Nothing is asked, so nothing can be lost: the same command again is faster than any job.
         job::Level::Syntax => None,
-        job::Level::Dns | job::Level::Smtp => Some(Arc::new(database::open_for_run(&resolved)?) as Arc<dyn Store>),
+        job::Level::Dns | job::Level::Smtp => database::open_for_run(&resolved)?,
     };
     let job = Job {
         settings,

@@ -23,6 +23,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 pub use error::InputError;
+pub(crate) use spool::unnamed;
 pub use stored::BrokenRow;
 pub use table::Table;
 pub use unpack::Packing;

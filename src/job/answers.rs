@@ -1,10 +1,12 @@
 //! The answers of a run: where each address's record is in the store, and records made of what was found out.
 
+use std::sync::Arc;
+
 use super::{Engine, Outcome, resolve::Settled};
 use crate::{
     input::Row,
     schedule::Standing,
-    store::{Entry, Kept, Ledger, Place, Progress, Record, StoreError},
+    store::{Entry, Judged, Kept, Ledger, Place, Progress, Record, StoreError},
     verdict::{Evidence, NotTried, Observed},
 };
 
@@ -73,6 +75,8 @@ impl Answers {
     /// The record is in the file.
     pub(super) fn kept(&mut self, entry: &Entry, standing: Standing) {
         let slot = match standing {
+            // The run may have ended for the address while its attempt was on its way into the file.
+            Standing::Attempt if self.is_known(entry.address) => Slot::Provisional(entry.place),
             Standing::Attempt => Slot::Attempted(entry.place),
             Standing::Provisional => Slot::Provisional(entry.place),
             Standing::Final => Slot::Settled(entry.place),
@@ -97,6 +101,14 @@ impl Answers {
         }
     }
 
+    /// Where the record about an address is.
+    pub(super) fn place(&self, address: u32) -> Option<Place> {
+        match self.slots.get(address as usize) {
+            Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) => Some(*place),
+            Some(Slot::Open | Slot::Unasked) | None => None,
+        }
+    }
+
     /// What is reported about a row.
     pub(super) fn outcome(
         &self,
@@ -105,17 +117,21 @@ impl Answers {
         row: &Row,
         address: u32,
     ) -> Result<Outcome, StoreError> {
-        match self.slots.get(address as usize) {
-            Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) if row.fault.is_none() => {
-                let kept = ledger.store().record(ledger.job(), *place, ledger.reading())?;
-                Ok(report(engine, row.address(), kept))
-            }
-            Some(Slot::Open | Slot::Unasked) if row.fault.is_none() => {
+        let place = self.place(address).filter(|_| row.fault.is_none());
+        let kept = place.map(|place| ledger.store().record(ledger.job(), place, ledger.reading()));
+        Ok(self.outcome_of(engine, row, address, kept.transpose()?))
+    }
+
+    /// What is reported about a row whose record was read.
+    pub(super) fn outcome_of(&self, engine: &Engine, row: &Row, address: u32, kept: Option<Kept>) -> Outcome {
+        match (kept, self.slots.get(address as usize)) {
+            (Some(kept), _) => report(engine, row.address(), kept),
+            (None, Some(Slot::Open | Slot::Unasked)) if row.fault.is_none() => {
                 let mut outcome = engine.read(row.address());
                 outcome.conclude(Evidence::not_tried(NotTried::Interrupted), engine.settings.policy);
-                Ok(outcome)
+                outcome
             }
-            Some(_) | None => Ok(unasked(engine, row)),
+            (None, _) => unasked(engine, row),
         }
     }
 }
@@ -135,7 +151,7 @@ fn report(engine: &Engine, typed: &str, kept: Kept) -> Outcome {
 }
 
 /// A record of what was found out.
-pub(super) fn record(settled: Settled, mailbox: &str, key: (i64, i64)) -> Record {
+pub(super) fn record(settled: Settled, mailbox: Arc<str>, key: (i64, i64)) -> Record {
     let from_here = settled.source == crate::store::Source::Live;
     Record {
         address: settled.id,
@@ -147,7 +163,8 @@ pub(super) fn record(settled: Settled, mailbox: &str, key: (i64, i64)) -> Record
         // An attempt is no answer for others, and what came from another job is known already.
         verdict: (settled.standing != Standing::Attempt && from_here).then_some(settled.verdict),
         kept: Kept {
-            mailbox: mailbox.into(),
+            judged: Some(Judged::new(&settled.evidence, &settled.verdict)),
+            mailbox,
             evidence: settled.evidence,
             first_asked: settled.first_asked,
             due: settled.due,

@@ -19,7 +19,7 @@ use crate::{
     replies::{Classifier, RulesError},
     schedule::{Manners, Standing, TrustedHosts},
     smtp::Identity,
-    store::{JobRecord, Kept, Lease, Ledger, NewJob, Source, SqliteStore, Store, StoreError},
+    store::{JobRecord, Kept, Lease, Ledger, NewJob, PrivateStore, Source, Store, StoreError},
     verdict::{Evidence, NotTried, judge},
 };
 
@@ -176,10 +176,10 @@ impl Engine {
     }
 
     /// The store, or one that ends with the run.
-    pub(super) fn store(&self) -> Result<Arc<dyn Store>, Arc<StoreError>> {
+    pub(super) fn store(&self) -> Arc<dyn Store> {
         match &self.store {
-            Some(store) => Ok(Arc::clone(store)),
-            None => Ok(Arc::new(SqliteStore::private()?)),
+            Some(store) => Arc::clone(store),
+            None => Arc::new(PrivateStore::default()),
         }
     }
 

@@ -68,7 +68,10 @@ impl List {
                 .map_or(0, |known| fold(known.join_hash(exact)))
         };
         self.index.insert_unique(hash, id, rehash);
-        self.domains.entry(address.to_domain()).or_default().push(id);
+        match self.domains.get_mut(address.domain()) {
+            Some(ids) => ids.push(id),
+            None => drop(self.domains.insert(address.to_domain(), vec![id])),
+        }
         self.addresses.push(address);
         self.copies.push(1);
         Ok(id)

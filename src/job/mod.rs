@@ -3,6 +3,7 @@
 mod answers;
 mod engine;
 mod list;
+mod open;
 mod outcome;
 mod progress;
 mod resolve;

@@ -6,13 +6,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use tokio::{sync::mpsc, task::JoinSet, time::MissedTickBehavior};
+use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use super::{Engine, Level, Progress, Stop};
 use crate::{
     address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
-    schedule::{Finding, Scheduler, Seams, Standing, Target, WaitingView, Work},
+    schedule::{Finding, Findings, Scheduler, Seams, Standing, Target, WaitingView, Work},
     smtp::{Tally, Transcript},
     store::{Kept, Ledger, Source},
     verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge, reason_of_route},
@@ -22,8 +22,6 @@ use crate::{
 const ROUTES: usize = 512;
 /// Domains whose findings are taken from the channel at once.
 const BATCH: usize = 64;
-/// The findings of one domain at a time.
-type Findings = mpsc::UnboundedReceiver<Vec<Finding>>;
 /// How often the display is told what the run waits for.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -276,11 +274,12 @@ impl<'a> Probing<'a> {
     /// All groups have ended: what is still open was lost by a fault of ours.
     fn ended(&mut self, settled: &mut Vec<Settled>) {
         if let Some(findings) = &mut self.findings {
-            while let Ok(batch) = findings.try_recv() {
+            while let Some(batch) = findings.try_recv() {
                 settled.extend(batch.into_iter().map(|finding| found(self.engine, finding)));
             }
         }
-        let answered: std::collections::HashSet<u32> = settled.iter().map(|settled| settled.id).collect();
+        let last_words = settled.iter().filter(|settled| settled.standing != Standing::Attempt);
+        let answered: std::collections::HashSet<u32> = last_words.map(|settled| settled.id).collect();
         for (id, open) in (0..).zip(&self.open) {
             if *open && !answered.contains(&id) {
                 settled.push(self.settle(id, internal()));

@@ -12,7 +12,7 @@ use crate::{
 /// Bytes of rows kept together.
 const CHUNK: usize = 256 << 10;
 /// Chunks on their way to the file before the import waits for it: bounds the memory.
-const AHEAD: u32 = 64;
+const AHEAD: u32 = 16;
 
 /// Rows on their way into the store.
 pub(super) struct Import<'a> {
@@ -73,7 +73,7 @@ impl<'a> Import<'a> {
 
 /// Waits until everything that was submitted is in the file.
 pub(super) async fn flushed(store: &dyn Store) -> Result<(), VerifyError> {
-    let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+    let ended = || Arc::new(StoreError::Ended);
     Ok(store.flush().await.map_err(|_| ended())??)
 }
 

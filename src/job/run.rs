@@ -1,10 +1,6 @@
 //! A job from its rows to its last answer: imported or taken up again, asked about, kept, written out.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -15,6 +11,7 @@ use super::{
     Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError,
     answers::{Answers, is_empty, record},
     list::List,
+    open::Open,
     resolve::{Probing, Settled, Start},
     rows::{Cursor, Import, flushed},
     writing::Writer,
@@ -26,6 +23,10 @@ use crate::{
     store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Store, StoreError, Write},
 };
 
+/// Batches of records on their way to the file before the run takes no more: bounds the memory.
+const AHEAD: usize = 16;
+/// Answers that are known already, kept together.
+const KNOWN: usize = 1024;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -37,7 +38,8 @@ pub(super) async fn table(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
+    forget_cut_off(&*store).map_err(Arc::new)?;
     let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
     let imported = import(engine, &mut table, &*store, &lease, progress).await;
     drop(table);
@@ -45,17 +47,32 @@ pub(super) async fn table(
         Ok((list, None)) => list,
         Ok((list, Some(open))) => {
             // The same rows, the same settings, and not at its end: go on there.
-            store.delete(lease.job).map_err(Arc::new)?;
+            store.discard(&lease).map_err(Arc::new)?;
             let lease = store.take(open.number).map_err(Arc::new)?;
             return run(engine, (store, lease), list, sink, (progress, stop)).await;
         }
         Err(error) => {
             // Nobody was asked; the error that ends the run says more than one of the clearing up.
-            let _ = store.delete(lease.job);
+            let _ = store.discard(&lease);
             return Err(error);
         }
     };
     run(engine, (store, lease), list, sink, (progress, stop)).await
+}
+
+/// Removes what runs left that were killed while they read their lists, or deleted them: nobody can go on with that.
+fn forget_cut_off(store: &dyn Store) -> Result<(), StoreError> {
+    for job in store.jobs()? {
+        let half_deleted = job.state == JobState::Cancelled && job.rows == 0 && job.layout == "{}";
+        if (job.state == JobState::Importing || half_deleted) && !job.taken {
+            match store.delete(job.number) {
+                // Another process was faster.
+                Ok(()) | Err(StoreError::NoSuchJob | StoreError::Busy { .. } | StoreError::Locked { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Goes on with a job.
@@ -66,7 +83,7 @@ pub(super) async fn resume(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     let lease = store.take(job.number).map_err(Arc::new)?;
     let list = read_back(engine, &store, &lease, progress)?;
     run(engine, (store, lease), list, sink, (progress, stop)).await
@@ -74,7 +91,7 @@ pub(super) async fn resume(
 
 /// Writes the rows of a job as far as they are known, asking nobody.
 pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     let lease = Lease::none(job);
     let list = read_back(engine, &store, &lease, &Progress::default())?;
     let ledger = engine.ledger(&store, lease)?;
@@ -139,16 +156,16 @@ struct Keeping<'a> {
     ledger: &'a Ledger,
     list: &'a List,
     progress: &'a Progress,
-    kept: mpsc::UnboundedSender<Kept>,
+    kept: mpsc::UnboundedSender<InFile>,
     /// Batches not in the file yet.
     under_way: usize,
 }
 
 /// A batch is in the file, or is not.
-type Kept = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
+type InFile = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
 
 impl Keeping<'_> {
-    fn keep(&mut self, settled: Vec<Settled>, answers: &mut Answers) {
+    fn keep(&mut self, settled: Vec<Settled>) {
         let mut standings = Vec::with_capacity(settled.len());
         let mut records = Vec::with_capacity(settled.len());
         for settled in settled {
@@ -160,11 +177,11 @@ impl Keeping<'_> {
                     .settled(settled.verdict.label, self.list.copies(settled.id));
             }
             if is_empty(&settled) {
-                answers.leave(settled.id);
+                // An earlier attempt may be on its way into the file: it is shown, once all is there.
                 continue;
             }
             standings.push(settled.standing);
-            records.push(record(settled, address.mailbox(), self.ledger.key(address)));
+            records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
         }
         if records.is_empty() {
             return;
@@ -178,6 +195,14 @@ impl Keeping<'_> {
             done: Box::new(move |result| drop(kept.send((result, standings)))),
         });
     }
+
+    fn returned(&mut self, (entries, standings): InFile, answers: &mut Answers) -> Result<(), VerifyError> {
+        self.under_way -= 1;
+        for (entry, standing) in entries?.iter().zip(standings) {
+            answers.kept(entry, standing);
+        }
+        Ok(())
+    }
 }
 
 async fn run(
@@ -190,12 +215,12 @@ async fn run(
     let ledger = engine.ledger(&store, lease)?;
     let mut answers = restored(&ledger, list.addresses.len())?;
     progress.rows_need_nobody(list.unasked());
-    let open = still_open(engine, &ledger, &mut list, &answers)?;
     for id in (0..).take(list.addresses.len()) {
         if answers.is_settled(id) {
             progress.restored(list.copies(id));
         }
     }
+    let domains = std::mem::take(&mut list.domains);
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
     let mut keeping = Keeping {
@@ -205,6 +230,23 @@ async fn run(
         kept: sender,
         under_way: 0,
     };
+    let mut open = Open::default();
+    for domain in domains {
+        open.add(engine, &ledger, (&list, &answers), domain)?;
+        if open.known.len() >= KNOWN {
+            keeping.keep(std::mem::take(&mut open.known));
+            while keeping.under_way >= AHEAD
+                && let Some(in_file) = kept.recv().await
+            {
+                keeping.returned(in_file, &mut answers)?;
+            }
+        }
+    }
+    keeping.keep(open.known);
+    for id in open.left {
+        answers.leave(id);
+        progress.restored(list.copies(id));
+    }
     let start = Start {
         domains: open.asked,
         addresses: &list.addresses,
@@ -215,23 +257,17 @@ async fn run(
     };
     let mut probing = Probing::start(engine, start);
     let mut writer = Writer::new(engine, &ledger, sink);
-    keeping.keep(open.known, &mut answers);
     let mut failure = store.failure();
     let mut note = interval(NOTE);
     note.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut asking = true;
     while asking || keeping.under_way > 0 {
         tokio::select! {
-            settled = probing.next(progress), if asking => match settled {
-                Some(settled) => keeping.keep(settled, &mut answers),
+            settled = probing.next(progress), if asking && keeping.under_way < AHEAD => match settled {
+                Some(settled) => keeping.keep(settled),
                 None => asking = false,
             },
-            Some((entries, standings)) = kept.recv() => {
-                keeping.under_way -= 1;
-                for (entry, standing) in entries?.iter().zip(standings) {
-                    answers.kept(entry, standing);
-                }
-            }
+            Some(in_file) = kept.recv() => keeping.returned(in_file, &mut answers)?,
             error = failed(&mut failure) => return Err(error.into()),
             _ = note.tick() => note_down(&ledger, &writer.summary, JobState::Open, false),
         }
@@ -239,11 +275,17 @@ async fn run(
             tokio::task::yield_now().await;
         }
     }
+    for id in (0..).take(list.addresses.len()) {
+        if !answers.is_known(id) {
+            answers.leave(id);
+        }
+    }
     while writer.advance(&list.rows, &answers)? {}
     let mut summary = summarised(writer.summary, &list);
     summary.cost(&tally);
     summary.complete = answers.is_complete();
-    summary.job = Some(ledger.lease().id.clone());
+    // Nobody can go on with a job that ends with the process.
+    summary.job = engine.store.as_ref().map(|_| ledger.lease().id.clone());
     let state = if summary.complete {
         JobState::Done
     } else {
@@ -260,51 +302,9 @@ fn summarised(mut summary: Summary, list: &List) -> Summary {
     summary
 }
 
-/// What is to be asked, and what need not be.
-#[derive(Default)]
-struct Open {
-    asked: Vec<(crate::address::Domain, Vec<u32>)>,
-    known: Vec<Settled>,
-    histories: HashMap<u32, Box<crate::store::Kept>>,
-}
-
-fn still_open(engine: &Engine, ledger: &Ledger, list: &mut List, answers: &Answers) -> Result<Open, VerifyError> {
-    let mut open = Open::default();
-    let offline = engine.settings.memory.offline;
-    for (domain, mut ids) in std::mem::take(&mut list.domains) {
-        ids.retain(|id| !answers.is_settled(*id));
-        let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
-        let fresh = ledger
-            .fresh(&domain, ids.iter().filter_map(address))
-            .map_err(Arc::new)?;
-        if !fresh.is_empty() {
-            let known: HashSet<u32> = fresh.iter().map(|(id, _)| *id).collect();
-            ids.retain(|id| !known.contains(id));
-            open.known
-                .extend(fresh.into_iter().map(|(id, kept)| engine.known(id, kept)));
-        }
-        for id in &ids {
-            if let Some(place) = answers.attempt(*id) {
-                let kept = ledger
-                    .store()
-                    .record(ledger.job(), place, ledger.reading())
-                    .map_err(Arc::new)?;
-                open.histories.insert(*id, Box::new(kept));
-            }
-        }
-        if offline {
-            open.known.extend(ids.drain(..).map(|id| engine.offline(id)));
-        }
-        if !ids.is_empty() {
-            open.asked.push((domain, ids));
-        }
-    }
-    Ok(open)
-}
-
 /// The first failure of the store; never ends while there is none.
 async fn failed(failure: &mut watch::Receiver<Option<Arc<StoreError>>>) -> Arc<StoreError> {
-    let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+    let ended = || Arc::new(StoreError::Ended);
     match failure.wait_for(Option::is_some).await {
         Ok(error) => error.clone().unwrap_or_else(ended),
         Err(_) => ended(),
@@ -333,9 +333,15 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
         }
         None => None,
     };
-    let mut answers = Answers::new(list.addresses.len());
+    let answers = Answers::new(list.addresses.len());
     let open = match &ledger {
-        Some(ledger) => still_open(engine, ledger, &mut list, &answers)?,
+        Some(ledger) => {
+            let mut open = Open::default();
+            for domain in std::mem::take(&mut list.domains) {
+                open.add(engine, ledger, (&list, &answers), domain)?;
+            }
+            open
+        }
         None => Open {
             asked: std::mem::take(&mut list.domains).into_iter().collect(),
             ..Open::default()
@@ -366,7 +372,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
             kept,
             under_way: 0,
         };
-        keeping.keep(results.values().cloned().collect(), &mut answers);
+        keeping.keep(results.values().cloned().collect());
         note_down(ledger, &Summary::default(), JobState::Done, true);
         flushed(&**ledger.store()).await?;
     }

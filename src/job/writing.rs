@@ -1,19 +1,21 @@
 //! Rows out: read back from the store in input order, answered, rendered on every core when many are ready.
 
-use std::{num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
+use std::{iter, num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
 
 use super::{Engine, Outcome, Sink, Summary, VerifyError, answers::Answers, list::NOBODY, rows::Cursor};
 use crate::{
     input::Row,
     output::{Chunk, Renderer},
-    store::{Ledger, StoreError},
-    verdict::Verdict,
+    store::{Kept, Ledger, Place, StoreError},
 };
 
-/// Rows written before the run looks at anything else.
-const WRITE_AHEAD: usize = 4096;
+/// Rows written before the run looks at anything else; in memory with their records, a kilobyte each.
+const WRITE_AHEAD: usize = 32_768;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
+/// From so many rows on their records are read in the order in which they lie in the store: the rows of a large list are all
+/// over it, and each batch is read once for all of them.
+const SCATTERED: usize = 16_384;
 
 /// Writes every row whose address is known.
 pub(super) struct Writer<'a> {
@@ -75,6 +77,39 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// The records of rows, read in the order of their places.
+    fn records(&self, rows: &[Row], ids: &[u32], answers: &Answers) -> Result<Vec<Option<Kept>>, StoreError> {
+        let place = |(index, (row, id)): (usize, (&Row, &u32))| {
+            let place = answers.place(*id).filter(|_| row.fault.is_none())?;
+            Some((place, index))
+        };
+        let mut places: Vec<_> = rows.iter().zip(ids).enumerate().filter_map(place).collect();
+        places.sort_unstable_by_key(|(place, _)| (place.batch, place.offset));
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let ledger = self.ledger;
+        let read = |places: &[(Place, usize)]| -> Result<Vec<Kept>, StoreError> {
+            let read = |(place, _): &(Place, usize)| ledger.store().record(ledger.job(), *place, ledger.reading());
+            places.iter().map(read).collect()
+        };
+        let share = places.len().div_ceil(cores).max(1);
+        let shares: Vec<_> = thread::scope(|scope| {
+            let read = &read;
+            let shares = places.chunks(share);
+            let threads: Vec<_> = shares.map(|places| scope.spawn(move || read(places))).collect();
+            threads.into_iter().map(join).collect()
+        });
+        let mut kept = Vec::new();
+        kept.resize_with(rows.len(), || None);
+        for (places, records) in places.chunks(share).zip(shares) {
+            for ((_, index), record) in places.iter().zip(records?) {
+                if let Some(kept) = kept.get_mut(*index) {
+                    *kept = Some(record);
+                }
+            }
+        }
+        Ok(kept)
+    }
+
     /// Renders rows on every core: the first row of a list may be the last to be known, and then all are ready at once.
     fn write_together(&mut self, ids: &[u32], answers: &Answers, renderer: &Renderer) -> Result<(), VerifyError> {
         let mut rows = Vec::with_capacity(ids.len());
@@ -83,10 +118,19 @@ impl<'a> Writer<'a> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = rows.len().div_ceil(cores).max(1);
         let (engine, ledger) = (self.engine, self.ledger);
-        let render = |rows: &[Row], ids: &[u32]| -> Result<(Chunk, Vec<Verdict>), StoreError> {
+        let mut kept = if rows.len() < SCATTERED {
+            Vec::new()
+        } else {
+            self.records(&rows, ids, answers).map_err(Arc::new)?
+        };
+        let render = |rows: &[Row], ids: &[u32], kept: &mut [Option<Kept>]| -> Result<_, StoreError> {
             let (mut chunk, mut verdicts) = (Chunk::default(), Vec::with_capacity(rows.len()));
+            let mut kept = kept.iter_mut();
             for (row, id) in rows.iter().zip(ids) {
-                let outcome: Outcome = answers.outcome(engine, ledger, row, *id)?;
+                let outcome: Outcome = match kept.next() {
+                    Some(kept) => answers.outcome_of(engine, row, *id, kept.take()),
+                    None => answers.outcome(engine, ledger, row, *id)?,
+                };
                 renderer.row(row, &outcome, &mut chunk);
                 verdicts.push(outcome.verdict);
             }
@@ -95,11 +139,11 @@ impl<'a> Writer<'a> {
         let finished: Vec<_> = thread::scope(|scope| {
             let render = &render;
             let shares = rows.chunks(share).zip(ids.chunks(share));
+            let kept = kept.chunks_mut(share).map(Some).chain(iter::repeat_with(|| None));
             let threads: Vec<_> = shares
-                .map(|(rows, ids)| scope.spawn(move || render(rows, ids)))
+                .zip(kept)
+                .map(|((rows, ids), kept)| scope.spawn(move || render(rows, ids, kept.unwrap_or_default())))
                 .collect();
-            let join =
-                |thread: thread::ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|fault| resume_unwind(fault));
             threads.into_iter().map(join).collect()
         });
         // What was written row by row before comes first.
@@ -114,4 +158,8 @@ impl<'a> Writer<'a> {
         self.summary.row_errors += rows.iter().filter(|row| row.fault.is_some()).count() as u64;
         Ok(())
     }
+}
+
+fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|fault| resume_unwind(fault))
 }

@@ -4,6 +4,7 @@ use std::{
     fmt, fs,
     io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::pack::Packer;
@@ -88,11 +89,8 @@ impl Target {
             return Ok(Self::new(device, interactive));
         }
         let temporary = temporary_name(&destination).ok_or_else(|| fail(io::ErrorKind::InvalidInput.into()))?;
-        let file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .map_err(fail)?;
+        sweep(&destination);
+        let file = create(&temporary).map_err(fail)?;
         let pending = Pending {
             file,
             temporary,
@@ -158,9 +156,59 @@ impl Write for Target {
 }
 
 /// `.NAME.presend-PID` in the same folder: a rename across file systems would not be atomic.
-fn temporary_name(destination: &Path) -> Option<PathBuf> {
+/// A new file, locked for as long as it is open.
+fn create(path: &Path) -> io::Result<fs::File> {
+    let new = || fs::OpenOptions::new().write(true).create_new(true).open(path);
+    let file = match new() {
+        // A process that was killed had our number: in a container it may be the same each time.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path)?;
+            new()?
+        }
+        file => file?,
+    };
+    // A file system without locks is no reason not to write.
+    let _ = file.try_lock();
+    Ok(file)
+}
+
+/// Removes what killed processes left beside the destination: it holds whole rows.
+fn sweep(destination: &Path) {
+    let Some(prefix) = temporary_prefix(destination) else {
+        return;
+    };
+    let folder = destination.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let number = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes());
+        if number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
+            && let Ok(file) = fs::OpenOptions::new().append(true).open(entry.path())
+            && file.try_lock().is_ok()
+            && file.metadata().is_ok_and(|metadata| is_left(&metadata))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// One that was made a moment ago may not be locked yet.
+fn is_left(metadata: &fs::Metadata) -> bool {
+    let age = metadata.modified().ok().and_then(|at| at.elapsed().ok());
+    metadata.is_file() && (metadata.len() > 0 || age.is_some_and(|age| age > Duration::from_mins(1)))
+}
+
+fn temporary_prefix(destination: &Path) -> Option<std::ffi::OsString> {
     let mut name = std::ffi::OsString::from(".");
     name.push(destination.file_name()?);
-    name.push(format!(".presend-{}", std::process::id()));
+    name.push(".presend-");
+    Some(name)
+}
+
+fn temporary_name(destination: &Path) -> Option<PathBuf> {
+    let mut name = temporary_prefix(destination)?;
+    name.push(std::process::id().to_string());
     Some(destination.with_file_name(name))
 }

@@ -185,7 +185,8 @@ impl Budget {
         let mut refusals: VecDeque<_> = refusals.map(|at| times.at_millis(at).min(times.now)).collect();
         refusals.drain(..refusals.len().saturating_sub(keep));
         self.refusals = refusals;
-        self.sample = memory.sample.iter().copied().take(SAMPLE - 1).collect();
+        let old = memory.sample.len().saturating_sub(SAMPLE);
+        self.sample = memory.sample.iter().copied().skip(old).collect();
         let limit = times.now + STOPPED;
         let until = |at: u64| times.at_millis(at).min(limit);
         self.paused_until = memory.paused_until.map(until);

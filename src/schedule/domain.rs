@@ -6,11 +6,10 @@ use std::{
     time::Duration,
 };
 
-use rand::Rng as _;
 use tokio::time::Instant;
 
 use super::{
-    memory::{Before, Times},
+    memory::{Before, Begun},
     plan::ControlAnswer,
     scheduler::Work,
 };
@@ -19,7 +18,7 @@ use crate::{
     dns::MailRoute,
     replies::{Class, Confidence, fingerprint},
     smtp::{Stage, Transcript},
-    store::Kept,
+    store::{Kept, stable_hash},
     verdict::{Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients},
 };
 
@@ -105,19 +104,43 @@ pub(super) struct Control {
     pub(super) recheck: bool,
     /// The words of its last refusal that proves nothing by itself.
     pub(super) refusal: Option<u64>,
+    /// A later run may ask it then: this one does not wait so long.
+    pub(super) left_until: Option<Instant>,
+    /// This run asks it no more.
+    pub(super) given_up: bool,
 }
 
 impl Control {
-    fn new(domain: &Domain) -> Self {
+    /// In a job it follows from the job's name and the domain: a run that was killed before it could write down whom it asked
+    /// about asks about the same recipient again.
+    pub(super) fn new(domain: &Domain, job: Option<&str>) -> Self {
+        let number = match job {
+            Some(job) => stable_hash(domain.as_str().as_bytes(), stable_hash(job.as_bytes(), 0)),
+            None => rand::random(),
+        };
         Self {
-            address: Address::control(&control_local_part(), domain),
+            address: Address::control(&control_local_part(number), domain),
             attempts: 0,
             first_asked: None,
             phase: Phase::Idle,
             may_mend: false,
             recheck: false,
             refusal: None,
+            left_until: None,
+            given_up: false,
         }
+    }
+
+    /// Asks no more in this run; a question that waits is left to the next one.
+    pub(super) fn give_up(&mut self, now: Instant) {
+        self.given_up = true;
+        match self.phase {
+            Phase::Waits(due) => self.left_until = Some(due),
+            Phase::Due => self.left_until = Some(now),
+            Phase::InFlight => return,
+            Phase::Idle => {}
+        }
+        self.phase = Phase::Idle;
     }
 }
 
@@ -159,7 +182,8 @@ pub(super) struct DomainState {
 }
 
 impl DomainState {
-    pub(super) fn new(work: Work, lane: usize, recheck_accepts: u32, times: Times) -> Self {
+    pub(super) fn new(work: Work, lane: usize, recheck_accepts: u32, begun: &Begun<'_>) -> Self {
+        let times = begun.times;
         let Work {
             domain,
             route,
@@ -167,8 +191,8 @@ impl DomainState {
             memory,
         } = work;
         let control = match &memory {
-            Some(memory) => Control::recall(memory, &domain, times),
-            None => Control::new(&domain),
+            Some(memory) => Control::recall(memory, &domain, begun),
+            None => Control::new(&domain, begun.job),
         };
         let mut state = Self {
             name: domain,
@@ -256,7 +280,8 @@ impl DomainState {
             Phase::Idle => self.control.recheck || !matches!(self.unknown, Observed::Failed(_)),
             Phase::InFlight | Phase::Waits(_) => false,
         };
-        self.accepted && self.is_open() && possible && self.control.address.is_some()
+        let control = &self.control;
+        self.accepted && self.is_open() && possible && !control.given_up && control.address.is_some()
     }
 
     /// Targets that wait to be asked about, now or later.
@@ -383,7 +408,7 @@ fn doubt(address: &Address, observation: &Observation, blanket: Option<u64>) -> 
 /// A local-part that looks like a person's and belongs to nobody: two letters-only words and six random characters.
 ///
 /// A string of random letters alone is what filters look for; a bare name may exist (HOSTILE R27).
-fn control_local_part() -> String {
+fn control_local_part(number: u64) -> String {
     const FIRST: &[&str] = &[
         "karin", "tomas", "elena", "marek", "ingrid", "pavel", "sofia", "henrik", "amelie", "dario",
     ];
@@ -398,17 +423,18 @@ fn control_local_part() -> String {
         "olsson",
     ];
     const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
-    let mut random = rand::rng();
-    let mut pick = |words: &[&'static str]| {
-        words
-            .get(random.random_range(0..words.len()))
-            .copied()
-            .unwrap_or_default()
+    let mut left = number;
+    let mut pick = |choices: usize| {
+        let choices = choices as u64;
+        let index = left % choices;
+        left /= choices;
+        usize::try_from(index).unwrap_or_default()
     };
-    let mut name = format!("{}.{}.", pick(FIRST), pick(LAST));
+    let first = FIRST.get(pick(FIRST.len())).copied().unwrap_or_default();
+    let last = LAST.get(pick(LAST.len())).copied().unwrap_or_default();
+    let mut name = format!("{first}.{last}.");
     for _ in 0..6 {
-        let index = random.random_range(0..ALPHABET.len());
-        name.push(ALPHABET.get(index).copied().map_or('x', char::from));
+        name.push(ALPHABET.get(pick(ALPHABET.len())).copied().map_or('x', char::from));
     }
     name
 }

@@ -17,6 +17,7 @@ use super::{
     budget::Budget,
     domain::{Delayed, DomainState, Observation, Phase, Tracked},
     ladder::Ladder,
+    memory::Begun,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
     plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
@@ -66,6 +67,8 @@ pub(super) struct Group {
     /// No session is planned before this, so that it takes whatever is ready by then.
     connect_after: Instant,
     sessions: JoinSet<(u32, usize, SessionReport)>,
+    /// What came before the group was claimed.
+    gathered: Vec<Work>,
     /// No other process asks the group.
     claimed: bool,
     life: Life,
@@ -96,6 +99,7 @@ impl Group {
             alarms: BinaryHeap::new(),
             connect_after: Instant::now(),
             sessions: JoinSet::new(),
+            gathered: Vec::new(),
             claimed: false,
             life,
             left: 0,
@@ -109,13 +113,18 @@ impl Group {
     /// Runs until every target is concluded.
     pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>) {
         self.gather(&mut routed).await;
-        self.claim().await;
+        let given_up_until = self.claim().await.err();
+        for work in std::mem::take(&mut self.gathered) {
+            self.admit(work);
+        }
         loop {
             while let Ok(work) = self.work.try_recv() {
                 self.admit(work);
             }
             if let Some(why) = self.shared.over() {
                 self.give_up(&Observation::not_tried(why), None);
+            } else if given_up_until.is_some() {
+                self.give_up(&Observation::not_tried(NotTried::Budget), given_up_until);
             }
             self.wake(Instant::now());
             let wait = self.start_sessions();
@@ -179,21 +188,29 @@ impl Group {
         self.shared.show(&self.context.name, Some(outlook));
     }
 
-    /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent.
-    async fn claim(&mut self) {
+    /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
+    /// the claim nobody may be asked; then says when to try again.
+    async fn claim(&mut self) -> Result<(), Instant> {
         let Some(mut ledger) = self.shared.ledger.clone() else {
-            return;
+            return Ok(());
         };
+        let began = Instant::now();
         let mut waited = false;
         let spent = loop {
             match ledger.claim(&self.context.name).await {
                 Ok(Some(spent)) => break spent,
                 Ok(None) => {}
-                // The job hears of it too, and ends.
-                Err(error) => return tracing::error!(%error, "a mail-host group could not be claimed"),
+                Err(error) => {
+                    // The job hears of it too, and ends.
+                    tracing::error!(%error, "a mail-host group could not be claimed");
+                    return Err(Instant::now());
+                }
             }
             waited = true;
             let until = Instant::now() + CLAIM_AGAIN;
+            if began.elapsed() > self.shared.manners.max_wait.max(SHORT_WAIT) {
+                return Err(until);
+            }
             let outlook = Outlook {
                 until: Some(until),
                 waits_for: WaitsFor::OtherProcess,
@@ -202,7 +219,7 @@ impl Group {
             self.shared.show(&self.context.name, Some(outlook));
             tokio::select! {
                 () = sleep_until(until) => {},
-                () = self.shared.ended() => return,
+                () = self.shared.ended() => return Err(until),
             }
         };
         self.claimed = true;
@@ -220,6 +237,7 @@ impl Group {
             ledger.look_again();
             self.found_by_others = Some(ledger);
         }
+        Ok(())
     }
 
     /// Writes down what was spent; `released`: others may ask the group.
@@ -252,6 +270,9 @@ impl Group {
             .retain(|target| known.iter().all(|(id, _)| *id != target.id));
         self.shared
             .report(known.into_iter().map(|(id, kept)| Finding::kept(id, kept)).collect());
+        if work.memory.is_none() {
+            work.memory = ledger.domain(&work.domain, false).ok().flatten();
+        }
         work
     }
 
@@ -261,7 +282,7 @@ impl Group {
         while !*routed.borrow() {
             tokio::select! {
                 work = self.work.recv(), if !self.closed => match work {
-                    Some(work) => self.admit(work),
+                    Some(work) => self.gathered.push(work),
                     None => self.closed = true,
                 },
                 changed = routed.changed() => if changed.is_err() { return },
@@ -276,6 +297,9 @@ impl Group {
 
     fn admit(&mut self, work: Work) {
         let work = self.skip_known(work);
+        if work.targets.is_empty() {
+            return;
+        }
         let (exchangers, implicit): (Arc<[Exchanger]>, bool) = match &*work.route {
             MailRoute::Exchangers(exchangers) => (exchangers.clone().into(), false),
             MailRoute::ImplicitMx(exchanger) => (Arc::from([exchanger.clone()]), true),
@@ -296,7 +320,12 @@ impl Group {
             });
             self.lanes.len() - 1
         });
-        let state = DomainState::new(work, lane, self.context.limits.recheck_accepts, self.shared.times());
+        let begun = Begun {
+            times: self.shared.times(),
+            max_wait: self.shared.manners.max_wait,
+            job: self.shared.ledger.as_ref().map(|ledger| ledger.lease().id.as_str()),
+        };
+        let state = DomainState::new(work, lane, self.context.limits.recheck_accepts, &begun);
         self.left += state.left();
         self.delayed += state.delayed.len();
         self.last_due = state
@@ -312,8 +341,14 @@ impl Group {
         };
         let alarms = state.delayed.iter().map(|delayed| delayed.due).chain(waits);
         self.alarms.extend(alarms.map(|due| Reverse((due, index))));
+        let answered = state.is_complete();
         self.domains.push(Some(state));
-        self.make_ready(index);
+        if answered {
+            // Only the last words of an earlier run were lost: nobody needs to be asked, whatever the budget says.
+            self.conclude_if_complete(index);
+        } else {
+            self.make_ready(index);
+        }
     }
 
     fn make_ready(&mut self, domain: usize) {
@@ -377,8 +412,10 @@ impl Group {
                 self.remember(false);
             }
             let (context, shared) = (Arc::clone(&self.context), Arc::clone(&self.shared));
-            self.sessions
-                .spawn(async move { (refusals, lane, probe::run(plan, &context, &shared).await) });
+            self.sessions.spawn(async move {
+                shared.room().await;
+                (refusals, lane, probe::run(plan, &context, &shared).await)
+            });
         }
         None
     }
@@ -536,15 +573,19 @@ impl Group {
             let steps = manners.ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
             let due = steps
                 .get(state.control.attempts as usize - 1)
-                .map(|step| (first + *step).max(now))
-                .filter(|due| *due - now <= manners.max_wait);
+                .map(|step| (first + *step).max(now));
+            state.control.left_until = None;
             if matches!(report.control, ControlAnswer::Undetermined { retry: true })
                 && state.is_open()
                 && let Some(due) = due
             {
-                state.control.phase = Phase::Waits(due);
-                self.last_due = self.last_due.max(Some(due));
-                self.alarms.push(Reverse((due, index)));
+                if due - now <= manners.max_wait && !state.control.given_up {
+                    state.control.phase = Phase::Waits(due);
+                    self.last_due = self.last_due.max(Some(due));
+                    self.alarms.push(Reverse((due, index)));
+                } else {
+                    state.control.left_until = Some(due);
+                }
             }
         }
         if !state.waiting.is_empty() || state.wants_control() {
@@ -574,16 +615,14 @@ impl Group {
 
     /// Concludes every domain as it is; what still waits gets `observation`.
     fn give_up(&mut self, observation: &Observation, retry_at: Option<Instant>) {
+        let now = Instant::now();
         for index in 0..self.domains.len() {
             let Some(slot) = self.domains.get_mut(index) else {
                 continue;
             };
             let Some(state) = slot else { continue };
             state.give_up(observation);
-            state.control.address = None;
-            if state.control.phase != Phase::InFlight {
-                state.control.phase = Phase::Idle;
-            }
+            state.control.give_up(now);
             if state.in_flight == 0 && state.control.phase == Phase::Idle {
                 let state = slot.take();
                 self.conclude(state, retry_at);
@@ -601,7 +640,8 @@ impl Group {
         let open = state.control.may_mend && state.unknown.known().is_none();
         let wall = times.wall;
         let given_up = given_up_until.is_some() || self.shared.over().is_some();
-        let undetermined = given_up && state.unknown.known().is_none();
+        let left = state.control.left_until.is_some();
+        let undetermined = (given_up || left) && state.unknown.known().is_none();
         let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
@@ -622,6 +662,8 @@ impl Group {
             );
             let due = match &again {
                 Some(Retry { due, last: false }) => Some(*due),
+                // One that was accepted waits for the control recipient alone.
+                _ if observation.accepted() && !observation.throttled => None,
                 _ if cut_short || (given_up && later.is_some()) => Some(later.unwrap_or(now)),
                 Some(_) | None => None,
             };
@@ -649,7 +691,8 @@ impl Group {
         let concluded = state.conclude();
         self.shared.report(concluded.into_iter().map(finding).collect());
         if let Some(ledger) = &self.shared.ledger {
-            ledger.keep_domain(&state.name, state.memory(times, !given_up), !given_up);
+            let concluded = !given_up && !left;
+            ledger.keep_domain(&state.name, state.memory(times, concluded), concluded);
         }
     }
 }

@@ -51,6 +51,15 @@ impl Times {
     }
 }
 
+/// What a domain that is taken up goes on from.
+pub(super) struct Begun<'a> {
+    pub(super) times: Times,
+    /// The longest wait.
+    pub(super) max_wait: Duration,
+    /// The job's name.
+    pub(super) job: Option<&'a str>,
+}
+
 /// What a target from an earlier run is now: to be asked about at once or later, or answered already.
 pub(super) enum Before {
     Waiting(Tracked),
@@ -103,20 +112,25 @@ impl Before {
 
 impl Control {
     /// The control recipient of an earlier run, so that greylisting sees the same question again.
-    pub(super) fn recall(memory: &DomainMemory, domain: &Domain, times: Times) -> Self {
+    pub(super) fn recall(memory: &DomainMemory, domain: &Domain, begun: &Begun<'_>) -> Self {
+        let Begun { times, max_wait, job } = *begun;
         let due = memory.due.map(|due| times.at_millis(due));
+        let new = Self::new(domain, job);
+        let left_until = due.filter(|due| due.saturating_duration_since(times.now) > max_wait);
         Self {
-            address: Address::control(&memory.control, domain),
+            address: Address::control(&memory.control, domain).or(new.address),
             attempts: memory.attempts,
             first_asked: memory.first_asked.map(|at| times.at_millis(at)),
             phase: match due {
                 Some(due) if due <= times.now => Phase::Due,
-                Some(due) => Phase::Waits(due),
-                None => Phase::Idle,
+                Some(due) if left_until.is_none() => Phase::Waits(due),
+                Some(_) | None => Phase::Idle,
             },
             may_mend: memory.may_mend,
             recheck: memory.recheck,
             refusal: memory.refusal,
+            left_until,
+            given_up: false,
         }
     }
 }
@@ -129,7 +143,7 @@ impl DomainState {
             Phase::Waits(due) => Some(times.millis(due)),
             // Killed now, it must be asked again.
             Phase::Due | Phase::InFlight if control.attempts > 0 => Some(times.millis(times.now)),
-            Phase::Due | Phase::InFlight | Phase::Idle => None,
+            Phase::Due | Phase::InFlight | Phase::Idle => control.left_until.map(|due| times.millis(due)),
         };
         let local_part = control.address.as_ref().map(Address::local_part).unwrap_or_default();
         DomainMemory {

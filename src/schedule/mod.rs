@@ -4,6 +4,7 @@
 //! Owns politeness (ETIQUETTE) and the order of questions. Must not judge: it hands evidence to its caller.
 
 mod answers;
+mod backlog;
 mod budget;
 mod domain;
 mod egress;
@@ -20,6 +21,7 @@ mod probe;
 mod scheduler;
 mod signals;
 
+pub use backlog::Findings;
 pub use domain::Target;
 pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};

@@ -207,7 +207,7 @@ impl Place {
             // It talks, so somebody else makes room.
             self.line.wanted.notify_one();
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Makes room, if more are waiting than others make room for.

@@ -14,6 +14,7 @@ use tokio::{
 };
 
 use super::{
+    backlog::{self, Findings, Reports},
     domain::Target,
     egress::Egress,
     group::Group,
@@ -148,7 +149,7 @@ pub(super) struct Shared {
     pub(super) ledger: Option<Ledger>,
     pub(super) places: Places,
     pub(super) egress: Egress,
-    findings: mpsc::UnboundedSender<Vec<Finding>>,
+    findings: Reports,
     outlooks: Mutex<HashMap<Arc<str>, Outlook>>,
 }
 
@@ -186,8 +187,12 @@ impl Shared {
 
     /// Findings of one domain at once: each send may wake the receiver.
     pub(super) fn report(&self, findings: Vec<Finding>) {
-        // The receiver is gone only when the run was dropped; nobody wants the findings then.
-        let _ = self.findings.send(findings);
+        self.findings.send(findings);
+    }
+
+    /// Waits until the caller keeps up.
+    pub(super) async fn room(&self) {
+        self.findings.backlog.room().await;
     }
 
     /// Now, on both clocks.
@@ -251,8 +256,8 @@ pub struct Seams {
 impl Scheduler {
     /// A scheduler and the channel on which every target comes back exactly once.
     #[must_use]
-    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, mpsc::UnboundedReceiver<Vec<Finding>>) {
-        let (findings, receiver) = mpsc::unbounded_channel();
+    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, Findings) {
+        let (findings, receiver) = backlog::channel();
         let Seams {
             dial,
             clock,

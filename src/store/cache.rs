@@ -7,9 +7,9 @@ use std::{
 
 use super::JobNumber;
 
-/// Bytes of batches that stay in memory. A million answers of ordinary hosts are 50 to 70 MB; beyond that the oldest
-/// are read again when they are needed.
-const ROOM: usize = 48 << 20;
+/// Bytes of batches that stay in memory: a hundred thousand answers of ordinary hosts. Beyond that the oldest are read again
+/// when they are needed.
+const ROOM: usize = 16 << 20;
 
 type Key = (JobNumber, u32);
 

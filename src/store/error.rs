@@ -110,3 +110,32 @@ impl StoreError {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn failures_that_people_can_mend_are_said_in_words() {
+        for (code, said) in [
+            (ffi::SQLITE_READONLY, "it is read-only"),
+            (ffi::SQLITE_READONLY_DIRECTORY, "it is read-only"),
+            (ffi::SQLITE_FULL, "no space left"),
+            (ffi::SQLITE_IOERR_SHMSIZE, "no space left"),
+            (ffi::SQLITE_CORRUPT, "move it away"),
+            (ffi::SQLITE_NOTADB, "move it away"),
+            (ffi::SQLITE_CANTOPEN, "`--db FILE` names another"),
+            (ffi::SQLITE_PERM, "`--db FILE` names another"),
+            (ffi::SQLITE_BUSY, "stays locked by another program"),
+            (ffi::SQLITE_IOERR_READ, "the database failed"),
+        ] {
+            let error = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let words = StoreError::explain(error, Path::new("presend.db")).to_string();
+            assert!(words.contains(said), "{code}: {words}");
+        }
+    }
+}

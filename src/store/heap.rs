@@ -74,6 +74,7 @@ impl Builder {
             checked_at: millis(kept.checked_at),
             elapsed_ms: u32::try_from(kept.elapsed.as_millis()).unwrap_or(u32::MAX),
             source: kept.source,
+            judged: kept.judged.as_ref().map(|judged| self.value(judged)).transpose()?,
         };
         self.append(&stored)
     }
@@ -182,7 +183,13 @@ pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result
         elapsed: Duration::from_millis(stored.elapsed_ms.into()),
         transcripts: transcripts.collect::<Result<_, StoreError>>()?,
         source: stored.source,
+        judged: stored.judged.map(|offset| at(bytes, offset)).transpose()?,
     })
+}
+
+/// The address of the record at `offset`, without the rest of it.
+pub(super) fn mailbox(bytes: &[u8], offset: Offset) -> Result<&str, StoreError> {
+    at(bytes, offset)
 }
 
 fn at<'a, T: Deserialize<'a>>(bytes: &'a [u8], offset: Offset) -> Result<T, StoreError> {
@@ -235,6 +242,7 @@ struct StoredRecord<'a> {
     elapsed_ms: u32,
     transcripts: Vec<Offset>,
     source: Source,
+    judged: Option<Offset>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -57,7 +57,7 @@ impl Ledger {
         classifier: Option<Arc<Classifier>>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let some = store.knows_anything()?;
+        let some = lease.is_resumed() || store.knows_anything()?;
         Ok(Self {
             store,
             lease,
@@ -157,7 +157,7 @@ impl Ledger {
     fn read(&self, known: &Known, address: &Address, now: SystemTime) -> Result<Option<Kept>, StoreError> {
         let mut kept = match self.store.record(known.job, known.place, self.reading()) {
             // Its job was deleted a moment ago, by another process.
-            Err(StoreError::Damaged(_)) => return Ok(None),
+            Err(StoreError::Gone) => return Ok(None),
             kept => kept?,
         };
         let same = if self.exact {
@@ -217,7 +217,7 @@ impl Ledger {
     /// # Errors
     /// The database cannot be written.
     pub async fn claim(&self, group: &Arc<str>) -> Result<Option<Option<(String, SystemTime)>>, Arc<StoreError>> {
-        let ended = || Arc::new(StoreError::Damaged("its writer has ended"));
+        let ended = || Arc::new(StoreError::Ended);
         match self.store.claim(group).await.map_err(|_| ended())?? {
             Claim::Ours(spent) => Ok(Some(spent)),
             Claim::Theirs => Ok(None),

@@ -9,6 +9,7 @@ mod heap;
 mod jobs;
 mod ledger;
 mod presence;
+mod private;
 mod record;
 mod sqlite;
 mod writer;
@@ -21,7 +22,8 @@ use tokio::sync::{oneshot, watch};
 pub use error::StoreError;
 pub use heap::Offset;
 pub use ledger::{Ledger, Patience};
-pub use record::{DomainMemory, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
+pub use private::PrivateStore;
+pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
 pub use sqlite::{Opened, SqliteStore};
 
 use crate::{address::Domain, verdict::Verdict};
@@ -134,6 +136,12 @@ impl Lease {
             id: job.id.clone(),
             epoch: -1,
         }
+    }
+
+    /// Whether an earlier run worked on the job.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.epoch > 0
     }
 }
 
@@ -277,6 +285,12 @@ pub trait Store: Send + Sync + 'static {
     /// The database cannot be written.
     fn imported(&self, lease: &Lease, rows: u64, digest: &[u8]) -> Result<Option<JobRecord>, StoreError>;
 
+    /// Removes a job whose import repeats another or failed; nobody was asked for it.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    fn discard(&self, lease: &Lease) -> Result<(), StoreError>;
+
     /// Removes a job with all it holds, evidence included, and overwrites the space.
     ///
     /// # Errors
@@ -307,6 +321,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The database cannot be read, or the record is gone.
     fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Result<Kept, StoreError>;
+
+    /// Every record about an address in every job, oldest first: the audit trail. Reads the whole store, about a second for a
+    /// million records.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn history(&self, mailbox: &str, reading: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError>;
 
     /// Evidence about the addresses of a domain, good answers before others.
     ///

@@ -1,6 +1,7 @@
 //! What is kept about an address, a domain and a mail-host group.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -11,14 +12,14 @@ use crate::{
     dns::MailRoute,
     replies::{About, Classifier, Meaning, Persistence},
     smtp::{Reply, Stage, Transcript},
-    verdict::{Evidence, Label, Observed, UnknownRecipients, Verdict},
+    verdict::{Evidence, Label, Observed, ProbeFailure, UnknownRecipients, Verdict},
 };
 
 /// What was observed about one address, and what is needed to go on asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
     /// The address, as sent in RCPT TO.
-    pub mailbox: Box<str>,
+    pub mailbox: Arc<str>,
     /// What was observed.
     pub evidence: Evidence,
     /// When it was asked about for the first time: the retry ladder counts from there.
@@ -39,6 +40,31 @@ pub struct Kept {
     pub transcripts: Vec<Arc<Transcript>>,
     /// Where it was observed.
     pub source: Source,
+    /// What was said of it then: for the audit trail, while today's verdict follows from the evidence.
+    pub judged: Option<Judged>,
+}
+
+/// What an address was called, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Judged {
+    /// The label.
+    pub label: Label,
+    /// The reason's name.
+    pub reason: Cow<'static, str>,
+    /// The reply rule that decided; none where no reply did.
+    pub rule: Option<Box<str>>,
+}
+
+impl Judged {
+    /// What `verdict` says of `evidence`.
+    #[must_use]
+    pub fn new(evidence: &Evidence, verdict: &Verdict) -> Self {
+        Self {
+            label: verdict.label,
+            reason: Cow::Borrowed(verdict.reason.name()),
+            rule: evidence.answer.known().map(|answer| Box::from(&*answer.meaning.rule)),
+        }
+    }
 }
 
 /// Where evidence comes from.
@@ -117,7 +143,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// the operator's own lists decided.
 #[must_use]
 pub fn keep_for(evidence: &Evidence, verdict: &Verdict) -> Option<Duration> {
-    if evidence.list.is_some() {
+    if evidence.list.is_some() || evidence.syntax.is_some() {
         return None;
     }
     match verdict.label {
@@ -129,6 +155,8 @@ pub fn keep_for(evidence: &Evidence, verdict: &Verdict) -> Option<Duration> {
             {
                 Some(3 * HOUR)
             }
+            // Our own fault says nothing about anybody, and may be mended the next minute.
+            Observed::Failed(ProbeFailure::Proxy | ProbeFailure::Internal) => None,
             Observed::Known(_) | Observed::Failed(_) => Some(HOUR),
             Observed::NotTried(_) => matches!(
                 evidence.route.known().map(|route| &**route),

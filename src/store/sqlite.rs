@@ -32,6 +32,8 @@ const LAYOUTS: [&str; 1] = [include_str!("schema.sql")];
 const LAYOUT: i64 = LAYOUTS.len().cast_signed() as i64;
 /// `presend` in a file's header, so that nobody takes another program's database for ours.
 const APPLICATION: i64 = 0x5072_736e;
+/// Bytes of SQLite's smallest page.
+const SMALLEST: u64 = 512;
 /// How long to wait for another process that writes.
 /// It may be deleting a job from a large file (ten million answers: about a minute).
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -96,16 +98,23 @@ impl SqliteStore {
 
     fn assemble(path: &Path, private: Option<tempfile::TempDir>) -> Result<Self, StoreError> {
         let explain = |error| StoreError::explain(error, path);
-        if size(path) == 0 && size(&suffixed(path, "-wal")) > 0 {
-            // SQLite would throw the log away.
-            return Err(StoreError::Damaged("only its log is left"));
+        let logged = size(&suffixed(path, "-wal")) > 0;
+        match size(path) {
+            // SQLite would take these for new databases, and throw the log away.
+            0 if logged => return Err(StoreError::Damaged("only its log is left")),
+            1..SMALLEST => return Err(StoreError::Damaged("its end is missing")),
+            _ => {}
         }
         let mut connection = Connection::open_with_flags(path, flags()).map_err(explain)?;
         // Until we know that it is ours and whole, not even what is in its log is moved.
         let as_it_is = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        connection.set_db_config(as_it_is, true).map_err(explain)?;
+        connection.set_db_config(as_it_is, logged).map_err(explain)?;
         connection.busy_timeout(PATIENCE).map_err(explain)?;
         inspect(&mut connection, path)?;
+        // SQLite opens it anyway and complains at the first write, after the work is done.
+        if connection.is_readonly("main").map_err(explain)? {
+            return Err(StoreError::ReadOnly { path: path.to_owned() });
+        }
         prepare(&connection, private.is_some()).map_err(explain)?;
         migrate(&mut connection, path)?;
         connection.set_db_config(as_it_is, false).map_err(explain)?;
@@ -159,7 +168,7 @@ impl SqliteStore {
     }
 
     /// Lets the writer do something, and waits for it.
-    fn call<T: Send + 'static>(
+    pub(super) fn call<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -225,6 +234,11 @@ impl Store for SqliteStore {
         self.call(move |connection| jobs::imported(connection, &lease, (rows, &digest), &presence))
     }
 
+    fn discard(&self, lease: &Lease) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        self.call(move |connection| jobs::discard(connection, &lease))
+    }
+
     fn delete(&self, job: JobNumber) -> Result<(), StoreError> {
         let (presence, cache) = (Arc::clone(&self.presence), Arc::clone(&self.cache));
         self.call(move |connection| {
@@ -269,6 +283,28 @@ impl Store for SqliteStore {
 
     fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Result<Kept, StoreError> {
         heap::read(&self.batch(job, place.batch)?, place.offset, reading)
+    }
+
+    fn history(&self, mailbox: &str, reading: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT job, number, directory, records FROM batch ORDER BY created_at, job, number";
+            let mut statement = connection.prepare(sql)?;
+            let mut rows = statement.query([])?;
+            let (mut found, mut entries) = (Vec::new(), Vec::new());
+            while let Some(row) = rows.next()? {
+                entries.clear();
+                let blob = |index| Ok::<_, StoreError>(row.get_ref(index)?.as_blob().map_err(rusqlite::Error::from)?);
+                read_entries(row.get(1)?, blob(2)?, &mut entries);
+                let records = blob(3)?;
+                for entry in &entries {
+                    if heap::mailbox(records, entry.place.offset)?.eq_ignore_ascii_case(mailbox) {
+                        let kept = heap::read(records, entry.place.offset, reading)?;
+                        found.push((row.get(0)?, *entry, kept));
+                    }
+                }
+            }
+            Ok(found)
+        })
     }
 
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError> {

@@ -430,3 +430,115 @@ pub(super) fn start(writer: Writer) -> std::io::Result<(mpsc::Sender<Command>, s
         .spawn(move || writer.run(&receiver))?;
     Ok((sender, thread))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+    use crate::{
+        store::{Kept, NewJob, Source, SqliteStore, Store},
+        verdict::{Evidence, NotTried},
+    };
+
+    fn records(numbers: std::ops::Range<u32>) -> Vec<Record> {
+        let kept = |number: u32| Kept {
+            mailbox: format!("person.{number}@example.com").into(),
+            evidence: Evidence::not_tried(NotTried::Budget),
+            first_asked: None,
+            due: None,
+            throttled: false,
+            requeued: false,
+            retry_at: None,
+            checked_at: SystemTime::now(),
+            elapsed: std::time::Duration::ZERO,
+            transcripts: Vec::new(),
+            source: Source::Live,
+            judged: None,
+        };
+        let record = |number| Record {
+            address: number,
+            key: (1, number.into()),
+            progress: Progress::Attempted,
+            kept: kept(number),
+            verdict: None,
+        };
+        numbers.map(record).collect()
+    }
+
+    fn write(store: &SqliteStore, lease: &Lease, numbers: std::ops::Range<u32>) -> Result<usize, Arc<StoreError>> {
+        let (tell, told) = channel();
+        store.submit(Write::Records {
+            lease: lease.clone(),
+            records: records(numbers),
+            done: Box::new(move |result| tell.send(result.map(|entries| entries.len())).unwrap()),
+        });
+        told.recv().unwrap()
+    }
+
+    /// A database that may not grow fails as one on a full disk does.
+    #[test]
+    fn a_full_database_stops_writing_and_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("presend.db");
+        let store = SqliteStore::open(&path).unwrap().store;
+        let job = NewJob {
+            source: "leads.csv".into(),
+            settings: "{}".into(),
+            layout: "{}".into(),
+        };
+        let lease = store.create(&job).unwrap();
+        assert_eq!(write(&store, &lease, 0..100).unwrap(), 100);
+        store
+            .call(|connection| Ok(connection.execute_batch("PRAGMA max_page_count = 30")?))
+            .unwrap();
+        let error = write(&store, &lease, 100..20_000).unwrap_err();
+        assert!(matches!(*error, StoreError::Full { .. }), "{error:?}");
+        // Whoever asks later hears of the same failure, though this would fit.
+        let error = write(&store, &lease, 100..101).unwrap_err();
+        assert!(matches!(*error, StoreError::Full { .. }), "{error:?}");
+        let failure = store.failure().borrow().clone();
+        assert!(failure.is_some_and(|failure| failure.to_string().contains("make room")));
+        let claim = store.claim(&"group".into()).blocking_recv().unwrap();
+        assert!(claim.is_err() && store.flush().blocking_recv().unwrap().is_err());
+        assert_eq!(store.entries(lease.job).unwrap().len(), 100);
+        drop(store);
+        let store = SqliteStore::open(&path).unwrap().store;
+        let lease = store.take(lease.job).unwrap();
+        assert_eq!(write(&store, &lease, 100..20_000).unwrap(), 19_900);
+        let entries = store.entries(lease.job).unwrap();
+        assert!(entries.iter().map(|entry| entry.address).eq(0..20_000));
+    }
+
+    #[test]
+    fn a_writer_that_died_is_told_of() {
+        let store = SqliteStore::private().unwrap();
+        let error = store.call(|_| -> Result<(), StoreError> { panic!("the test wants a dead writer") });
+        assert!(matches!(error, Err(StoreError::Ended)), "{error:?}");
+        assert!(matches!(store.take(1), Err(StoreError::Ended)));
+        assert!(store.claim(&"group".into()).blocking_recv().is_err());
+    }
+
+    #[test]
+    fn a_directory_that_is_cut_off_ends_earlier() {
+        let entry = Entry {
+            address: 0x0102_0304,
+            place: Place {
+                batch: 7,
+                offset: 0xfffe_fdfc,
+            },
+            progress: Progress::Settled,
+        };
+        let mut bytes = Vec::new();
+        write_entry(&entry, &mut bytes);
+        assert_eq!(bytes, [4, 3, 2, 1, 0xfc, 0xfd, 0xfe, 0xff, 1]);
+        for cut in 0..=bytes.len() {
+            let mut entries = Vec::new();
+            read_entries(7, &bytes[..cut], &mut entries);
+            assert_eq!(entries.len(), usize::from(cut == ENTRY));
+        }
+        let mut entries = Vec::new();
+        read_entries(7, &bytes, &mut entries);
+        assert_eq!(entries, [entry]);
+    }
+}

@@ -2,6 +2,7 @@
 
 mod against_lab;
 mod classify;
+mod jobs;
 mod way_out;
 
 use std::{fs, path::Path, process::Output};
@@ -11,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A folder of its own, and the program run in it without the tester's own settings.
-pub(crate) struct Place(pub(super) TempDir);
+pub(crate) struct Place(pub(crate) TempDir);
 
 impl Place {
     pub(crate) fn new() -> Self {
@@ -85,6 +86,7 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
+      jobs         Lists verified or being verified: list, show, resume, export, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       lists        The bundled lists: counts, dates, sources
@@ -104,7 +106,7 @@ fn the_short_help_names_every_command() {
 
 #[test]
 fn the_long_help_teaches_by_examples() {
-    for command in ["check", "verify", "classify", "lab", "completions"] {
+    for command in ["check", "verify", "jobs", "classify", "lab", "completions"] {
         let ran = run(&[command, "--help"]);
         assert!(ran.out.contains("Examples:\n  presend"), "{command}: {}", ran.out);
     }
@@ -115,6 +117,7 @@ fn the_long_help_teaches_by_examples() {
         "How far and as whom",
         "Judgement",
         "Pace and patience",
+        "What is remembered",
         "For labs and tests",
     ] {
         assert!(ran.out.contains(&format!("\n{heading}:\n")), "{heading}");
@@ -433,6 +436,7 @@ fn a_reader_that_is_gone_is_no_error() {
         let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin!("presend"));
         let mut child = command
             .args(arguments)
+            .env("HOME", place.0.path())
             .current_dir(place.0.path())
             .stdout(writer)
             .spawn()
@@ -512,7 +516,7 @@ fn verify(place: &Place, arguments: &[&str]) -> Ran {
 }
 
 /// The cells of some columns, rows by `/`, cells by `,`.
-pub(super) fn columns(text: &str, delimiter: u8, names: &[&str]) -> String {
+pub(crate) fn columns(text: &str, delimiter: u8, names: &[&str]) -> String {
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .from_reader(text.as_bytes());

@@ -13,6 +13,7 @@
 mod address;
 mod budget;
 mod cli;
+mod crash;
 mod dns;
 mod doctor;
 mod fake;
@@ -30,3 +31,4 @@ mod replies;
 mod schedule;
 mod session;
 mod socks;
+mod store;

@@ -63,7 +63,11 @@ impl Net {
     /// The program with what points it at the lab; hosts below `.test` are trusted, so that nothing waits for politeness.
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.place.command(arguments);
-        command.args(self.flags()).args(IDENTITY);
+        // Each run of a test asks again; what is kept has tests of its own.
+        command
+            .args(self.flags())
+            .args(IDENTITY)
+            .env("PRESEND_NO_STORE", "true");
         command
     }
 
@@ -98,6 +102,7 @@ impl Net {
             .args(arguments)
             .args(self.flags())
             .args(IDENTITY)
+            .env("PRESEND_NO_STORE", "true")
             .current_dir(self.place.0.path())
             .env("HOME", self.place.0.path())
             .stdout(Stdio::piped())

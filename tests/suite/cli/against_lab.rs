@@ -203,6 +203,8 @@ fn an_interrupted_run_writes_what_is_known_and_is_130() {
     let arguments = [&["verify", "list.txt", "--timeout-reply", "3s"][..], &IDENTITY].concat();
     let mut child = Command::new(assert_cmd::cargo::cargo_bin!("presend"))
         .args(lab.arguments(&arguments))
+        .env("HOME", lab.place.0.path())
+        .env_remove("XDG_STATE_HOME")
         .current_dir(lab.place.0.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

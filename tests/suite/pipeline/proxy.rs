@@ -143,7 +143,8 @@ fn a_login_opens_the_proxy_and_is_never_repeated() {
     }
     let log = net.place.command(&["check", "jane@known.test", "--proxy", &wrong]);
     let mut log = log;
-    log.args(net.flags()).args(IDENTITY).env("PRESEND_LOG", "presend=debug");
+    log.args(net.flags()).args(IDENTITY);
+    log.env("PRESEND_LOG", "presend=debug").env("PRESEND_NO_STORE", "true");
     let said = Ran::from(log.output().unwrap()).err;
     assert!(said.contains("the proxy refused the login"), "the log says why: {said}");
 }

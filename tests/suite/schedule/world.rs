@@ -48,10 +48,7 @@ impl World {
         self.most.load(Ordering::Relaxed)
     }
 
-    pub(super) fn scheduler(
-        &self,
-        manners: Manners,
-    ) -> (Scheduler, tokio::sync::mpsc::UnboundedReceiver<Vec<Finding>>) {
+    pub(super) fn scheduler(&self, manners: Manners) -> (Scheduler, presend::schedule::Findings) {
         let seams = Seams {
             dial: Arc::new(self.clone()),
             clock: Arc::new(SystemClock),

@@ -1,0 +1,89 @@
+//! What of a list is still to be asked, and what an earlier run, of this job or another, found out already.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::{Engine, VerifyError, answers::Answers, list::List, resolve::Settled};
+use crate::{
+    address::Domain,
+    store::{Kept, Ledger, Place, StoreError},
+    verdict::{Label, judge},
+};
+
+/// What is to be asked, and what need not be.
+#[derive(Default)]
+pub(super) struct Open {
+    pub(super) asked: Vec<(Domain, Vec<u32>)>,
+    pub(super) known: Vec<Settled>,
+    /// What an earlier run of the job found stands until a later one: this one may not wait so long, or asks nobody.
+    pub(super) left: Vec<u32>,
+    /// How far earlier runs came with what is asked again.
+    pub(super) histories: HashMap<u32, Box<Kept>>,
+}
+
+impl Open {
+    /// Adds the addresses of one domain.
+    pub(super) fn add(
+        &mut self,
+        engine: &Engine,
+        ledger: &Ledger,
+        (list, answers): (&List, &Answers),
+        (domain, mut ids): (Domain, Vec<u32>),
+    ) -> Result<(), VerifyError> {
+        let offline = engine.settings.memory.offline;
+        ids.retain(|id| !answers.is_settled(*id));
+        // What this job began it goes on with, unless it may ask nobody: then an older answer says more than a failed question.
+        let begun = |id: &u32| answers.attempt(*id).is_some();
+        let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
+        let looked_up = ids.iter().filter(|id| offline || !begun(id)).filter_map(address);
+        let mut fresh = ledger.fresh(&domain, looked_up).map_err(Arc::new)?;
+        fresh.retain(|(id, kept)| !begun(id) || judge(&kept.evidence, &engine.settings.policy).label != Label::Unknown);
+        if !fresh.is_empty() {
+            self.use_fresh(engine, fresh, &mut ids);
+        }
+        let mut asked = Vec::with_capacity(ids.len());
+        for id in ids {
+            match answers.attempt(id) {
+                Some(place) if self.goes_on(engine, ledger, (id, place)).map_err(Arc::new)? => asked.push(id),
+                Some(_) => self.left.push(id),
+                None if offline => self.known.push(engine.offline(id)),
+                None => asked.push(id),
+            }
+        }
+        if !asked.is_empty() {
+            self.asked.push((domain, asked));
+        }
+        Ok(())
+    }
+
+    /// Whether an address that this job asked about before is asked again in this run.
+    fn goes_on(&mut self, engine: &Engine, ledger: &Ledger, (id, place): (u32, Place)) -> Result<bool, StoreError> {
+        let kept = ledger.store().record(ledger.job(), place, ledger.reading())?;
+        if engine.settings.memory.offline || waits_too_long(engine, &kept) {
+            return Ok(false);
+        }
+        self.histories.insert(id, Box::new(kept));
+        Ok(true)
+    }
+
+    /// Takes the answers of other jobs; what they wait for is waited for here, if this run may.
+    fn use_fresh(&mut self, engine: &Engine, fresh: Vec<(u32, Kept)>, ids: &mut Vec<u32>) {
+        let settings = &engine.settings;
+        let waits = |kept: &Kept| kept.due.is_some() && !settings.max_wait.is_zero() && !settings.memory.offline;
+        let (begun, fresh): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|(_, kept)| waits(kept));
+        let begun = begun.into_iter().map(|(id, kept)| (id, Box::new(kept)));
+        self.histories.extend(begun);
+        let known: HashSet<u32> = fresh.iter().map(|(id, _)| *id).collect();
+        ids.retain(|id| !known.contains(id));
+        let fresh = fresh.into_iter().map(|(id, kept)| engine.known(id, kept));
+        self.known.extend(fresh);
+    }
+}
+
+/// Whether an address is asked about again only after this run has ended.
+fn waits_too_long(engine: &Engine, kept: &Kept) -> bool {
+    let wait = kept.due.and_then(|due| due.duration_since(engine.clock.now()).ok());
+    wait.is_some_and(|wait| wait > engine.settings.max_wait)
+}
