@@ -9,6 +9,7 @@ use clap::{
 
 use super::{
     config::ConfigFile,
+    patience::Until,
     settings::{BounceKinds, Overlay},
 };
 use crate::{
@@ -127,6 +128,7 @@ Examples:
   presend verify crm.ndjson.gz --format ndjson --level dns
   presend verify leads.xlsx --sheet Contacts --output checked.xlsx
   presend verify leads.csv events.xlsx more.txt.gz --output all.csv.gz   several files, one job
+  presend verify leads.csv --output checked.csv --until 2h      stop politely then; `presend jobs resume` goes on
   presend verify leads.csv --helo-name probe.example.com --mail-from postmaster@example.com
 
 CSV cells that a spreadsheet would run as a formula get a ' in front; `--raw` leaves them as they are.
@@ -137,6 +139,9 @@ pub(super) struct VerifyArgs {
     /// are in two of them are asked about once, and `presend_file` says where each row comes from.
     #[arg(value_name = "FILE")]
     pub(super) inputs: Vec<PathBuf>,
+    /// Ask no longer than this, `2h`, or until then, `18:30Z`; the rest is left for `presend jobs resume`.
+    #[arg(long, value_name = "DURATION|TIME")]
+    pub(super) until: Option<Until>,
     #[command(flatten)]
     pub(super) layout: LayoutArgs,
     #[command(flatten)]
@@ -391,6 +396,9 @@ pub(super) struct ResumeArgs {
     /// The list again: an error if its rows are others than the job's.
     #[arg(value_name = "FILE")]
     pub(super) inputs: Vec<PathBuf>,
+    /// Ask no longer than this, `2h`, or until then, `18:30Z`; the rest is left for `presend jobs resume`.
+    #[arg(long, value_name = "DURATION|TIME")]
+    pub(super) until: Option<Until>,
     #[command(flatten)]
     pub(super) layout: LayoutArgs,
     #[command(flatten)]

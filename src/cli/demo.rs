@@ -55,6 +55,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
             output,
             display,
             signals: Signals::listen(),
+            until: None,
         };
         job.run().await
     })?;

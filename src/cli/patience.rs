@@ -1,6 +1,11 @@
 //! When to ask again, as it is typed: a profile, and delays for single reasons.
 
-use std::{collections::BTreeMap, fmt, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -17,6 +22,43 @@ use crate::{
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// More questions than that about one address are not polite.
 const MOST: usize = 20;
+
+/// How long a run may ask: `2h`, `18:30Z` (the next one) or `2026-11-22T18:30:00Z`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Until(pub(super) Duration);
+
+impl FromStr for Until {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::at(text, SystemTime::now())
+    }
+}
+
+impl Until {
+    fn at(text: &str, now: SystemTime) -> Result<Self, &'static str> {
+        const USAGE: &str = "write how long (`2h`, `90m`) or until when, in UTC: `18:30Z` or `2026-11-22T18:30:00Z`";
+        if let Ok(left) = humantime::parse_duration(text) {
+            return Ok(Self(left));
+        }
+        if let Ok(end) = humantime::parse_rfc3339(text) {
+            let left = end.duration_since(now);
+            return left.map(Self).map_err(|_| "this time is over");
+        }
+        let (hours, minutes) = text
+            .strip_suffix('Z')
+            .and_then(|text| text.split_once(':'))
+            .ok_or(USAGE)?;
+        let (Ok(hours @ 0..24), Ok(minutes @ 0..60)) = (hours.parse::<u64>(), minutes.parse::<u64>()) else {
+            return Err(USAGE);
+        };
+        const DAY: u64 = 24 * 3600;
+        let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() % DAY;
+        Ok(Self(Duration::from_secs(
+            (hours * 3600 + minutes * 60 + DAY - since) % DAY,
+        )))
+    }
+}
 
 /// [`RetryProfile`] as it is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
@@ -191,6 +233,31 @@ mod tests {
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_a_duration_or_a_time() {
+        let now = humantime::parse_rfc3339("2026-11-22T18:00:00Z").unwrap();
+        let minutes = |text: &str| Until::at(text, now).map(|until| until.0.as_secs() / 60);
+        for (text, expected) in [
+            ("2h", 120),
+            ("18:30Z", 30),
+            ("17:59Z", 24 * 60 - 1),
+            ("2026-11-22T20:00:00Z", 120),
+        ] {
+            assert_eq!(minutes(text), Ok(expected), "{text}");
+        }
+        for text in [
+            "",
+            "18:30",
+            "24:00Z",
+            "18:60Z",
+            "-1:00Z",
+            "soon",
+            "2026-11-22T17:00:00Z",
+        ] {
+            assert!(minutes(text).is_err(), "{text}");
         }
     }
 

@@ -105,6 +105,8 @@ fn head(summary: &Summary) -> String {
     };
     let interrupted = if summary.interrupted {
         paint(FAIR, " (interrupted)")
+    } else if summary.out_of_time {
+        paint(FAIR, " (time is up: the rest is left for `presend jobs resume`)")
     } else {
         String::new()
     };

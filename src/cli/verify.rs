@@ -3,7 +3,11 @@
 use std::{
     io::{self, IsTerminal},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use clap::ArgMatches;
@@ -67,6 +71,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         output,
         display,
         signals,
+        until: args.until.map(|until| until.0),
     };
     let (summary, files) = job.finish_on(runtime)?;
     if !quiet {
@@ -115,6 +120,8 @@ pub(super) struct Job {
     pub(super) output: Output,
     pub(super) display: Display,
     pub(super) signals: Signals,
+    /// How long it may ask.
+    pub(super) until: Option<Duration>,
 }
 
 impl Job {
@@ -135,6 +142,17 @@ impl Job {
         let stop = Stop::new();
         let progress = Arc::new(Progress::default());
         let signals = tokio::spawn(self.signals.stop_then_exit(stop.clone()));
+        let out_of_time = Arc::new(AtomicBool::new(false));
+        let timer = self.until.map(|left| {
+            let (out_of_time, stop) = (Arc::clone(&out_of_time), stop.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(left).await;
+                if !stop.is_requested() {
+                    out_of_time.store(true, Ordering::Relaxed);
+                    stop.request();
+                }
+            })
+        });
         let watch = self.display.watch(Arc::clone(&progress));
         let mut engine = Engine::start(self.settings).await?;
         if let Some(store) = self.store {
@@ -144,12 +162,18 @@ impl Job {
             JobWork::List(table) => engine.verify(*table, &mut self.output, &progress, stop).await,
             JobWork::Begun(job) => engine.resume(&job, &mut self.output, &progress, stop).await,
         };
+        if let Some(timer) = timer {
+            timer.abort();
+        }
         if let Some(watch) = watch {
             watch.abort();
         }
         self.display.finish();
         signals.abort();
-        let summary = result?;
+        let mut summary = result?;
+        if out_of_time.load(Ordering::Relaxed) {
+            (summary.interrupted, summary.out_of_time) = (false, !summary.complete);
+        }
         Ok((summary, self.output.finish()?))
     }
 }
@@ -158,7 +182,7 @@ impl Job {
 pub(super) fn exit(summary: &Summary) -> Exit {
     if summary.interrupted {
         Exit::Interrupted
-    } else if summary::is_incomplete(summary) {
+    } else if summary.out_of_time || summary::is_incomplete(summary) {
         Exit::Incomplete
     } else {
         Exit::Done

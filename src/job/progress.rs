@@ -10,6 +10,7 @@ use std::{
 };
 
 use crate::{
+    schedule::Critical,
     smtp::Tally,
     verdict::{Action, BounceKind, Label, Reason, Verdict},
 };
@@ -84,17 +85,23 @@ impl Progress {
         }
     }
 
-    /// Some groups of mail hosts wait: until when the first does, and how many there are.
-    pub(super) fn waits(&self, waiting: Option<(SystemTime, usize)>) {
-        let text = waiting.map(|(until, groups)| {
+    /// Some groups of mail hosts wait: until when the first does, how many there are, and which will be done last.
+    pub(super) fn waits(&self, waiting: Option<(SystemTime, usize)>, critical: Option<Critical>) {
+        let mut texts = Vec::new();
+        texts.extend(waiting.map(|(until, groups)| {
             let hosts = if groups == 1 {
                 "mail host waits"
             } else {
                 "mail hosts wait"
             };
             format!("{groups} {hosts}; next at {}", clock_time(until))
-        });
-        let eta = waiting.and_then(|(until, _)| until.duration_since(SystemTime::now()).ok());
+        }));
+        texts.extend(critical.as_ref().map(|critical| {
+            let (group, what) = (&critical.group, critical.waits_for.text());
+            format!("last: {group}, waits for {what}")
+        }));
+        let eta = critical.and_then(|critical| critical.done_at.duration_since(SystemTime::now()).ok());
+        let text = Some(texts.join("; ")).filter(|text| !text.is_empty());
         *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = (text, eta);
     }
 }
@@ -129,6 +136,8 @@ pub struct Summary {
     pub hard_bounces_sent: u64,
     /// The run was asked to stop before it was done.
     pub interrupted: bool,
+    /// The time that it was given is up.
+    pub out_of_time: bool,
     /// Nothing is left for a later run of the job.
     pub complete: bool,
     /// The job's name, for lists whose mail hosts or DNS were asked.

@@ -201,7 +201,10 @@ impl<'a> Probing<'a> {
                 }
                 Some(_) = self.groups.join_next(), if !self.groups.is_empty() => self.ended(&mut settled),
                 () = stop.requested(), if routing => self.interrupted(&mut settled),
-                _ = self.tick.tick() => progress.waits(self.waiting.as_ref().and_then(WaitingView::next)),
+                _ = self.tick.tick() => {
+                    let waiting = self.waiting.as_ref();
+                    progress.waits(waiting.and_then(WaitingView::next), waiting.and_then(WaitingView::critical));
+                }
             }
         }
         settled.retain(|settled| {

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::{
     limits::Limits,
     memory::{GroupMemory, Times},
+    outlook::WaitsFor,
 };
 
 /// Answers looked at for the refused share.
@@ -121,6 +122,44 @@ impl Budget {
     /// The group tripped so often that it is left alone for a day: no run waits for that.
     pub(super) fn is_stopped(&self, now: Instant) -> bool {
         self.trips >= self.limits.trips && self.open_until.is_some_and(|until| until > now)
+    }
+
+    /// When so many more refusals can have happened.
+    pub(super) fn refused_by(&self, refusals: usize, now: Instant) -> Instant {
+        let start = [self.open_until, self.paused_until]
+            .into_iter()
+            .flatten()
+            .fold(now, Instant::max);
+        let Some(last) = refusals
+            .checked_sub(1)
+            .filter(|_| self.limits.refusals_per_hour < u32::MAX)
+        else {
+            return start;
+        };
+        let an_hour = (self.limits.refusals_per_hour as usize).max(1);
+        let mut times = self.refusals.clone();
+        let mut at = start;
+        for _ in 0..=last % an_hour {
+            for (window, most) in self.limits.refusal_windows() {
+                let oldest = times
+                    .len()
+                    .checked_sub(most as usize)
+                    .and_then(|index| times.get(index));
+                at = oldest.map_or(at, |oldest| at.max(*oldest + window));
+            }
+            times.push_back(at);
+        }
+        let hours = u32::try_from(last / an_hour).unwrap_or(u32::MAX);
+        at + Duration::from_hours(1).saturating_mul(hours).min(STOPPED * 365)
+    }
+
+    /// Why nobody may be asked now.
+    pub(super) fn waits_for(&self, now: Instant) -> WaitsFor {
+        if self.open_until.is_some_and(|until| until > now) {
+            WaitsFor::Block
+        } else {
+            WaitsFor::Refusals
+        }
     }
 
     /// What a restart must not forget.

@@ -18,6 +18,7 @@ use super::{
     domain::{Delayed, DomainState, Observation, Phase, Tracked},
     ladder::Ladder,
     memory::Begun,
+    outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
     plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
     probe,
@@ -73,6 +74,10 @@ pub(super) struct Group {
     life: Life,
     /// Targets that wait for an answer.
     left: usize,
+    /// Those among them that wait for another question, and until when the last does.
+    delayed: usize,
+    last_due: Option<Instant>,
+    pace: Pace,
     /// Another process asked it until now.
     found_by_others: Option<Ledger>,
 }
@@ -98,6 +103,9 @@ impl Group {
             claimed: false,
             life,
             left: 0,
+            delayed: 0,
+            last_due: None,
+            pace: Pace::default(),
             found_by_others: None,
         }
     }
@@ -126,7 +134,7 @@ impl Group {
             let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
             let next = wait.into_iter().chain(alarm).min();
             let idle = self.sessions.is_empty();
-            self.shared.waits_until(&self.context.name, next.filter(|_| idle));
+            self.show(wait, next.filter(|_| idle));
             tokio::select! {
                 work = self.work.recv(), if !self.closed => match work {
                     Some(work) => self.admit(work),
@@ -144,8 +152,40 @@ impl Group {
                 () = self.shared.ended(), if self.shared.over().is_none() => {},
             }
         }
-        self.shared.waits_until(&self.context.name, None);
+        self.shared.show(&self.context.name, None);
         self.remember(true);
+    }
+
+    /// Tells the display where the group stands; `until` is when it goes on, if it waits.
+    fn show(&self, session: Option<Instant>, until: Option<Instant>) {
+        if until.is_none() && self.context.trusted {
+            return self.shared.show(&self.context.name, None);
+        }
+        let now = Instant::now();
+        let waits_for = if until.is_none() {
+            WaitsFor::Answers
+        } else if until != session {
+            WaitsFor::Retry
+        } else if until == Some(self.connect_after) {
+            WaitsFor::Session
+        } else {
+            self.budget.waits_for(now)
+        };
+        let ladder = &self.shared.manners.ladder;
+        let steps = ladder.steps(Reason::Greylisted).unwrap_or_default();
+        let ahead = Ahead {
+            targets: self.left,
+            delayed: self.delayed,
+            last_due: self.last_due,
+            step: steps.first().copied().unwrap_or_default(),
+            connect_after: self.connect_after,
+        };
+        let outlook = Outlook {
+            until,
+            waits_for,
+            done_at: self.pace.done_at(&ahead, (&self.context.limits, &self.budget), now),
+        };
+        self.shared.show(&self.context.name, Some(outlook));
     }
 
     /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
@@ -171,7 +211,12 @@ impl Group {
             if began.elapsed() > self.shared.manners.max_wait.max(SHORT_WAIT) {
                 return Err(until);
             }
-            self.shared.waits_until(&self.context.name, Some(until));
+            let outlook = Outlook {
+                until: Some(until),
+                waits_for: WaitsFor::OtherProcess,
+                done_at: until + self.context.limits.least_time(self.left, 0),
+            };
+            self.shared.show(&self.context.name, Some(outlook));
             tokio::select! {
                 () = sleep_until(until) => {},
                 () = self.shared.ended() => return Err(until),
@@ -282,6 +327,13 @@ impl Group {
         };
         let state = DomainState::new(work, lane, self.context.limits.recheck_accepts, &begun);
         self.left += state.left();
+        self.delayed += state.delayed.len();
+        self.last_due = state
+            .delayed
+            .iter()
+            .map(|delayed| delayed.due)
+            .chain(self.last_due)
+            .max();
         let index = self.domains.len();
         let waits = match state.control.phase {
             Phase::Waits(due) => Some(due),
@@ -324,6 +376,7 @@ impl Group {
                 .partition(|delayed| delayed.due <= at);
             state.delayed = rest;
             let due: Vec<Delayed> = due;
+            self.delayed = self.delayed.saturating_sub(due.len());
             state.waiting.extend(due.into_iter().map(|delayed| delayed.tracked));
             if matches!(state.control.phase, Phase::Waits(due) if due <= at) {
                 state.control.phase = Phase::Due;
@@ -386,7 +439,7 @@ impl Group {
                 answered.push(domain);
                 continue;
             }
-            let slice = slice(state, domain, room, self.context.control_apart);
+            let slice = slice(state, domain, room, (self.context.control_apart, self.pace.puts_off()));
             if slice.targets.is_empty() && slice.need == ControlNeed::No {
                 answered.push(domain);
                 continue;
@@ -423,6 +476,7 @@ impl Group {
     fn absorb(&mut self, reserved: u32, lane: usize, report: SessionReport) {
         let now = Instant::now();
         self.budget.settle(reserved, &report.answers, now);
+        self.pace.answered(&report.answers);
         self.life = report.life.filter(|_| !self.context.trusted).unwrap_or(self.life);
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.lockstep |= report.lockstep;
@@ -473,14 +527,19 @@ impl Group {
         let (wall, kept_before) = (times.wall, state.done.len());
         let (mut delayed, mut attempts) = (Vec::new(), Vec::new());
         for (tracked, observation) in report.answered {
+            let first = tracked.attempts == 1;
             match retry(&tracked, &observation, &manners.ladder, (now, wall)) {
                 Some(Retry { due, last: false }) if due - now <= manners.max_wait => {
                     if self.shared.ledger.is_some() {
                         attempts.push(state.attempt(&tracked, &observation, Some(due), times));
                     }
+                    self.pace.put_off += u32::from(first);
                     delayed.push(Delayed { due, tracked });
                 }
-                Some(_) | None => state.settle(tracked, observation, self.context.limits.recheck_accepts),
+                Some(_) | None => {
+                    self.pace.told += u32::from(first);
+                    state.settle(tracked, observation, self.context.limits.recheck_accepts);
+                }
             }
         }
         // What one session asked, one session asks again.
@@ -491,13 +550,21 @@ impl Group {
                 delayed.due = last;
             }
             self.alarms.push(Reverse((delayed.due, index)));
+            self.delayed += 1;
+            self.last_due = self.last_due.max(Some(delayed.due));
             state.delayed.push(delayed);
         }
         for tracked in report.again {
             state.waiting.push_back(tracked);
         }
         if report.need != ControlNeed::No {
-            state.control.phase = Phase::Idle;
+            // A retry that the session did not get to is still due.
+            let missed = report.control == ControlAnswer::NotAsked && state.control.attempts > 0;
+            state.control.phase = if missed && report.need == ControlNeed::Yes {
+                Phase::Due
+            } else {
+                Phase::Idle
+            };
         }
         if report.control != ControlAnswer::NotAsked {
             state.control.attempts += 1;
@@ -514,6 +581,7 @@ impl Group {
             {
                 if due - now <= manners.max_wait && !state.control.given_up {
                     state.control.phase = Phase::Waits(due);
+                    self.last_due = self.last_due.max(Some(due));
                     self.alarms.push(Reverse((due, index)));
                 } else {
                     state.control.left_until = Some(due);
@@ -630,9 +698,11 @@ impl Group {
 }
 
 /// What the next session asks about one domain.
-fn slice(state: &mut DomainState, domain: usize, room: usize, control_apart: bool) -> Slice {
+fn slice(state: &mut DomainState, domain: usize, room: usize, (control_apart, puts_off): (bool, bool)) -> Slice {
+    // A host that greylists will not accept anybody at first.
+    let in_vain = puts_off && state.waiting.iter().take(room).all(|tracked| tracked.attempts == 0);
     // Room for the control recipient is kept while its answer is open.
-    let room = if state.is_open() && !control_apart {
+    let room = if state.is_open() && !control_apart && !in_vain {
         room.saturating_sub(1).max(1)
     } else {
         room

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 /// Connections at once. A session takes about 15 KiB, so all of them stay under 64 MiB.
 const MOST: usize = 4096;
@@ -38,8 +38,8 @@ pub(super) struct Places(Arc<Line>);
 #[derive(Debug)]
 struct Line {
     state: Mutex<State>,
-    /// One for each session in the line that silent newcomers should make room for.
-    wanted: Semaphore,
+    /// Somebody stands in the line, for whom a silent newcomer should make room.
+    wanted: Notify,
 }
 
 #[derive(Debug)]
@@ -48,6 +48,8 @@ struct State {
     /// Places held by groups without a sign of life, and how many may be.
     unproven: usize,
     most_unproven: usize,
+    /// Places whose holders make room at this moment.
+    leaving: usize,
     /// Those that wait, by [`Life`].
     lines: [BinaryHeap<Waiting>; 3],
     arrivals: u64,
@@ -88,6 +90,7 @@ pub(super) struct Place {
     life: Life,
     /// The host showed that it is alive.
     heard: AtomicBool,
+    leaving: AtomicBool,
     given_back: bool,
 }
 
@@ -98,39 +101,34 @@ impl Places {
         let state = State {
             free,
             unproven: 0,
+            leaving: 0,
             most_unproven: (free - free / 4).max(1),
             lines: Default::default(),
             arrivals: 0,
         };
         Self(Arc::new(Line {
             state: Mutex::new(state),
-            wanted: Semaphore::new(0),
+            wanted: Notify::new(),
         }))
     }
 
     /// Waits for a place; `size` is how much the group has to ask.
     pub(super) async fn take(&self, life: Life, size: usize) -> Option<Place> {
-        let (turn, place) = oneshot::channel();
+        let (turn, mut place) = oneshot::channel();
         {
             let mut state = self.0.state();
             let arrival = state.arrivals;
             state.arrivals += 1;
             state.line(life).push(Waiting { size, arrival, turn });
         }
-        let calls = life != Life::Silent;
         self.0.serve();
-        let mut place = place;
         if let Ok(place) = place.try_recv() {
             return Some(place);
         }
-        if calls {
-            self.0.wanted.add_permits(1);
+        if life != Life::Silent {
+            self.0.wanted.notify_one();
         }
-        let place = place.await.ok();
-        if calls && let Ok(call) = self.0.wanted.try_acquire() {
-            call.forget();
-        }
-        place
+        place.await.ok()
     }
 }
 
@@ -176,6 +174,7 @@ impl Line {
                 line: Arc::clone(self),
                 life,
                 heard: AtomicBool::new(life == Life::Shown),
+                leaving: AtomicBool::new(false),
                 given_back: false,
             };
             // Who no longer waits gives it back.
@@ -199,14 +198,28 @@ impl Place {
     pub(super) async fn wanted(&self) {
         if self.life == Life::Unknown {
             tokio::time::sleep(TRIAL).await;
-            if let Ok(call) = self.line.wanted.acquire().await
-                && !self.heard.load(Ordering::Relaxed)
-            {
-                return call.forget();
+            while !self.heard.load(Ordering::Relaxed) {
+                if self.leaves() {
+                    return;
+                }
+                self.line.wanted.notified().await;
             }
             // It talks, so somebody else makes room.
+            self.line.wanted.notify_one();
         }
         std::future::pending::<()>().await;
+    }
+
+    /// Makes room, if more are waiting than others make room for.
+    fn leaves(&self) -> bool {
+        let mut state = self.line.state();
+        let [shown, unknown, _] = &state.lines;
+        let leaves = shown.len() + unknown.len() > state.leaving;
+        if leaves {
+            state.leaving += 1;
+            self.leaving.store(true, Ordering::Relaxed);
+        }
+        leaves
     }
 
     /// True the first time.
@@ -216,6 +229,7 @@ impl Place {
             let mut state = self.line.state();
             state.free += 1;
             state.unproven -= usize::from(!*self.heard.get_mut());
+            state.leaving -= usize::from(*self.leaving.get_mut());
         }
         first
     }

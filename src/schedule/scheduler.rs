@@ -21,6 +21,7 @@ use super::{
     ladder::Ladder,
     limits::{Limits, TrustedHosts},
     memory::Times,
+    outlook::{Critical, Outlook},
     pace::Pacer,
     places::Places,
 };
@@ -149,8 +150,7 @@ pub(super) struct Shared {
     pub(super) places: Places,
     pub(super) egress: Egress,
     findings: Reports,
-    /// Until when each group that waits will wait.
-    waits: Mutex<HashMap<Arc<str>, Instant>>,
+    outlooks: Mutex<HashMap<Arc<str>, Outlook>>,
 }
 
 impl Shared {
@@ -208,11 +208,12 @@ impl Shared {
         self.clock.now() + at.saturating_duration_since(Instant::now())
     }
 
-    pub(super) fn waits_until(&self, group: &Arc<str>, until: Option<Instant>) {
-        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        match until {
-            Some(until) => waits.insert(Arc::clone(group), until),
-            None => waits.remove(group),
+    /// Where a group stands; `None` when there is nothing to tell.
+    pub(super) fn show(&self, group: &Arc<str>, outlook: Option<Outlook>) {
+        let mut outlooks = self.outlooks.lock().unwrap_or_else(PoisonError::into_inner);
+        match outlook {
+            Some(outlook) => outlooks.insert(Arc::clone(group), outlook),
+            None => outlooks.remove(group),
         };
     }
 }
@@ -277,7 +278,7 @@ impl Scheduler {
             places,
             egress: Egress::new(),
             findings,
-            waits: Mutex::default(),
+            outlooks: Mutex::default(),
         });
         let (routed, _) = watch::channel(false);
         (
@@ -389,9 +390,22 @@ impl WaitingView {
     /// The next time a waiting group goes on, and how many groups wait.
     #[must_use]
     pub fn next(&self) -> Option<(SystemTime, usize)> {
-        let waits = self.shared.waits.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = waits.values().min().copied()?;
-        Some((self.shared.wall(first), waits.len()))
+        let outlooks = self.shared.outlooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = outlooks.values().filter_map(|outlook| outlook.until);
+        let count = waits.clone().count();
+        Some((self.shared.wall(waits.min()?), count))
+    }
+
+    /// The group that will be done last.
+    #[must_use]
+    pub fn critical(&self) -> Option<Critical> {
+        let outlooks = self.shared.outlooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let (group, outlook) = outlooks.iter().max_by_key(|(_, outlook)| outlook.done_at)?;
+        Some(Critical {
+            group: Arc::clone(group),
+            waits_for: outlook.waits_for,
+            done_at: self.shared.wall(outlook.done_at),
+        })
     }
 }
 

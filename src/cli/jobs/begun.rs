@@ -57,6 +57,7 @@ pub(super) fn resume(args: &ResumeArgs, matches: &ArgMatches) -> anyhow::Result<
         output,
         display,
         signals,
+        until: args.until.map(|until| until.0),
     };
     let (summary, files) = run.finish_on(runtime)?;
     if !args.display.quiet {

@@ -87,6 +87,26 @@ fn j8_a_signal_ends_the_run_politely_with_every_row_written() {
 }
 
 #[test]
+fn a_run_whose_time_is_up_stops_politely_and_leaves_the_rest() {
+    let net = Net::new(SLOW);
+    net.place.write("list.txt", &super::users(40, "slow.test"));
+    let ran = net.run(&["verify", "list.txt", "--until", "2s"]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert!(
+        ran.err.contains("time is up") && ran.err.contains("jobs resume"),
+        "{}",
+        ran.err
+    );
+    assert!(!ran.err.contains("(interrupted)"), "{}", ran.err);
+    assert_eq!(ran.out.lines().count(), 41);
+    assert!(ran.out.contains("interrupted"), "{}", ran.out);
+    assert_eq!(net.seen("mx.slow.test").without_quit, 0);
+    net.assert_clean();
+    let usage = net.run(&["verify", "list.txt", "--until", "soon"]);
+    assert_eq!(usage.code, 2, "{}", usage.err);
+}
+
+#[test]
 fn j8_an_interrupted_run_completes_its_files() {
     let net = Net::new(SLOW);
     let list = super::users(40, "slow.test");
