@@ -176,10 +176,10 @@ impl Engine {
     }
 
     /// The store, or one that ends with the run.
-    pub(super) fn store(&self) -> Result<Arc<dyn Store>, Arc<StoreError>> {
+    pub(super) fn store(&self) -> Arc<dyn Store> {
         match &self.store {
-            Some(store) => Ok(Arc::clone(store)),
-            None => Ok(Arc::new(PrivateStore::default())),
+            Some(store) => Arc::clone(store),
+            None => Arc::new(PrivateStore::default()),
         }
     }
 

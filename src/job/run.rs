@@ -42,7 +42,7 @@ pub(super) async fn table(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
     let imported = import(engine, &mut table, &*store, &lease, progress).await;
     drop(table);
@@ -71,7 +71,7 @@ pub(super) async fn resume(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     let lease = store.take(job.number).map_err(Arc::new)?;
     let list = read_back(engine, &store, &lease, progress)?;
     run(engine, (store, lease), list, sink, (progress, stop)).await
@@ -79,7 +79,7 @@ pub(super) async fn resume(
 
 /// Writes the rows of a job as far as they are known, asking nobody.
 pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
-    let store = engine.store()?;
+    let store = engine.store();
     let lease = Lease::none(job);
     let list = read_back(engine, &store, &lease, &Progress::default())?;
     let ledger = engine.ledger(&store, lease)?;
