@@ -22,6 +22,8 @@ use crate::{
 const LONGEST: Duration = Duration::from_hours(30 * 24);
 /// More questions than that about one address are not polite.
 const MOST: usize = 20;
+/// Seconds.
+const DAY: u64 = 24 * 3600;
 
 /// How long a run may ask: `2h`, `18:30Z` (the next one) or `2026-11-22T18:30:00Z`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,6 @@ impl Until {
         let (Ok(hours @ 0..24), Ok(minutes @ 0..60)) = (hours.parse::<u64>(), minutes.parse::<u64>()) else {
             return Err(USAGE);
         };
-        const DAY: u64 = 24 * 3600;
         let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() % DAY;
         Ok(Self(Duration::from_secs(
             (hours * 3600 + minutes * 60 + DAY - since) % DAY,

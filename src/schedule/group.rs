@@ -1,5 +1,8 @@
 //! One mail-host group: plans sessions within its budget, takes their reports, and concludes domains.
 
+mod claim;
+mod ending;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, VecDeque},
@@ -30,6 +33,7 @@ use crate::{
     store::{Ledger, Source},
     verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
 };
+use ending::{Retry, retry};
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
 const GATHER: Duration = Duration::from_secs(1);
@@ -186,94 +190,6 @@ impl Group {
             done_at: self.pace.done_at(&ahead, (&self.context.limits, &self.budget), now),
         };
         self.shared.show(&self.context.name, Some(outlook));
-    }
-
-    /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
-    /// the claim nobody may be asked; then says when to try again.
-    async fn claim(&mut self) -> Result<(), Instant> {
-        let Some(mut ledger) = self.shared.ledger.clone() else {
-            return Ok(());
-        };
-        let began = Instant::now();
-        let mut waited = false;
-        let spent = loop {
-            match ledger.claim(&self.context.name).await {
-                Ok(Some(spent)) => break spent,
-                Ok(None) => {}
-                Err(error) => {
-                    // The job hears of it too, and ends.
-                    tracing::error!(%error, "a mail-host group could not be claimed");
-                    return Err(Instant::now());
-                }
-            }
-            waited = true;
-            let until = Instant::now() + CLAIM_AGAIN;
-            if began.elapsed() > self.shared.manners.max_wait.max(SHORT_WAIT) {
-                return Err(until);
-            }
-            let outlook = Outlook {
-                until: Some(until),
-                waits_for: WaitsFor::OtherProcess,
-                done_at: until + self.context.limits.least_time(self.left, 0),
-            };
-            self.shared.show(&self.context.name, Some(outlook));
-            tokio::select! {
-                () = sleep_until(until) => {},
-                () = self.shared.ended() => return Err(until),
-            }
-        };
-        self.claimed = true;
-        if let Some(memory) = spent.and_then(|(memory, _)| serde_json::from_str(&memory).ok()) {
-            let times = self.shared.times();
-            self.budget.recall(&memory, times);
-            let latest = times.now + self.context.limits.reconnect;
-            self.connect_after = times
-                .at_millis(memory.connect_after)
-                .min(latest)
-                .max(self.connect_after);
-        }
-        if waited {
-            // The other process may have found out what this one wants to know.
-            ledger.look_again();
-            self.found_by_others = Some(ledger);
-        }
-        Ok(())
-    }
-
-    /// Writes down what was spent; `released`: others may ask the group.
-    fn remember(&self, released: bool) {
-        let Some(ledger) = self.shared.ledger.as_ref().filter(|_| self.claimed) else {
-            return;
-        };
-        if self.context.trusted {
-            if released {
-                ledger.keep_group(&self.context.name, String::new(), true);
-            }
-            return;
-        }
-        let memory = self.budget.memory(self.connect_after, self.shared.times());
-        ledger.keep_group(
-            &self.context.name,
-            serde_json::to_string(&memory).unwrap_or_default(),
-            released,
-        );
-    }
-
-    /// Takes from the store what another process found out while this one waited for it.
-    fn skip_known(&self, mut work: Work) -> Work {
-        let Some(ledger) = &self.found_by_others else {
-            return work;
-        };
-        let addresses = work.targets.iter().map(|target| (target.id, &target.address));
-        let known = ledger.fresh(&work.domain, addresses).unwrap_or_default();
-        work.targets
-            .retain(|target| known.iter().all(|(id, _)| *id != target.id));
-        self.shared
-            .report(known.into_iter().map(|(id, kept)| Finding::kept(id, kept)).collect());
-        if work.memory.is_none() {
-            work.memory = ledger.domain(&work.domain, false).ok().flatten();
-        }
-        work
     }
 
     /// Waits until all routes are known, or long enough.
@@ -601,100 +517,6 @@ impl Group {
             ledger.keep_domain(&state.name, state.memory(times, false), false);
         }
     }
-
-    fn conclude_if_complete(&mut self, index: usize) {
-        let Some(slot) = self.domains.get_mut(index) else {
-            return;
-        };
-        let Some(state) = slot else { return };
-        if state.is_complete() {
-            let state = slot.take();
-            self.conclude(state, None);
-        }
-    }
-
-    /// Concludes every domain as it is; what still waits gets `observation`.
-    fn give_up(&mut self, observation: &Observation, retry_at: Option<Instant>) {
-        let now = Instant::now();
-        for index in 0..self.domains.len() {
-            let Some(slot) = self.domains.get_mut(index) else {
-                continue;
-            };
-            let Some(state) = slot else { continue };
-            state.give_up(observation);
-            state.control.give_up(now);
-            if state.in_flight == 0 && state.control.phase == Phase::Idle {
-                let state = slot.take();
-                self.conclude(state, retry_at);
-            }
-        }
-        self.lanes.iter_mut().for_each(|lane| lane.ready.clear());
-        self.ready_lanes.clear();
-    }
-
-    fn conclude(&self, state: Option<DomainState>, given_up_until: Option<Instant>) {
-        let Some(mut state) = state else { return };
-        let times = self.shared.times();
-        let now = times.now;
-        let ladder = &self.shared.manners.ladder;
-        let open = state.control.may_mend && state.unknown.known().is_none();
-        let wall = times.wall;
-        let given_up = given_up_until.is_some() || self.shared.over().is_some();
-        let left = state.control.left_until.is_some();
-        let undetermined = (given_up || left) && state.unknown.known().is_none();
-        let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
-            let later = match &observation.answer {
-                Observed::NotTried(NotTried::Budget) => given_up_until,
-                // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
-                Observed::Known(answer) if answer.meaning.about == About::Sender || observation.throttled => {
-                    Some(given_up_until.unwrap_or(now + self.context.limits.breaker))
-                }
-                Observed::Known(_) if open && observation.accepted() => {
-                    let steps = ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
-                    Some(now + steps.first().copied().unwrap_or(LATER))
-                }
-                Observed::NotTried(_) | Observed::Failed(_) | Observed::Known(_) => None,
-            };
-            let again = retry(&tracked, &observation, ladder, (now, wall));
-            let cut_short = matches!(
-                observation.answer,
-                Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
-            );
-            let due = match &again {
-                Some(Retry { due, last: false }) => Some(*due),
-                // One that was accepted waits for the control recipient alone.
-                _ if observation.accepted() && !observation.throttled => None,
-                _ if cut_short || (given_up && later.is_some()) => Some(later.unwrap_or(now)),
-                Some(_) | None => None,
-            };
-            let provisional = due.is_some() || (undetermined && observation.accepted());
-            let again = again.map(|retry| retry.due);
-            Finding {
-                id: tracked.target.id,
-                standing: if provisional {
-                    Standing::Provisional
-                } else {
-                    Standing::Final
-                },
-                first_asked: tracked.first_asked.map(|at| times.wall(at)),
-                due: due.map(|at| times.wall(at)),
-                throttled: observation.throttled,
-                requeued: tracked.requeued,
-                source: Source::Live,
-                evidence,
-                retry_at: again.or(later).map(|at| times.wall(at)),
-                checked_at: wall,
-                elapsed: observation.elapsed,
-                transcripts: observation.transcripts.as_deref().unwrap_or_default().to_vec(),
-            }
-        };
-        let concluded = state.conclude();
-        self.shared.report(concluded.into_iter().map(finding).collect());
-        if let Some(ledger) = &self.shared.ledger {
-            let concluded = !given_up && !left;
-            ledger.keep_domain(&state.name, state.memory(times, concluded), concluded);
-        }
-    }
 }
 
 /// What the next session asks about one domain.
@@ -731,42 +553,4 @@ fn slice(state: &mut DomainState, domain: usize, room: usize, (control_apart, pu
         control: state.control.address.clone(),
         need,
     }
-}
-
-/// When to ask again.
-struct Retry {
-    due: Instant,
-    /// The ladder has no step left: another run may ask.
-    last: bool,
-}
-
-/// When to ask again, if that can help.
-fn retry(
-    tracked: &Tracked,
-    observation: &Observation,
-    ladder: &Ladder,
-    (now, wall): (Instant, SystemTime),
-) -> Option<Retry> {
-    let hint = match &observation.answer {
-        Observed::Known(answer) => {
-            let helps = answer.meaning.persistence == Persistence::Transient && !answer.reply.code().is_positive();
-            helps.then_some(answer.meaning.retry_after.and_then(|hint| hint.wait(wall)))?
-        }
-        Observed::Failed(
-            ProbeFailure::Unreachable
-            | ProbeFailure::Proxy
-            | ProbeFailure::Timeout
-            | ProbeFailure::Tarpit
-            | ProbeFailure::ConnectionLost,
-        ) => None,
-        Observed::Failed(_) | Observed::NotTried(_) => return None,
-    };
-    let steps = ladder.steps(reason_of_attempt(&observation.answer)?)?;
-    let first = tracked.first_asked.unwrap_or(now);
-    let step = steps.get((tracked.attempts as usize).saturating_sub(1));
-    let due = step.map_or(now + LATER, |step| first + *step).max(now);
-    Some(Retry {
-        due: hint.map_or(due, |hint| due.max(now + hint)),
-        last: step.is_none(),
-    })
 }

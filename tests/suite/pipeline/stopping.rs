@@ -89,7 +89,7 @@ fn j8_a_signal_ends_the_run_politely_with_every_row_written() {
 #[test]
 fn a_run_whose_time_is_up_stops_politely_and_leaves_the_rest() {
     let net = Net::new(SLOW);
-    net.place.write("list.txt", &super::users(40, "slow.test"));
+    net.place.write("list.txt", super::users(40, "slow.test"));
     let ran = net.run(&["verify", "list.txt", "--until", "2s"]);
     assert_eq!(ran.code, 3, "{}", ran.err);
     assert!(

@@ -1,0 +1,93 @@
+//! What a group takes over from other runs and leaves to them: the right to ask it, what was spent, what was found out.
+
+use super::{CLAIM_AGAIN, Finding, Group, Instant, Outlook, SHORT_WAIT, WaitsFor, Work, sleep_until};
+
+impl Group {
+    /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
+    /// the claim nobody may be asked; then says when to try again.
+    pub(super) async fn claim(&mut self) -> Result<(), Instant> {
+        let Some(mut ledger) = self.shared.ledger.clone() else {
+            return Ok(());
+        };
+        let began = Instant::now();
+        let mut waited = false;
+        let spent = loop {
+            match ledger.claim(&self.context.name).await {
+                Ok(Some(spent)) => break spent,
+                Ok(None) => {}
+                Err(error) => {
+                    // The job hears of it too, and ends.
+                    tracing::error!(%error, "a mail-host group could not be claimed");
+                    return Err(Instant::now());
+                }
+            }
+            waited = true;
+            let until = Instant::now() + CLAIM_AGAIN;
+            if began.elapsed() > self.shared.manners.max_wait.max(SHORT_WAIT) {
+                return Err(until);
+            }
+            let outlook = Outlook {
+                until: Some(until),
+                waits_for: WaitsFor::OtherProcess,
+                done_at: until + self.context.limits.least_time(self.left, 0),
+            };
+            self.shared.show(&self.context.name, Some(outlook));
+            tokio::select! {
+                () = sleep_until(until) => {},
+                () = self.shared.ended() => return Err(until),
+            }
+        };
+        self.claimed = true;
+        if let Some(memory) = spent.and_then(|(memory, _)| serde_json::from_str(&memory).ok()) {
+            let times = self.shared.times();
+            self.budget.recall(&memory, times);
+            let latest = times.now + self.context.limits.reconnect;
+            self.connect_after = times
+                .at_millis(memory.connect_after)
+                .min(latest)
+                .max(self.connect_after);
+        }
+        if waited {
+            // The other process may have found out what this one wants to know.
+            ledger.look_again();
+            self.found_by_others = Some(ledger);
+        }
+        Ok(())
+    }
+
+    /// Writes down what was spent; `released`: others may ask the group.
+    pub(super) fn remember(&self, released: bool) {
+        let Some(ledger) = self.shared.ledger.as_ref().filter(|_| self.claimed) else {
+            return;
+        };
+        if self.context.trusted {
+            if released {
+                ledger.keep_group(&self.context.name, String::new(), true);
+            }
+            return;
+        }
+        let memory = self.budget.memory(self.connect_after, self.shared.times());
+        ledger.keep_group(
+            &self.context.name,
+            serde_json::to_string(&memory).unwrap_or_default(),
+            released,
+        );
+    }
+
+    /// Takes from the store what another process found out while this one waited for it.
+    pub(super) fn skip_known(&self, mut work: Work) -> Work {
+        let Some(ledger) = &self.found_by_others else {
+            return work;
+        };
+        let addresses = work.targets.iter().map(|target| (target.id, &target.address));
+        let known = ledger.fresh(&work.domain, addresses).unwrap_or_default();
+        work.targets
+            .retain(|target| known.iter().all(|(id, _)| *id != target.id));
+        self.shared
+            .report(known.into_iter().map(|(id, kept)| Finding::kept(id, kept)).collect());
+        if work.memory.is_none() {
+            work.memory = ledger.domain(&work.domain, false).ok().flatten();
+        }
+        work
+    }
+}
