@@ -39,10 +39,7 @@ pub(super) async fn table(
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
     let store = engine.store();
-<<<<<<< HEAD
     forget_cut_off(&*store).map_err(Arc::new)?;
-=======
->>>>>>> scale
     let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
     let imported = import(engine, &mut table, &*store, &lease, progress).await;
     drop(table);

@@ -1,7 +1,8 @@
 //! How domains are concluded, and when what was left open is asked again.
 
 use super::{
-    About, DomainState, Evidence, Finding, Group, Instant, LATER, Ladder, NotTried, Observation, Observed, Persistence, Phase, ProbeFailure, Reason, Source, Standing, SystemTime, Tracked, reason_of_attempt,
+    About, DomainState, Evidence, Finding, Group, Instant, LATER, Ladder, NotTried, Observation, Observed, Persistence,
+    Phase, ProbeFailure, Reason, Source, Standing, SystemTime, Tracked, reason_of_attempt,
 };
 
 impl Group {
