@@ -128,6 +128,7 @@ Examples:
   presend verify crm.ndjson.gz --format ndjson --level dns
   presend verify leads.xlsx --sheet Contacts --output checked.xlsx
   presend verify leads.csv events.xlsx more.txt.gz --output all.csv.gz   several files, one job
+  presend verify leads.csv --dry-run                            how many questions, to whom, how long; asks no mail host
   presend verify leads.csv --output checked.csv --until 2h      stop politely then; `presend jobs resume` goes on
   presend verify leads.csv --helo-name probe.example.com --mail-from postmaster@example.com
 
@@ -142,6 +143,10 @@ pub(super) struct VerifyArgs {
     /// Ask no longer than this, `2h`, or until then, `18:30Z`; the rest is left for `presend jobs resume`.
     #[arg(long, value_name = "DURATION|TIME")]
     pub(super) until: Option<Until>,
+    /// Only say what would be done: how many questions to which groups of mail hosts, and how long that takes. Looks up DNS,
+    /// asks no mail host, keeps no job, writes no results; with `--json` as one object.
+    #[arg(long, conflicts_with_all = ["until", "output", "split", "only", "format", "transcript"])]
+    pub(super) dry_run: bool,
     #[command(flatten)]
     pub(super) layout: LayoutArgs,
     #[command(flatten)]

@@ -1,8 +1,8 @@
 //! The database of a command: where it is, and what people hear when it is opened.
 
 use std::{
-    env,
-    path::PathBuf,
+    env, io,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -49,6 +49,19 @@ pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<Option<Arc<dyn
         }
     }
     Ok(Some(Arc::new(store)))
+}
+
+/// Opens the database of a command that keeps nothing; `None` where there is none.
+pub(super) fn open_to_look_up(resolved: &Resolved) -> anyhow::Result<Option<Arc<dyn Store>>> {
+    let missing = |path: &Path| {
+        let found = path.symlink_metadata();
+        found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    match resolved.database()? {
+        // A link that leads nowhere is for the store to complain about.
+        Some(path) if !missing(path) => Ok(Some(Arc::new(open(resolved)?))),
+        Some(_) | None => Ok(None),
+    }
 }
 
 /// Opens the database, and says where a damaged one was moved.

@@ -9,6 +9,7 @@ mod config;
 mod database;
 mod demo;
 mod doctor;
+mod dry_run;
 mod fault;
 mod jobs;
 mod lab;

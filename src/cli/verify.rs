@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use super::{
     Exit,
     args::{DisplayArgs, FormatName, InputFormatName, LayoutArgs, ResultArgs, VerifyArgs},
-    database,
+    database, dry_run,
     fault::{fault, hint, note},
     paint::{self, DIM, paint},
     progress::Display,
@@ -37,6 +37,9 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     let inputs = inputs(&args.inputs)?;
     let table = Table::open_all(&inputs, &input_options(&args.layout))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if args.dry_run {
+        return dry_run::run(args, &resolved, settings, table, &runtime);
+    }
     // From the first words on an interruption is polite; before them there is nothing to be polite about.
     let signals = {
         let _inside = runtime.enter();
@@ -44,9 +47,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     };
     let quiet = args.display.quiet;
     if !quiet {
-        for (name, layout) in table.files() {
-            note(&paint(DIM, understood(name, layout)));
-        }
+        say_understood(&table);
     }
     let missing = resolved.identity_hint();
     if let Some(missing) = &missing {
@@ -214,6 +215,13 @@ pub(super) fn input_options(args: &LayoutArgs) -> InputOptions {
             (false, false) => None,
         },
         sheet: args.sheet.clone(),
+    }
+}
+
+/// How each file was read.
+pub(super) fn say_understood(table: &Table) {
+    for (name, layout) in table.files() {
+        note(&paint(DIM, understood(name, layout)));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Level, Outcome, Progress, Settings, Stop, Summary, resolve::Settled, run, syntax};
+use super::{Level, Outcome, Plan, Progress, Settings, Stop, Summary, forecast, resolve::Settled, run, syntax};
 use crate::{
     address::{Address, Rules},
     clock::{Clock, SystemClock},
@@ -326,6 +326,14 @@ impl Engine {
         summary.interrupted = stop.is_requested();
         summary.elapsed = started.elapsed();
         Ok(summary)
+    }
+
+    /// What [`Self::verify`] would do, from the list, what is kept, and DNS: no mail host is asked, nothing is kept.
+    ///
+    /// # Errors
+    /// The list or the store cannot be read.
+    pub async fn plan(&self, mut table: Table) -> Result<Plan, VerifyError> {
+        forecast::plan(self, &mut table).await
     }
 
     /// Goes on with a job: rows that are answered are written again, the others are asked about.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod engine;
+mod forecast;
 mod list;
 mod open;
 mod outcome;
@@ -16,6 +17,7 @@ mod writing;
 pub use crate::stop::Stop;
 pub use crate::store::Source;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
+pub use forecast::{Plan, PlannedGroup};
 pub use outcome::Outcome;
 pub use progress::{Progress, Snapshot, Summary};
 pub use rows::is_list_of;

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Routes looked up at once; the resolver has its own, lower limit on questions in flight.
-const ROUTES: usize = 512;
+pub(super) const ROUTES: usize = 512;
 /// Domains whose findings are taken from the channel at once.
 const BATCH: usize = 64;
 /// How often the display is told what the run waits for.
@@ -44,7 +44,7 @@ pub(super) struct Settled {
 }
 
 /// What a route leads to.
-enum Next {
+pub(super) enum Next {
     /// The mail host decides.
     Ask,
     /// Nobody needs to be asked, or may be.
@@ -52,7 +52,7 @@ enum Next {
 }
 
 /// Whether a domain's mail hosts are asked.
-fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
+pub(super) fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
     let hosts = match &**route {
         MailRoute::Exchangers(exchangers) => exchangers.as_slice(),
         MailRoute::ImplicitMx(exchanger) => std::slice::from_ref(exchanger),
@@ -88,7 +88,7 @@ fn scheduler(engine: &Engine, start: &Start<'_>) -> Option<(Scheduler, Findings)
 }
 
 /// Evidence of a fault of ours.
-fn internal() -> Evidence {
+pub(super) fn internal() -> Evidence {
     let answer = Observed::Failed(ProbeFailure::Internal);
     let route = Observed::Known(Arc::new(MailRoute::Exchangers(Vec::new())));
     Evidence {

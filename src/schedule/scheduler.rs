@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
@@ -23,16 +22,17 @@ use super::{
     memory::Times,
     outlook::{Critical, Outlook},
     pace::Pacer,
+    placement::{Placement, place},
     places::Places,
 };
 use crate::{
     address::Domain,
     clock::Clock,
-    dns::{Exchanger, MailRoute},
+    dns::MailRoute,
     net::Dial,
     replies::{
         Classifier, Meaning,
-        providers::{Provider, named, recognise},
+        providers::{Provider, recognise},
     },
     smtp::{Identity, Reply, Stage, Tally, Timeouts, Transcript},
     stop::Stop,
@@ -294,40 +294,24 @@ impl Scheduler {
 
     /// Adds a domain. Targets that must not be asked about come back at once.
     pub fn add(&mut self, work: Work) {
-        let exchangers: &[Exchanger] = match &*work.route {
-            MailRoute::Exchangers(exchangers) => exchangers,
-            MailRoute::ImplicitMx(exchanger) => std::slice::from_ref(exchanger),
-            MailRoute::NullMx | MailRoute::NoSuchDomain | MailRoute::NoMailHost(_) | MailRoute::Failure(_) => &[],
+        let placement = match place(&work.route, &self.shared.manners) {
+            Ok(placement) => placement,
+            Err(why) => return self.answer_unasked(work, why),
         };
-        let Some(first) = exchangers.first() else {
-            return self.answer_unasked(work, NotTried::NotNeeded);
-        };
-        let manners = &self.shared.manners;
-        let trusted = exchangers
-            .iter()
-            .all(|exchanger| manners.trusted.contain(&exchanger.host));
-        let provider = recognise(&first.host);
-        let permitted = |provider: &Provider| {
-            !provider.probing_forbidden
-                || manners.probe_forbidden
-                || manners
-                    .probe_providers
-                    .iter()
-                    .any(|name| named(name).is_some_and(|named| named.id == provider.id))
-        };
-        if !trusted && !provider.is_none_or(permitted) {
-            return self.answer_unasked(work, NotTried::ProviderPolicy);
-        }
-        let name = group_name(first, trusted, provider);
-        let sender = self.groups.entry(Arc::clone(&name)).or_insert_with(|| {
-            let limits = limits(manners, trusted, provider);
+        let sender = self.groups.entry(Arc::clone(&placement.name)).or_insert_with(|| {
+            let Placement {
+                name,
+                limits,
+                trusted,
+                control_apart,
+            } = placement;
             let context = GroupContext {
                 name,
                 questions: Pacer::new(limits.gap),
                 connects: Pacer::new(limits.reconnect),
                 limits,
                 trusted,
-                control_apart: provider.is_some_and(|provider| provider.control_own_session),
+                control_apart,
             };
             let (sender, receiver) = mpsc::unbounded_channel();
             let group = Group::new(context, Arc::clone(&self.shared), receiver);
@@ -406,122 +390,5 @@ impl WaitingView {
             waits_for: outlook.waits_for,
             done_at: self.shared.wall(outlook.done_at),
         })
-    }
-}
-
-/// Hosts that share a budget: a provider's, else those of one network. Loopback hosts (labs) stand for machines of their own.
-///
-/// The name outlives the run (the source address follows it), so it must not depend on the order of a DNS answer.
-fn group_name(first: &Exchanger, trusted: bool, provider: Option<&Provider>) -> Arc<str> {
-    if trusted {
-        return Arc::from(format!("host {}", first.host));
-    }
-    if let Some(provider) = provider {
-        return Arc::from(format!("provider {}", provider.id));
-    }
-    let addresses = first.addresses.iter().map(|ip| ip.ip());
-    let v6 = first.addresses.first().is_some_and(|ip| ip.ip().is_ipv6());
-    match addresses.filter(|ip| ip.is_ipv6() == v6).min() {
-        Some(ip) if ip.is_loopback() => Arc::from(format!("host {ip}")),
-        Some(IpAddr::V4(ip)) => {
-            let [a, b, c, _] = ip.octets();
-            Arc::from(format!("network {a}.{b}.{c}.0/24"))
-        }
-        Some(IpAddr::V6(ip)) => {
-            let [a, b, c, ..] = ip.segments();
-            Arc::from(format!("network {a:x}:{b:x}:{c:x}::/48"))
-        }
-        None => Arc::from(format!("host {}", first.host)),
-    }
-}
-
-/// The group's budget: ours, narrowed or widened by what the provider is known to take.
-fn limits(manners: &Manners, trusted: bool, provider: Option<&Provider>) -> Limits {
-    if trusted {
-        return Limits::TRUSTED;
-    }
-    let mut limits = manners.limits.clone();
-    if let Some(provider) = provider {
-        if let Some(connections) = provider.connections {
-            limits.connections = limits.connections.max(connections.min(3));
-        }
-        if let Some(most) = provider.recipients_per_session {
-            limits.recipients_per_session = limits.recipients_per_session.min(most);
-        }
-        if let Some(most) = provider.recipients_per_transaction {
-            limits.recipients_per_transaction = limits.recipients_per_transaction.min(most);
-        }
-        if let Some(pace) = provider.pace_s {
-            limits.gap = limits.gap.max(Duration::from_secs(pace.into()));
-        }
-    }
-    limits
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::smtp::Timeouts;
-
-    #[test]
-    fn what_a_provider_is_known_to_take_narrows_the_budget() {
-        let manners = Manners {
-            identity: Identity::new("probe.example.org", "check@example.org").unwrap(),
-            timeouts: Timeouts::BULK,
-            smtp_port: 25,
-            transcript: false,
-            ladder: Ladder::default(),
-            max_wait: Duration::ZERO,
-            limits: Limits::POLITE,
-            trusted: TrustedHosts::default(),
-            probe_forbidden: false,
-            probe_providers: Vec::new(),
-        };
-        let slow = Provider {
-            recipients_per_transaction: Some(2),
-            recipients_per_session: Some(5),
-            connections: Some(25),
-            pace_s: Some(7),
-            ..named("gmx").unwrap().clone()
-        };
-        let found = limits(&manners, false, Some(&slow));
-        assert_eq!((found.recipients_per_transaction, found.recipients_per_session), (2, 5));
-        assert_eq!((found.gap, found.connections), (Duration::from_secs(7), 3));
-        let lavish = Provider {
-            recipients_per_transaction: Some(500),
-            recipients_per_session: Some(500),
-            connections: None,
-            pace_s: Some(0),
-            ..slow.clone()
-        };
-        assert_eq!(
-            limits(&manners, false, Some(&lavish)),
-            Limits::POLITE,
-            "never less polite"
-        );
-        assert_eq!(limits(&manners, true, Some(&slow)), Limits::TRUSTED);
-    }
-
-    #[test]
-    fn the_name_of_a_group_does_not_hang_on_the_order_of_an_answer() {
-        let name = |addresses: &[&str]| {
-            let vetted = |ip: &&str| crate::net::vet(ip.parse().unwrap(), true).unwrap();
-            let exchanger = Exchanger {
-                host: "mx.a.test".into(),
-                preference: 10,
-                backup: false,
-                addresses: addresses.iter().map(vetted).collect(),
-            };
-            group_name(&exchanger, false, None)
-        };
-        for (addresses, expected) in [
-            (&["9.9.9.9", "8.8.8.8", "2a00::1"][..], "network 8.8.8.0/24"),
-            (&["8.8.8.8", "2a00::1", "9.9.9.9"], "network 8.8.8.0/24"),
-            (&["2a01::1", "8.8.8.8", "2a00:1:2::1"], "network 2a00:1:2::/48"),
-            (&["127.0.0.3", "127.0.0.2"], "host 127.0.0.2"),
-            (&[], "host mx.a.test"),
-        ] {
-            assert_eq!(&*name(addresses), expected, "{addresses:?}");
-        }
     }
 }

@@ -138,6 +138,16 @@ impl Lease {
         }
     }
 
+    /// No right, and no job: enough for reading what is known to all.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self {
+            job: JobNumber::default(),
+            id: String::new(),
+            epoch: -1,
+        }
+    }
+
     /// Whether an earlier run worked on the job.
     #[must_use]
     pub fn is_resumed(&self) -> bool {

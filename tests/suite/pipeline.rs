@@ -3,6 +3,7 @@
 
 mod demo;
 mod dns;
+mod dry_run;
 mod faults;
 mod formats;
 mod hosts;
