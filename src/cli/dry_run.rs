@@ -99,8 +99,8 @@ fn text(plan: &Plan) -> String {
     }
     let _ = writeln!(
         text,
-        "{:>12}  to ask about at {} in {}, with at most {} and at least {}",
-        paint(BOLD, grouped(number(plan.probes))),
+        "{}  to ask about at {} in {}, with at most {} and at least {}",
+        paint(BOLD, format!("{:>12}", grouped(number(plan.probes)))),
         counted(number(plan.domains), "domain", "domains"),
         counted(number(plan.groups), "group of mail hosts", "groups of mail hosts"),
         counted(number(plan.control_questions), "control question", "control questions"),

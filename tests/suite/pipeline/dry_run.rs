@@ -70,7 +70,7 @@ fn the_plan_of_a_list_is_told_and_nobody_is_asked() {
     }
     assert_eq!(
         found["unasked"],
-        json!({"provider_policy": 1, "syntax": 1, "no_such_domain": 1}),
+        json!({"provider_policy": 1, "syntax_no_at_sign": 1, "no_such_domain": 1}),
     );
     let largest = &found["largest"][0];
     assert_eq!(largest["group"], found["critical"]);
