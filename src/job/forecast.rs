@@ -93,7 +93,6 @@ pub struct PlannedGroup {
     pub expected: Duration,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn milliseconds<S: Serializer>(time: &Duration, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_u64(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
@@ -246,15 +245,15 @@ async fn placed(
     plan: &mut Plan,
 ) -> Result<HashMap<Arc<str>, Load>, VerifyError> {
     let mut groups: HashMap<Arc<str>, Load> = HashMap::new();
-    let Some(router) = &engine.route else { return Ok(groups) };
+    let Some(finder) = &engine.route else { return Ok(groups) };
     let (mut routing, mut open) = (JoinSet::new(), open.into_iter());
     loop {
         while routing.len() < ROUTES
             && let Some((domain, addresses)) = open.next()
         {
-            let router = Arc::clone(router);
+            let finder = Arc::clone(finder);
             routing.spawn(async move {
-                let route = router.route(&domain).await;
+                let route = finder.route(&domain).await;
                 (domain, addresses, route)
             });
         }
