@@ -314,8 +314,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_makes_room_who_talks_or_whom_nobody_waits_for() {
-        let places = Places::new(2);
+        let places = Places::new(4);
         let first = now(&places, Life::Unknown, 1).await.unwrap();
+        // With these, hosts that have not answered hold all they may.
+        let _others = [
+            now(&places, Life::Unknown, 1).await.unwrap(),
+            now(&places, Life::Unknown, 1).await.unwrap(),
+        ];
         let wanted = |place: Arc<Place>| async move {
             tokio::time::timeout(Duration::from_mins(1), place.wanted())
                 .await
