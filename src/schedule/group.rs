@@ -301,9 +301,11 @@ impl Group {
             }
             let lane = state.lane;
             self.make_ready(domain);
-            if let Some(lane) = self.lanes.get_mut(lane) {
-                // Before the new ones: the hour of a refusal begins with it, and who is asked again may be refused.
-                lane.ready.rotate_right(1);
+            // Before the new ones: the hour of a refusal begins with it, and who is asked again may be refused.
+            if let Some(lane) = self.lanes.get_mut(lane)
+                && let Some(woken) = lane.ready.pop_back()
+            {
+                lane.ready.push_front(woken);
             }
         }
     }
