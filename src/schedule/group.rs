@@ -293,11 +293,20 @@ impl Group {
             state.delayed = rest;
             let due: Vec<Delayed> = due;
             self.delayed = self.delayed.saturating_sub(due.len());
-            state.waiting.extend(due.into_iter().map(|delayed| delayed.tracked));
+            due.into_iter()
+                .rev()
+                .for_each(|delayed| state.waiting.push_front(delayed.tracked));
             if matches!(state.control.phase, Phase::Waits(due) if due <= at) {
                 state.control.phase = Phase::Due;
             }
+            let lane = state.lane;
             self.make_ready(domain);
+            // Before the new ones: the hour of a refusal begins with it, and who is asked again may be refused.
+            if let Some(lane) = self.lanes.get_mut(lane)
+                && let Some(woken) = lane.ready.pop_back()
+            {
+                lane.ready.push_front(woken);
+            }
         }
     }
 
