@@ -31,7 +31,7 @@ fn list() -> String {
                     jane@forbidden.example\nno address\nx@nowhere.test\n"
         .to_owned();
     for user in 0..25 {
-        list += &format!("u{user}@stranger.example\n");
+        list.extend([&*format!("u{user}@stranger.example"), "\n"]);
     }
     list + "u@stranger-two.example\n"
 }
