@@ -30,9 +30,7 @@ fn list() -> String {
     let mut list = "jane@ours.test\nnobody@ours.test\nJANE@ours.test\njane@second.test\nx@all.test\n\
                     jane@forbidden.example\nno address\nx@nowhere.test\n"
         .to_owned();
-    for user in 0..25 {
-        list += &format!("u{user}@stranger.example\n");
-    }
+    list.extend((0..25).map(|user| format!("u{user}@stranger.example\n")));
     list + "u@stranger-two.example\n"
 }
 
