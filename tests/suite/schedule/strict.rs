@@ -88,7 +88,8 @@ impl Host {
             .collect()
     }
 
-    /// No scheduler that keeps the budgets and does not know who is dead can be done sooner: the most demanding budget alone.
+    /// No scheduler that keeps the budgets and does not know who is dead can count on being done sooner (one that happens to ask
+    /// about a dead one last can be): the most demanding budget alone.
     fn bound(&self, limits: &Limits) -> Duration {
         let count = |number: usize| u32::try_from(number).unwrap();
         // A domain whose mailboxes all exist needs a control recipient.
