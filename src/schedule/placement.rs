@@ -204,7 +204,7 @@ mod tests {
                 Ok(("network 9.9.9.0/24".to_owned(), false)),
             ),
             (&["mx.a.test"], Ok(("network 9.9.9.0/24".to_owned(), false))),
-            (&["a-test.mail.protection.outlook.com"], Err(NotTried::ProviderPolicy)),
+            (&["a.olc.protection.outlook.com"], Err(NotTried::ProviderPolicy)),
             (&[], Err(NotTried::NotNeeded)),
         ] {
             assert_eq!(name(&route(hosts)), expected, "{hosts:?}");
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(place(&MailRoute::NullMx, &ours), Err(NotTried::NotNeeded));
         let implicit = MailRoute::ImplicitMx(exchanger("mx.ours.test", 0));
         assert_eq!(place(&implicit, &ours).unwrap().limits, Limits::TRUSTED);
-        let asked = |manners: Manners| place(&route(&["a-test.mail.protection.outlook.com"]), &manners).is_ok();
+        let asked = |manners: Manners| place(&route(&["a.olc.protection.outlook.com"]), &manners).is_ok();
         assert!(asked(Manners {
             probe_forbidden: true,
             ..manners()
