@@ -49,8 +49,12 @@ fn does_nothing() -> anyhow::Result<Duration> {
 fn first_question() -> anyhow::Result<Duration> {
     let server = UdpSocket::bind("127.0.0.1:0")?;
     server.set_read_timeout(Some(Duration::from_secs(10)))?;
+    // A database is opened as well, and made: never the user's own.
+    let home = tempfile::tempdir()?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_presend"));
     command
+        .env("HOME", home.path())
+        .env_remove("XDG_STATE_HOME")
         .args(["check", "jane.doe@company.com"])
         .args(["--helo-name", "probe.bench.test", "--mail-from", "check@bench.test"])
         .args(["--nameserver", &server.local_addr()?.to_string()])
