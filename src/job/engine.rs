@@ -7,7 +7,11 @@ use std::{
     time::Instant,
 };
 
-use super::{Level, Outcome, Plan, Progress, Settings, Stop, Summary, forecast, resolve::Settled, run, syntax};
+use super::{
+    Level, Outcome, Plan, Progress, Settings, Stop, Summary, forecast,
+    resolve::{Settled, found},
+    run, syntax,
+};
 use crate::{
     address::{Address, Rules},
     clock::{Clock, SystemClock},
@@ -17,7 +21,7 @@ use crate::{
     net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
-    schedule::{Manners, Standing, TrustedHosts},
+    schedule::{Finding, Manners, Standing, TrustedHosts},
     smtp::Identity,
     store::{JobRecord, Kept, Lease, Ledger, NewJob, PrivateStore, Source, Store, StoreError},
     verdict::{Evidence, NotTried, judge},
@@ -207,21 +211,7 @@ impl Engine {
 
     /// An address that is answered from the store.
     pub(super) fn known(&self, id: u32, kept: Kept) -> Settled {
-        Settled {
-            id,
-            standing: Standing::Final,
-            first_asked: kept.first_asked,
-            due: None,
-            throttled: kept.throttled,
-            requeued: kept.requeued,
-            source: kept.source,
-            verdict: judge(&kept.evidence, &self.settings.policy),
-            evidence: kept.evidence,
-            retry_at: kept.retry_at,
-            checked_at: kept.checked_at,
-            elapsed: kept.elapsed,
-            transcripts: kept.transcripts,
-        }
+        found(self, Finding::kept(id, kept))
     }
 
     /// An address of which the store knows nothing, when nobody may be asked.

@@ -353,7 +353,8 @@ async fn receive(findings: Option<&mut Findings>, batch: &mut Vec<Vec<Finding>>)
     }
 }
 
-fn found(engine: &Engine, finding: Finding) -> Settled {
+/// What was found out, judged.
+pub(super) fn found(engine: &Engine, finding: Finding) -> Settled {
     Settled {
         id: finding.id,
         standing: finding.standing,

@@ -120,7 +120,7 @@ pub struct Finding {
 
 impl Finding {
     /// What was found before, by another run.
-    pub(super) fn kept(id: u32, kept: Kept) -> Self {
+    pub(crate) fn kept(id: u32, kept: Kept) -> Self {
         Self {
             id,
             standing: Standing::Final,
