@@ -21,7 +21,7 @@ use crate::{
     net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
-    schedule::{Finding, Manners, Standing, TrustedHosts},
+    schedule::{Finding, Manners, Scheduler, Seams, Standing, TrustedHosts},
     smtp::Identity,
     store::{JobRecord, Kept, Lease, Ledger, NewJob, PrivateStore, Source, Store, StoreError},
     verdict::{Evidence, NotTried, judge},
@@ -103,12 +103,13 @@ pub struct EngineSeams {
 pub struct Engine {
     pub(super) settings: Settings,
     pub(super) route: Option<Arc<dyn Route>>,
-    pub(super) dial: Arc<dyn Dial>,
     pub(super) clock: Arc<dyn Clock>,
     /// With the user's rules; `None` is the bundled classifier.
     pub(super) classifier: Option<Arc<Classifier>>,
     /// How mail hosts are asked; `None` below the SMTP level and without an identity.
     pub(super) manners: Option<Manners>,
+    /// Asks them, for every run at once.
+    pub(super) scheduler: Option<Scheduler>,
     /// What outlives the process; lists use a private one without it.
     pub(super) store: Option<Arc<dyn Store>>,
 }
@@ -161,13 +162,21 @@ impl Engine {
             .transpose()?
             .map(Arc::new);
         let manners = manners(&settings);
+        let scheduler = manners.clone().map(|manners| {
+            let seams = Seams {
+                dial,
+                clock: Arc::clone(&clock),
+                classifier: classifier.clone(),
+            };
+            Scheduler::new(manners, seams)
+        });
         Ok(Self {
             settings,
             route,
-            dial,
             clock,
             classifier,
             manners,
+            scheduler,
             store: None,
         })
     }

@@ -254,6 +254,7 @@ async fn run(
         stop,
         ledger: Some(&ledger),
         histories: open.histories,
+        hurried: false,
     };
     let mut probing = Probing::start(engine, start);
     let mut writer = Writer::new(engine, &ledger, sink);
@@ -355,6 +356,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
         stop,
         ledger: ledger.as_ref(),
         histories: open.histories,
+        hurried: true,
     };
     let mut probing = Probing::start(engine, start);
     while let Some(settled) = probing.next(&Progress::default()).await {

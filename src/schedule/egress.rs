@@ -6,13 +6,16 @@ use std::{
     io,
     net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use crate::stop::Stop;
+use tokio::{sync::watch, time::Instant};
 
 /// Mail-host groups that must be out of reach, without a single success, before the network is blamed. In a mailing list one
 /// host in a hundred is dead; ten dead ones in a row before the first living one are not a matter of chance.
 const SILENT_GROUPS: usize = 10;
+/// After which a new run may find out that the way is open again.
+const TRY_AGAIN: Duration = Duration::from_mins(5);
 
 /// How an attempt to connect failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +51,15 @@ impl NoConnection {
 pub(super) struct Egress {
     /// Groups out of reach; `None` once any host was reached.
     silent: Mutex<Option<HashSet<Arc<str>>>>,
-    blocked: Stop,
+    /// Since when.
+    blocked: watch::Sender<Option<Instant>>,
 }
 
 impl Egress {
     pub(super) fn new() -> Self {
         Self {
             silent: Mutex::new(Some(HashSet::new())),
-            blocked: Stop::new(),
+            blocked: watch::Sender::new(None),
         }
     }
 
@@ -71,17 +75,33 @@ impl Egress {
         groups.insert(Arc::clone(group));
         if groups.len() >= SILENT_GROUPS && !self.is_blocked() {
             tracing::warn!(groups = groups.len(), "port 25 seems blocked");
-            self.blocked.request();
+            self.blocked.send_replace(Some(Instant::now()));
         }
     }
 
     pub(super) fn is_blocked(&self) -> bool {
-        self.blocked.is_requested()
+        self.blocked.borrow().is_some()
+    }
+
+    /// A new run begins: what was blocked a while ago may be open.
+    pub(super) fn try_again(&self) {
+        let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = |since: &mut Option<Instant>| {
+            let over = since.is_some_and(|since| since.elapsed() >= TRY_AGAIN);
+            if over {
+                *since = None;
+            }
+            over
+        };
+        if self.blocked.send_if_modified(over) {
+            *silent = Some(HashSet::new());
+        }
     }
 
     /// Waits until nothing seems to get out.
     pub(super) async fn blocked(&self) {
-        self.blocked.requested().await;
+        let mut seen = self.blocked.subscribe();
+        let _ = seen.wait_for(Option::is_some).await;
     }
 }
 
@@ -130,5 +150,23 @@ mod tests {
             egress.silent(group);
         }
         assert!(!egress.is_blocked(), "one success is enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_run_tries_again() {
+        let egress = Egress::new();
+        let blame = || {
+            for number in 0..SILENT_GROUPS {
+                egress.silent(&Arc::from(format!("host {number}")));
+            }
+        };
+        blame();
+        egress.try_again();
+        assert!(egress.is_blocked(), "too early");
+        tokio::time::advance(TRY_AGAIN).await;
+        egress.try_again();
+        assert!(!egress.is_blocked());
+        blame();
+        assert!(egress.is_blocked(), "it counts anew");
     }
 }
