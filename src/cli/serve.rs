@@ -193,7 +193,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
                 "choose another address with `--bind IP:PORT`",
             )
         })?;
-        let server = Server::new(listener, &engine, store, limits).map_err(|error| match error {
+        let server = Server::new(listener, engine, store, limits).map_err(|error| match error {
             ServeError::Open(_) => fault(
                 error.to_string(),
                 "make a key with `presend keys add --name NAME`, or leave `--bind` out",
