@@ -8,10 +8,11 @@ use tokio::{
 };
 
 use super::{
-    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError,
+    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError, Waiting,
     answers::{Answers, is_empty, record},
     list::List,
     open::Open,
+    progress::Later,
     resolve::{Probing, Settled, Start},
     rows::{Cursor, Import, flushed},
     writing::Writer,
@@ -159,6 +160,8 @@ struct Keeping<'a> {
     kept: mpsc::UnboundedSender<InFile>,
     /// Batches not in the file yet.
     under_way: usize,
+    /// When what the run leaves may be asked.
+    later: Later,
 }
 
 /// A batch is in the file, or is not.
@@ -175,6 +178,9 @@ impl Keeping<'_> {
             if settled.standing != Standing::Attempt {
                 self.progress
                     .settled(settled.verdict.label, self.list.copies(settled.id));
+            }
+            if settled.standing == Standing::Provisional {
+                self.later.add(settled.retry_at);
             }
             if is_empty(&settled) {
                 // An earlier attempt may be on its way into the file: it is shown, once all is there.
@@ -229,6 +235,7 @@ async fn run(
         progress,
         kept: sender,
         under_way: 0,
+        later: Later::default(),
     };
     let mut open = Open::default();
     for domain in domains {
@@ -243,6 +250,7 @@ async fn run(
         }
     }
     keeping.keep(open.known);
+    keeping.later.join(open.later);
     for id in open.left {
         answers.leave(id);
         progress.restored(list.copies(id));
@@ -269,7 +277,10 @@ async fn run(
             },
             Some(in_file) = kept.recv() => keeping.returned(in_file, &mut answers)?,
             error = failed(&mut failure) => return Err(error.into()),
-            _ = note.tick() => note_down(&ledger, &writer.summary, JobState::Open, false),
+            _ = note.tick() => {
+                writer.summary.waiting = progress.waiting();
+                note_down(&ledger, &writer.summary, JobState::Open, false);
+            }
         }
         while writer.advance(&list.rows, &answers)? {
             tokio::task::yield_now().await;
@@ -278,10 +289,13 @@ async fn run(
     for id in (0..).take(list.addresses.len()) {
         if !answers.is_known(id) {
             answers.leave(id);
+            keeping.later.add(None);
         }
     }
     while writer.advance(&list.rows, &answers)? {}
     let mut summary = summarised(writer.summary, &list);
+    summary.waiting = Waiting::default();
+    summary.retry_at = keeping.later.time();
     summary.cost(&tally);
     summary.complete = answers.is_complete();
     // Nobody can go on with a job that ends with the process.
@@ -371,6 +385,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
             progress: &Progress::default(),
             kept,
             under_way: 0,
+            later: Later::default(),
         };
         keeping.keep(results.values().cloned().collect());
         note_down(ledger, &Summary::default(), JobState::Done, true);
