@@ -60,7 +60,7 @@ fn a_running_job_tells_when_it_will_be_ready_and_which_host_is_last() {
     let net = Net::new(WORLD);
     net.place.write("list.csv", "user0@grey.test\nuser0@plain.test\n");
     let mut child = net.spawn(&["verify", "list.csv", "--output", "out.csv", "--retry-ladder", "1h"]);
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let until = std::time::Instant::now() + std::time::Duration::from_mins(1);
     let job = loop {
         match jobs(&net).pop() {
             Some(job) if job["eta"].is_string() && job["waiting_hosts"] == 1 => break job,
