@@ -52,6 +52,8 @@ struct Lane {
     lockstep: bool,
     /// The host has put us to its first-session test.
     tested: bool,
+    /// The host does not want us over IPv6.
+    only_v4: bool,
     /// Domains with something to ask.
     ready: VecDeque<usize>,
 }
@@ -232,6 +234,7 @@ impl Group {
                 implicit,
                 lockstep: false,
                 tested: false,
+                only_v4: false,
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
@@ -379,7 +382,8 @@ impl Group {
             self.ready_lanes.push_back(index);
         }
         let exchangers = Arc::clone(&lane.exchangers);
-        let (implicit, lockstep, tested) = (lane.implicit, lane.lockstep, lane.tested);
+        let (implicit, only_v4) = (lane.implicit, lane.only_v4);
+        let (lockstep, tested) = (lane.lockstep, lane.tested);
         for domain in answered {
             self.conclude_if_complete(domain);
         }
@@ -392,6 +396,7 @@ impl Group {
                 refusals,
                 lockstep,
                 tested,
+                only_v4,
                 life: self.life,
                 size: self.left,
             },
@@ -406,6 +411,7 @@ impl Group {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.lockstep |= report.lockstep;
             lane.tested |= report.tested;
+            lane.only_v4 |= report.only_v4;
         }
         match &report.trip {
             Some(_) if self.context.trusted => {}
