@@ -105,6 +105,7 @@ impl Conversation<'_> {
         let now = Instant::now();
         let observation = Observation {
             host: Some(Arc::clone(&self.host)),
+            second: None,
             throttled,
             elapsed: now - self.started,
             transcripts: None,

@@ -184,6 +184,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
     let observation = Observation {
         host,
         answer,
+        second: None,
         throttled: false,
         elapsed,
         transcripts,

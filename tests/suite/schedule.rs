@@ -23,6 +23,7 @@ mod egress;
 mod families;
 mod judgement;
 mod patience;
+mod peers;
 mod silence;
 mod strict;
 mod world;
