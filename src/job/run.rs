@@ -21,13 +21,13 @@ use crate::{
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
-    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Store, StoreError, Write},
+    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Record, Store, StoreError, Write},
 };
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
 const AHEAD: usize = 16;
-/// Answers that are known already, kept together.
-const KNOWN: usize = 1024;
+/// Records of one batch at most: whoever reads one of them reads the batch.
+const BATCH: usize = 1024;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -169,9 +169,12 @@ type InFile = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
 
 impl Keeping<'_> {
     fn keep(&mut self, settled: Vec<Settled>) {
-        let mut standings = Vec::with_capacity(settled.len());
-        let mut records = Vec::with_capacity(settled.len());
+        let most = settled.len().min(BATCH);
+        let (mut standings, mut records) = (Vec::with_capacity(most), Vec::with_capacity(most));
         for settled in settled {
+            if records.len() == BATCH {
+                self.submit(std::mem::take(&mut records), std::mem::take(&mut standings));
+            }
             let Some(address) = self.list.addresses.get(settled.id as usize) else {
                 continue;
             };
@@ -189,9 +192,12 @@ impl Keeping<'_> {
             standings.push(settled.standing);
             records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
         }
-        if records.is_empty() {
-            return;
+        if !records.is_empty() {
+            self.submit(records, standings);
         }
+    }
+
+    fn submit(&mut self, records: Vec<Record>, standings: Vec<Standing>) {
         self.under_way += 1;
         let kept = self.kept.clone();
         self.ledger.store().submit(Write::Records {
@@ -240,7 +246,7 @@ async fn run(
     let mut open = Open::default();
     for domain in domains {
         open.add(engine, &ledger, (&list, &answers), domain)?;
-        if open.known.len() >= KNOWN {
+        if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
             while keeping.under_way >= AHEAD
                 && let Some(in_file) = kept.recv().await
