@@ -50,7 +50,7 @@ enum Failed {
 }
 
 /// Where a session may go.
-pub(super) struct Ways<'a> {
+pub(super) struct Reach<'a> {
     pub(super) exchangers: &'a [Exchanger],
     /// The only exchanger is an implicit MX.
     pub(super) implicit: bool,
@@ -59,25 +59,25 @@ pub(super) struct Ways<'a> {
 }
 
 /// The addresses to try, in order.
-fn candidates<'a>(ways: &Ways<'a>) -> VecDeque<(&'a Exchanger, Vetted)> {
-    let all = ways
+fn candidates<'a>(reach: &Reach<'a>) -> VecDeque<(&'a Exchanger, Vetted)> {
+    let all = reach
         .exchangers
         .iter()
         .flat_map(|exchanger| exchanger.addresses.iter().map(move |ip| (exchanger, *ip)));
-    all.filter(|(_, ip)| !ways.only_v4 || ip.ip().is_ipv4())
+    all.filter(|(_, ip)| !reach.only_v4 || ip.ip().is_ipv4())
         .take(MAX_ADDRESSES)
         .collect()
 }
 
 /// Tries the exchangers in order.
 pub(super) async fn open(
-    ways: Ways<'_>,
+    reach: Reach<'_>,
     (group, shared, place): (&GroupContext, &Shared, &Place),
 ) -> Result<Opened, NotOpened> {
-    let Ways {
+    let Reach {
         exchangers, implicit, ..
-    } = ways;
-    let mut candidates = candidates(&ways);
+    } = reach;
+    let mut candidates = candidates(&reach);
     let mut failure = NotOpened {
         host: None,
         answer: Observed::Failed(ProbeFailure::Unreachable),
