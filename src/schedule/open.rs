@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
-    egress::NoConnection,
+    egress::{NoConnection, Way},
     places::Place,
     scheduler::{GroupContext, Shared},
 };
@@ -84,7 +84,8 @@ pub(super) async fn open(
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
-    let (mut blocked, mut proxy_failed) = (!candidates.is_empty(), false);
+    let mut blocked = !candidates.is_empty();
+    let (mut proxy_failed, mut proxy_dead) = (false, false);
     while let Some((exchanger, ip)) = candidates.pop_front() {
         let facts = |tls| HostFacts {
             provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
@@ -117,6 +118,7 @@ pub(super) async fn open(
             Err(Failed::Proxy(fault)) => {
                 (blocked, proxy_failed) = (false, true);
                 if !fault.is_about_one_target() {
+                    proxy_dead = true;
                     break;
                 }
             }
@@ -136,7 +138,10 @@ pub(super) async fn open(
     }
     // Our own hosts may stand behind a way out of their own, or be switched off.
     if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
-        shared.egress.silent(&group.name);
+        shared.egress.lost(&group.name, Way::Direct);
+    }
+    if proxy_dead && shared.over().is_none() {
+        shared.egress.lost(&group.name, Way::Proxy);
     }
     if proxy_failed {
         // Whatever other addresses said, the one that the proxy kept from us might have answered.
