@@ -21,7 +21,7 @@ use crate::{
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
-    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Record, Store, StoreError, Write},
+    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Patience, Record, Store, StoreError, Write},
     verdict::NotTried,
 };
 
@@ -273,6 +273,7 @@ async fn run(
         stop,
         ledger: Some(&ledger),
         histories: open.histories,
+        hurried: false,
     };
     let mut probing = Probing::start(engine, start);
     let mut writer = Writer::new(engine, &ledger, sink);
@@ -346,32 +347,46 @@ fn note_down(ledger: &Ledger, summary: &Summary, state: JobState, released: bool
     });
 }
 
+/// A question about a few addresses.
+pub(super) struct Few<'a> {
+    pub(super) typed: &'a [String],
+    pub(super) stop: &'a Stop,
+    pub(super) memory: Patience,
+    /// Hears of answers that another question may better.
+    pub(super) heard: &'a mut (dyn FnMut(usize, Outcome) + Send),
+}
+
 /// Answers a few addresses.
-pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Result<Vec<Outcome>, VerifyError> {
+pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, VerifyError> {
+    let Few {
+        typed,
+        stop,
+        memory,
+        heard,
+    } = few;
     let mut list = List::default();
     for typed in typed {
         list.add_typed(engine, typed)?;
     }
-    let ledger = match &engine.store {
+    let domains = std::mem::take(&mut list.domains);
+    let mut open = Open::default();
+    match &engine.store {
+        Some(store) => {
+            let known = engine.ledger_for(store, Lease::nobody(), memory)?;
+            let answers = Answers::new(list.addresses.len());
+            for domain in domains {
+                open.add(engine, &known, (&list, &answers), domain)?;
+            }
+        }
+        None => open.asked = domains.into_iter().collect(),
+    }
+    // Nothing is written about what is known already.
+    let ledger = match engine.store.as_ref().filter(|_| !open.asked.is_empty()) {
         Some(store) => {
             let lease = store.create(&NewJob::unlisted()).map_err(Arc::new)?;
-            Some(engine.ledger(store, lease)?)
+            Some(engine.ledger_for(store, lease, memory)?)
         }
         None => None,
-    };
-    let answers = Answers::new(list.addresses.len());
-    let open = match &ledger {
-        Some(ledger) => {
-            let mut open = Open::default();
-            for domain in std::mem::take(&mut list.domains) {
-                open.add(engine, ledger, (&list, &answers), domain)?;
-            }
-            open
-        }
-        None => Open {
-            asked: std::mem::take(&mut list.domains).into_iter().collect(),
-            ..Open::default()
-        },
     };
     let mut results: HashMap<u32, Settled> = open.known.into_iter().map(|known| (known.id, known)).collect();
     let start = Start {
@@ -381,13 +396,20 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
         stop,
         ledger: ledger.as_ref(),
         histories: open.histories,
+        hurried: true,
     };
     let mut probing = Probing::start(engine, start);
+    let mut asked = Vec::new();
     while let Some(settled) = probing.next(&Progress::default()).await {
-        let last_words = settled
-            .into_iter()
-            .filter(|settled| settled.standing != Standing::Attempt);
-        results.extend(last_words.map(|settled| (settled.id, settled)));
+        for settled in settled {
+            if settled.standing == Standing::Attempt {
+                for (index, typed) in (0..).zip(typed).filter(|(index, _)| list.rows.get(*index) == Some(&settled.id)) {
+                    heard(index, engine.settled(typed, settled.clone()));
+                }
+            } else {
+                asked.push(settled);
+            }
+        }
     }
     if let Some(ledger) = &ledger {
         let (kept, _) = mpsc::unbounded_channel();
@@ -400,10 +422,11 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
             later: Later::default(),
             over: None,
         };
-        keeping.keep(results.values().cloned().collect());
+        keeping.keep(asked.clone());
         note_down(ledger, &Summary::default(), JobState::Done, true);
         flushed(&**ledger.store()).await?;
     }
+    results.extend(asked.into_iter().map(|settled| (settled.id, settled)));
     let outcome = |(typed, id): (&String, &u32)| match results.get(id) {
         Some(settled) => engine.settled(typed, settled.clone()),
         None => engine.read(typed),

@@ -9,9 +9,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    memory::{Before, Begun},
+    memory::{Before, Begun, Times},
     plan::ControlAnswer,
-    scheduler::Work,
+    scheduler::{Order, Run, Work},
 };
 use crate::{
     address::{Address, Domain},
@@ -180,8 +180,9 @@ pub(super) struct Delayed {
 }
 
 /// One domain.
-#[derive(Debug)]
 pub(super) struct DomainState {
+    /// Who wants to know. Another run that asks about the same domain has a state of its own.
+    pub(super) run: Arc<Run>,
     pub(super) name: Domain,
     pub(super) route: Arc<MailRoute>,
     /// Which lane of the group serves it.
@@ -202,8 +203,13 @@ pub(super) struct DomainState {
 }
 
 impl DomainState {
-    pub(super) fn new(work: Work, lane: usize, recheck_accepts: u32, begun: &Begun<'_>) -> Self {
-        let times = begun.times;
+    pub(super) fn new(order: Order, lane: usize, recheck_accepts: u32, times: Times) -> Self {
+        let Order { work, run } = order;
+        let begun = Begun {
+            times,
+            max_wait: run.manners.max_wait,
+            job: run.ledger.as_ref().map(|ledger| ledger.lease().id.as_str()),
+        };
         let Work {
             domain,
             route,
@@ -211,10 +217,11 @@ impl DomainState {
             memory,
         } = work;
         let control = match &memory {
-            Some(memory) => Control::recall(memory, &domain, begun),
+            Some(memory) => Control::recall(memory, &domain, &begun),
             None => Control::new(&domain, begun.job),
         };
         let mut state = Self {
+            run,
             name: domain,
             route,
             lane,
@@ -272,6 +279,11 @@ impl DomainState {
         }
     }
 
+    /// A session could ask something now.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.waiting.is_empty() || self.second.is_some() || self.wants_control()
+    }
+
     /// Keeps what the control recipient was answered.
     pub(super) fn settle_control(&mut self, answer: ControlAnswer, words: Option<u64>) {
         self.control.refusal = words;
@@ -296,6 +308,13 @@ impl DomainState {
         } else {
             answer
         });
+    }
+
+    /// What another run found out about the domain's host, unless this one knows it.
+    pub(super) fn learn(&mut self, unknown: UnknownRecipients) {
+        if self.unknown.known().is_none() {
+            self.unknown = Observed::Known(unknown);
+        }
     }
 
     /// Whether it is still open what the host does with unknown recipients. One that takes everything is asked nothing more, so
@@ -324,12 +343,10 @@ impl DomainState {
 
     /// Whether nothing is left to ask or to wait for.
     pub(super) fn is_complete(&self) -> bool {
-        self.waiting.is_empty()
+        !self.has_questions()
             && self.delayed.is_empty()
-            && self.second.is_none()
             && self.in_flight == 0
             && !matches!(self.control.phase, Phase::InFlight | Phase::Waits(_))
-            && !self.wants_control()
     }
 
     /// Whether the host was shown to take everything, so that asking about more addresses adds nothing.

@@ -5,14 +5,19 @@ use std::{
     collections::HashSet,
     io,
     net::IpAddr,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
-use crate::{stop::Stop, verdict::NotTried};
+use tokio::{sync::watch, time::Instant};
+
+use crate::verdict::NotTried;
 
 /// Mail-host groups that must be out of reach, without a single success, before the network is blamed. In a mailing list one
 /// host in a hundred is dead; ten dead ones in a row before the first living one are not a matter of chance.
 const LOST_GROUPS: usize = 10;
+/// After which a new run may find out that the way is open again.
+const TRY_AGAIN: Duration = Duration::from_mins(5);
 
 /// How an attempt to connect failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,16 +71,15 @@ impl Way {
 pub(super) struct Egress {
     /// Groups out of reach; `None` once any host was reached.
     lost: Mutex<Option<HashSet<Arc<str>>>>,
-    closed: OnceLock<NotTried>,
-    end: Stop,
+    /// Why nobody is asked, and since when.
+    closed: watch::Sender<Option<(NotTried, Instant)>>,
 }
 
 impl Egress {
     pub(super) fn new() -> Self {
         Self {
             lost: Mutex::new(Some(HashSet::new())),
-            closed: OnceLock::new(),
-            end: Stop::new(),
+            closed: watch::Sender::new(None),
         }
     }
 
@@ -89,20 +93,36 @@ impl Egress {
         let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(groups) = lost.as_mut() else { return };
         groups.insert(Arc::clone(group));
-        if groups.len() >= LOST_GROUPS && self.closed.set(way.closed()).is_ok() {
+        if groups.len() >= LOST_GROUPS && self.closed().is_none() {
             tracing::warn!(groups = groups.len(), ?way, "nothing seems to get out");
-            self.end.request();
+            self.closed.send_replace(Some((way.closed(), Instant::now())));
         }
     }
 
     /// Why nobody is asked, once nothing seems to get out.
     pub(super) fn closed(&self) -> Option<NotTried> {
-        self.closed.get().copied()
+        self.closed.borrow().map(|(why, _)| why)
+    }
+
+    /// A new run begins: what was closed a while ago may be open.
+    pub(super) fn try_again(&self) {
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        let over = |closed: &mut Option<(NotTried, Instant)>| {
+            let over = closed.is_some_and(|(_, since)| since.elapsed() >= TRY_AGAIN);
+            if over {
+                *closed = None;
+            }
+            over
+        };
+        if self.closed.send_if_modified(over) {
+            *lost = Some(HashSet::new());
+        }
     }
 
     /// Waits until nothing seems to get out.
     pub(super) async fn blocked(&self) {
-        self.end.requested().await;
+        let mut seen = self.closed.subscribe();
+        let _ = seen.wait_for(Option::is_some).await;
     }
 }
 
@@ -153,5 +173,23 @@ mod tests {
             }
             assert_eq!(egress.closed(), None, "one success is enough");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_later_run_tries_again() {
+        let egress = Egress::new();
+        let blame = || {
+            for number in 0..LOST_GROUPS {
+                egress.lost(&Arc::from(format!("host {number}")), Way::Direct);
+            }
+        };
+        blame();
+        egress.try_again();
+        assert!(egress.closed().is_some(), "too early");
+        tokio::time::advance(TRY_AGAIN).await;
+        egress.try_again();
+        assert_eq!(egress.closed(), None);
+        blame();
+        assert!(egress.closed().is_some(), "it counts anew");
     }
 }

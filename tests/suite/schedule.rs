@@ -7,7 +7,9 @@ use presend::{
     clock::SystemClock,
     dns::{Exchanger, MailRoute},
     net::{Dial, vet},
-    schedule::{Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work},
+    schedule::{
+        Asker, Errand, Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work,
+    },
     smtp::{Identity, Tally, Timeouts},
     stop::Stop,
     verdict::{Label, Policy, judge},
@@ -47,6 +49,16 @@ pub(crate) fn impatient() -> Manners {
     Manners {
         max_wait: Duration::ZERO,
         ..manners()
+    }
+}
+
+/// A run that nobody stops and nothing outlives.
+fn errand() -> Errand {
+    Errand {
+        stop: Stop::new(),
+        ledger: None,
+        tally: Arc::default(),
+        hurried: false,
     }
 }
 
@@ -96,11 +108,15 @@ impl Run {
             dial: Arc::new(dial),
             clock: Arc::new(SystemClock),
             classifier: None,
-            stop,
-            ledger: None,
         };
         let tally = Arc::new(Tally::default());
-        let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::clone(&tally));
+        let errand = Errand {
+            stop,
+            ledger: None,
+            tally: Arc::clone(&tally),
+            hurried: false,
+        };
+        let (mut scheduler, mut receiver) = Scheduler::new(manners.clone(), seams).run(manners, errand);
         let route = Arc::new(route);
         let mut domains: BTreeMap<String, Vec<Target>> = BTreeMap::new();
         for (id, address) in addresses.iter().enumerate() {

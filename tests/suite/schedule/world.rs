@@ -48,15 +48,13 @@ impl World {
         self.most.load(Ordering::Relaxed)
     }
 
-    pub(super) fn scheduler(&self, manners: Manners) -> (Scheduler, presend::schedule::Findings) {
+    pub(super) fn scheduler(&self, manners: Manners) -> (Asker, presend::schedule::Findings) {
         let seams = Seams {
             dial: Arc::new(self.clone()),
             clock: Arc::new(SystemClock),
             classifier: None,
-            stop: Stop::new(),
-            ledger: None,
         };
-        Scheduler::new(manners, seams, Arc::default())
+        Scheduler::new(manners.clone(), seams).run(manners, errand())
     }
 
     /// The domains of a list whose mail goes to one host.
