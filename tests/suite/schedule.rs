@@ -86,6 +86,11 @@ impl Run {
             stop,
             ledger: None,
         };
+        net.allows(if manners.trusted.contain("mx.fake.test") {
+            &Limits::TRUSTED
+        } else {
+            &manners.limits
+        });
         let tally = Arc::new(Tally::default());
         let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::clone(&tally));
         let route = Arc::new(route);
@@ -117,7 +122,6 @@ impl Run {
             }
         }
         assert_eq!(findings.len(), addresses.len(), "every target comes back");
-        net.assert_verbs();
         Self { net, findings, tally }
     }
 
