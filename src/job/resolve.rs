@@ -8,7 +8,7 @@ use std::{
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{Engine, Level, Progress, Stop};
+use super::{Engine, Level, Progress, Stop, Waiting};
 use crate::{
     address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
@@ -202,8 +202,7 @@ impl<'a> Probing<'a> {
                 Some(_) = self.groups.join_next(), if !self.groups.is_empty() => self.ended(&mut settled),
                 () = stop.requested(), if routing => self.interrupted(&mut settled),
                 _ = self.tick.tick() => {
-                    let waiting = self.waiting.as_ref();
-                    progress.waits(waiting.and_then(WaitingView::next), waiting.and_then(WaitingView::critical));
+                    progress.waits(self.waiting.as_ref().map(waiting).unwrap_or_default());
                 }
             }
         }
@@ -332,6 +331,15 @@ impl<'a> Probing<'a> {
 
     fn found(&self, finding: Finding) -> Settled {
         found(self.engine, finding)
+    }
+}
+
+fn waiting(view: &WaitingView) -> Waiting {
+    let (until, groups) = view.next().unzip();
+    Waiting {
+        groups: groups.unwrap_or_default(),
+        until,
+        last: view.critical(),
     }
 }
 

@@ -8,10 +8,11 @@ use tokio::{
 };
 
 use super::{
-    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError,
+    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError, Waiting,
     answers::{Answers, is_empty, record},
     list::List,
     open::Open,
+    progress::Later,
     resolve::{Probing, Settled, Start},
     rows::{Cursor, Import, flushed},
     writing::Writer,
@@ -20,13 +21,13 @@ use crate::{
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
-    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Store, StoreError, Write},
+    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Record, Store, StoreError, Write},
 };
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
 const AHEAD: usize = 16;
-/// Answers that are known already, kept together.
-const KNOWN: usize = 1024;
+/// Records of one batch at most: whoever reads one of them reads the batch.
+const BATCH: usize = 1024;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -159,6 +160,8 @@ struct Keeping<'a> {
     kept: mpsc::UnboundedSender<InFile>,
     /// Batches not in the file yet.
     under_way: usize,
+    /// When what the run leaves may be asked.
+    later: Later,
 }
 
 /// A batch is in the file, or is not.
@@ -166,15 +169,21 @@ type InFile = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
 
 impl Keeping<'_> {
     fn keep(&mut self, settled: Vec<Settled>) {
-        let mut standings = Vec::with_capacity(settled.len());
-        let mut records = Vec::with_capacity(settled.len());
+        let most = settled.len().min(BATCH);
+        let (mut standings, mut records) = (Vec::with_capacity(most), Vec::with_capacity(most));
         for settled in settled {
+            if records.len() == BATCH {
+                self.submit(std::mem::take(&mut records), std::mem::take(&mut standings));
+            }
             let Some(address) = self.list.addresses.get(settled.id as usize) else {
                 continue;
             };
             if settled.standing != Standing::Attempt {
                 self.progress
                     .settled(settled.verdict.label, self.list.copies(settled.id));
+            }
+            if settled.standing == Standing::Provisional {
+                self.later.add(settled.retry_at);
             }
             if is_empty(&settled) {
                 // An earlier attempt may be on its way into the file: it is shown, once all is there.
@@ -183,9 +192,12 @@ impl Keeping<'_> {
             standings.push(settled.standing);
             records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
         }
-        if records.is_empty() {
-            return;
+        if !records.is_empty() {
+            self.submit(records, standings);
         }
+    }
+
+    fn submit(&mut self, records: Vec<Record>, standings: Vec<Standing>) {
         self.under_way += 1;
         let kept = self.kept.clone();
         self.ledger.store().submit(Write::Records {
@@ -229,11 +241,12 @@ async fn run(
         progress,
         kept: sender,
         under_way: 0,
+        later: Later::default(),
     };
     let mut open = Open::default();
     for domain in domains {
         open.add(engine, &ledger, (&list, &answers), domain)?;
-        if open.known.len() >= KNOWN {
+        if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
             while keeping.under_way >= AHEAD
                 && let Some(in_file) = kept.recv().await
@@ -243,6 +256,7 @@ async fn run(
         }
     }
     keeping.keep(open.known);
+    keeping.later.join(open.later);
     for id in open.left {
         answers.leave(id);
         progress.restored(list.copies(id));
@@ -269,7 +283,10 @@ async fn run(
             },
             Some(in_file) = kept.recv() => keeping.returned(in_file, &mut answers)?,
             error = failed(&mut failure) => return Err(error.into()),
-            _ = note.tick() => note_down(&ledger, &writer.summary, JobState::Open, false),
+            _ = note.tick() => {
+                writer.summary.waiting = progress.waiting();
+                note_down(&ledger, &writer.summary, JobState::Open, false);
+            }
         }
         while writer.advance(&list.rows, &answers)? {
             tokio::task::yield_now().await;
@@ -278,10 +295,13 @@ async fn run(
     for id in (0..).take(list.addresses.len()) {
         if !answers.is_known(id) {
             answers.leave(id);
+            keeping.later.add(None);
         }
     }
     while writer.advance(&list.rows, &answers)? {}
     let mut summary = summarised(writer.summary, &list);
+    summary.waiting = Waiting::default();
+    summary.retry_at = keeping.later.time();
     summary.cost(&tally);
     summary.complete = answers.is_complete();
     // Nobody can go on with a job that ends with the process.
@@ -371,6 +391,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
             progress: &Progress::default(),
             kept,
             under_way: 0,
+            later: Later::default(),
         };
         keeping.keep(results.values().cloned().collect());
         note_down(ledger, &Summary::default(), JobState::Done, true);

@@ -2,6 +2,7 @@
 
 mod claim;
 mod ending;
+mod second;
 
 use std::{
     cmp::Reverse,
@@ -18,7 +19,7 @@ use tokio::{
 
 use super::{
     budget::Budget,
-    domain::{Delayed, DomainState, Observation, Phase, Tracked},
+    domain::{Delayed, DomainState, Hosts, Observation, Phase, Tracked},
     ladder::Ladder,
     memory::Begun,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
@@ -52,6 +53,10 @@ struct Lane {
     lockstep: bool,
     /// The host has put us to its first-session test.
     tested: bool,
+    /// The host does not want us over IPv6.
+    only_v4: bool,
+    /// Whether its hosts were compared, see `second`.
+    hosts: Hosts,
     /// Domains with something to ask.
     ready: VecDeque<usize>,
 }
@@ -232,6 +237,8 @@ impl Group {
                 implicit,
                 lockstep: false,
                 tested: false,
+                only_v4: false,
+                hosts: Hosts::NotCompared,
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
@@ -351,13 +358,23 @@ impl Group {
         let lane = self.lanes.get_mut(index)?;
         let mut room = self.context.limits.recipients_per_session as usize;
         let mut slices = Vec::new();
-        let mut answered = Vec::new();
+        let (mut answered, mut alone) = (Vec::new(), None);
         while room > 0
             && let Some(domain) = lane.ready.pop_front()
         {
             let Some(Some(state)) = self.domains.get_mut(domain) else {
                 continue;
             };
+            if let Some(second) = state.second.take() {
+                // It needs a session of its own.
+                if slices.is_empty() {
+                    alone = Some((domain, second));
+                } else {
+                    state.second = Some(second);
+                    lane.ready.push_front(domain);
+                }
+                break;
+            }
             if state.takes_everything() {
                 self.left = self.left.saturating_sub(state.left());
                 state.give_up(&Observation::not_tried(NotTried::NotNeeded));
@@ -379,9 +396,13 @@ impl Group {
             self.ready_lanes.push_back(index);
         }
         let exchangers = Arc::clone(&lane.exchangers);
-        let (implicit, lockstep, tested) = (lane.implicit, lane.lockstep, lane.tested);
+        let (implicit, only_v4) = (lane.implicit, lane.only_v4);
+        let (lockstep, tested) = (lane.lockstep, lane.tested);
         for domain in answered {
             self.conclude_if_complete(domain);
+        }
+        if let Some((domain, second)) = alone {
+            return self.plan_second((index, domain), *second, refusals);
         }
         (!slices.is_empty()).then_some((
             index,
@@ -392,6 +413,7 @@ impl Group {
                 refusals,
                 lockstep,
                 tested,
+                only_v4,
                 life: self.life,
                 size: self.left,
             },
@@ -406,6 +428,7 @@ impl Group {
         if let Some(lane) = self.lanes.get_mut(lane) {
             lane.lockstep |= report.lockstep;
             lane.tested |= report.tested;
+            lane.only_v4 |= report.only_v4;
         }
         match &report.trip {
             Some(_) if self.context.trusted => {}
@@ -439,9 +462,12 @@ impl Group {
         }
     }
 
-    fn absorb_slice(&mut self, report: SliceReport, now: Instant) {
+    fn absorb_slice(&mut self, mut report: SliceReport, now: Instant) {
         let index = report.domain;
         let Some(Some(state)) = self.domains.get_mut(index) else {
+            return;
+        };
+        let Some(lane) = self.lanes.get_mut(state.lane) else {
             return;
         };
         state.in_flight = state
@@ -451,6 +477,9 @@ impl Group {
         let times = self.shared.times();
         let (wall, kept_before) = (times.wall, state.done.len());
         let (mut delayed, mut attempts) = (Vec::new(), Vec::new());
+        for (tracked, observation) in second::compared(state, lane, &mut report) {
+            state.settle(tracked, observation, self.context.limits.recheck_accepts);
+        }
         for (tracked, observation) in report.answered {
             let first = tracked.attempts == 1;
             match retry(&tracked, &observation, &manners.ladder, (now, wall)) {
@@ -460,6 +489,14 @@ impl Group {
                     }
                     self.pace.put_off += u32::from(first);
                     delayed.push(Delayed { due, tracked });
+                }
+                Some(_) | None if !self.context.trusted && second::is_wanted(state, lane, &observation) => {
+                    if self.shared.ledger.is_some() {
+                        attempts.push(state.attempt(&tracked, &observation, None, times));
+                    }
+                    self.pace.told += u32::from(first);
+                    (state.hosts, lane.hosts) = (Hosts::Compared, lane.hosts.max(Hosts::Compared));
+                    state.second = Some(Box::new((tracked, observation)));
                 }
                 Some(_) | None => {
                     self.pace.told += u32::from(first);
@@ -513,7 +550,7 @@ impl Group {
                 }
             }
         }
-        if !state.waiting.is_empty() || state.wants_control() {
+        if !state.waiting.is_empty() || state.second.is_some() || state.wants_control() {
             self.make_ready(index);
         }
         self.conclude_if_complete(index);

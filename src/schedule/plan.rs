@@ -24,6 +24,8 @@ pub(super) struct SessionPlan {
     pub(super) lockstep: bool,
     /// The host has put us to its first-session test already.
     pub(super) tested: bool,
+    /// The host does not want us over IPv6.
+    pub(super) only_v4: bool,
     /// What the group has shown of itself.
     pub(super) life: Life,
     /// How many targets the group has left.
@@ -63,6 +65,8 @@ pub(super) struct SessionReport {
     pub(super) lockstep: bool,
     /// The host put us to its first-session test.
     pub(super) tested: bool,
+    /// The host does not want us over IPv6, and can be reached over IPv4.
+    pub(super) only_v4: bool,
     /// What the group showed of itself.
     pub(super) life: Option<Life>,
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{
     domain::{Observation, Tracked},
-    open::{NotOpened, Opened, open},
+    open::{NotOpened, Opened, Ways, open},
     places::Life,
     plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
@@ -49,6 +49,17 @@ pub(super) enum Trial {
     Over,
 }
 
+/// Whether a refusal leads to another session over IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum V6 {
+    /// The session is over IPv4, or there is nothing else.
+    Stays,
+    /// The hosts have IPv4 addresses.
+    MayLeave,
+    /// The host does not want us here: nobody was answered, the next session goes over IPv4.
+    Unwelcome,
+}
+
 /// A running session.
 pub(super) struct Conversation<'a> {
     pub(super) shared: &'a Shared,
@@ -68,6 +79,7 @@ pub(super) struct Conversation<'a> {
     /// The host offers PIPELINING and answered only the start of a burst.
     pub(super) deaf: bool,
     pub(super) trial: Trial,
+    pub(super) v6: V6,
     pub(super) answers: Vec<bool>,
     /// A recipient was answered, with whatever.
     pub(super) spoke: bool,
@@ -93,8 +105,13 @@ pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared
         () = shared.ended() => return not_started(plan, None),
     }
     let started = Instant::now();
+    let ways = Ways {
+        exchangers: &plan.exchangers,
+        implicit: plan.implicit,
+        only_v4: plan.only_v4,
+    };
     let opened = tokio::select! {
-        opened = open(&plan.exchangers, plan.implicit, (group, shared, &place)) => opened,
+        opened = open(ways, (group, shared, &place)) => opened,
         // Others may talk; this one gets all the time it needs when it is its turn again.
         () = place.wanted() => return not_started(plan, Some(Life::Silent)),
     };
@@ -142,6 +159,7 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         trip: None,
         lockstep: false,
         tested: false,
+        only_v4: false,
         life,
     }
 }
@@ -166,6 +184,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
     let observation = Observation {
         host,
         answer,
+        second: None,
         throttled: false,
         elapsed,
         transcripts,
@@ -193,6 +212,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         trip,
         lockstep: false,
         tested: false,
+        only_v4: false,
         life: Some(life),
     }
 }
@@ -215,6 +235,7 @@ impl<'a> Conversation<'a> {
             session,
             host,
             transcripts,
+            may_leave_v6,
         } = opened;
         let limits = &group.limits;
         let offers = session.extensions();
@@ -266,6 +287,7 @@ impl<'a> Conversation<'a> {
             lockstep,
             deaf: false,
             trial: if plan.tested { Trial::Over } else { Trial::MayCome },
+            v6: if may_leave_v6 { V6::MayLeave } else { V6::Stays },
             answers: Vec::new(),
             spoke: false,
             trip: None,
@@ -343,6 +365,7 @@ impl<'a> Conversation<'a> {
     fn goes_on_within(&self, open: bool) -> bool {
         open && self.trip.is_none()
             && self.trial != Trial::Met
+            && self.v6 != V6::Unwelcome
             && self.refusals_left > 0
             && self.recipients_left > 0
             && !self.shared.stopping()
@@ -525,6 +548,7 @@ impl<'a> Conversation<'a> {
             trip: self.trip,
             lockstep: self.deaf,
             tested: self.trial == Trial::Met,
+            only_v4: self.v6 == V6::Unwelcome,
             life: Some(life_after(self.void)),
         }
     }
