@@ -128,6 +128,8 @@ pub struct Monitor {
     /// The server's line so far, cut.
     reply: Vec<u8>,
     refused: u32,
+    /// STARTTLS was agreed to: what follows is no text until [`Self::secured`].
+    sealed: bool,
 }
 
 impl Monitor {
@@ -171,7 +173,7 @@ impl Monitor {
 
     /// Bytes of the client, as they came in one piece.
     pub fn heard(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || self.sealed {
             return;
         }
         self.found.early += u64::from(!self.greeted);
@@ -245,7 +247,7 @@ impl Monitor {
     /// Bytes of the server, as they are sent.
     pub fn said(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() {
+        while !rest.is_empty() && !self.sealed {
             let end = memchr::memchr(b'\n', rest);
             let (piece, behind) = rest
                 .split_at_checked(end.map_or(rest.len(), |at| at + 1))
@@ -262,7 +264,8 @@ impl Monitor {
 
     /// A line of a reply is complete.
     fn replied(&mut self) {
-        let more = self.reply.get(3) == Some(&b'-');
+        let code = self.reply.get(..3).unwrap_or_default();
+        let more = code.iter().all(u8::is_ascii_digit) && self.reply.get(3) == Some(&b'-');
         let positive = self.reply.first() == Some(&b'2');
         if !self.greeted {
             self.greeted = !more;
@@ -277,6 +280,7 @@ impl Monitor {
             return;
         }
         self.refused += u32::from(front == Some(Verb::Rcpt) && self.reply.first() == Some(&b'5'));
+        self.sealed = front == Some(Verb::Starttls) && positive;
         self.pending.pop_front();
     }
 }
@@ -441,7 +445,8 @@ mod tests {
 
     #[test]
     fn tls_begins_anew() {
-        let mut monitor = watch(&GREETED);
+        let handshake = ["C STARTTLS\r\n", "S 220 go ahead\r\n", "C \u{16}\u{3}\u{1}\n"];
+        let mut monitor = watch(&[&GREETED[..], &handshake].concat());
         monitor.secured();
         monitor.heard(b"EHLO us\r\n");
         monitor.said(b"250 mx\r\n");

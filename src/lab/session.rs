@@ -159,8 +159,10 @@ impl<'h> Session<'h> {
             self.monitor.early();
         }
         let next = self.greeting(early);
-        // Whatever it was, the client may speak from now on.
-        self.monitor.said(b"220 \n");
+        if !matches!(next, Next::Hang | Next::Flood) {
+            // Whatever it was, the client may speak from now on.
+            self.monitor.said(b"220 \n");
+        }
         self.ended(next)
     }
 

@@ -298,15 +298,17 @@ async fn send_slowly<S: AsyncWrite + Unpin>(
 }
 
 /// Reads and says nothing until the client leaves or the idle limit is over.
-async fn silence<S: AsyncRead + Unpin>(wire: &mut S, session: &Session<'_>) -> io::Result<()> {
+async fn silence<S: AsyncRead + Unpin>(wire: &mut S, session: &mut Session<'_>) -> io::Result<()> {
     let mut waste = Vec::with_capacity(BATCH_BYTES);
+    let idle = session.shared.idle;
     let drained = async {
         while wire.read_buf(&mut waste).await? > 0 {
+            session.heard(&waste);
             waste.clear();
         }
         Ok(())
     };
-    timeout(session.shared.idle, drained).await?
+    timeout(idle, drained).await?
 }
 
 async fn linger(stream: &mut TcpStream) {

@@ -141,6 +141,8 @@ impl<S> Session<S> {
     async fn failed(mut self, stage: Stage, fault: Fault) -> Ended {
         match fault {
             Fault::Closed | Fault::TlsBroken => {}
+            // Whoever speaks before the greeting is a spammer to postscreen, even with QUIT.
+            Fault::Timeout | Fault::Tarpit if stage == Stage::Greeting => {}
             Fault::Timeout
             | Fault::Tarpit
             | Fault::Malformed(_)

@@ -295,7 +295,7 @@ fn check_questions(net: &Net, kills: &[Duration]) {
 }
 
 #[test]
-fn killed_jobs_answer_every_row_once_and_ask_nobody_again() {
+fn j1_killed_jobs_answer_every_row_once_and_ask_nobody_again() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = usize::try_from(number("PRESEND_KILLS").unwrap_or(50)).unwrap();
     let seed = number("PRESEND_SEED").unwrap_or_else(rand::random);

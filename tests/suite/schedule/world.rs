@@ -49,6 +49,10 @@ impl World {
     }
 
     pub(super) fn scheduler(&self, manners: Manners) -> (Scheduler, presend::schedule::Findings) {
+        for (host, (_, net)) in self.nets.iter().enumerate() {
+            let ours = manners.trusted.contain(&format!("mx{host}.fake.test"));
+            net.allows(if ours { &Limits::TRUSTED } else { &manners.limits });
+        }
         let seams = Seams {
             dial: Arc::new(self.clone()),
             clock: Arc::new(SystemClock),
@@ -88,10 +92,6 @@ impl World {
 
     /// Asks about a list for each host; every address comes back once.
     pub(super) async fn ask(&self, manners: Manners, lists: &[Vec<String>]) -> BTreeMap<String, Finding> {
-        for (host, (_, net)) in self.nets.iter().enumerate() {
-            let ours = manners.trusted.contain(&format!("mx{host}.fake.test"));
-            net.allows(if ours { &Limits::TRUSTED } else { &manners.limits });
-        }
         let (mut scheduler, mut receiver) = self.scheduler(manners);
         let mut id = 0;
         for (host, list) in lists.iter().enumerate() {
