@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError, Waiting,
-    answers::{Answers, is_empty, record},
+    answers::{Answers, nothing_learned, record},
     list::List,
     open::Open,
     progress::Later,
@@ -22,6 +22,7 @@ use crate::{
     schedule::Standing,
     smtp::Tally,
     store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Record, Store, StoreError, Write},
+    verdict::NotTried,
 };
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
@@ -162,6 +163,8 @@ struct Keeping<'a> {
     under_way: usize,
     /// When what the run leaves may be asked.
     later: Later,
+    /// What ended the run before its end, other than its caller.
+    over: Option<NotTried>,
 }
 
 /// A batch is in the file, or is not.
@@ -185,7 +188,8 @@ impl Keeping<'_> {
             if settled.standing == Standing::Provisional {
                 self.later.add(settled.retry_at);
             }
-            if is_empty(&settled) {
+            if let Some(why) = nothing_learned(&settled) {
+                self.over = self.over.or(Some(why).filter(|why| *why != NotTried::Interrupted));
                 // An earlier attempt may be on its way into the file: it is shown, once all is there.
                 continue;
             }
@@ -242,6 +246,7 @@ async fn run(
         kept: sender,
         under_way: 0,
         later: Later::default(),
+        over: None,
     };
     let mut open = Open::default();
     for domain in domains {
@@ -298,6 +303,7 @@ async fn run(
             keeping.later.add(None);
         }
     }
+    answers.ended(keeping.over.unwrap_or(NotTried::Interrupted));
     while writer.advance(&list.rows, &answers)? {}
     let mut summary = summarised(writer.summary, &list);
     summary.waiting = Waiting::default();
@@ -392,6 +398,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
             kept,
             under_way: 0,
             later: Later::default(),
+            over: None,
         };
         keeping.keep(results.values().cloned().collect());
         note_down(ledger, &Summary::default(), JobState::Done, true);

@@ -24,7 +24,7 @@ use super::{
     memory::Begun,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
-    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
+    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport, Ways},
     probe,
     scheduler::{Finding, GroupContext, Shared, Standing, Work},
 };
@@ -49,12 +49,7 @@ const LATER: Duration = Duration::from_hours(1);
 struct Lane {
     exchangers: Arc<[Exchanger]>,
     implicit: bool,
-    /// The host does not listen to bursts.
-    lockstep: bool,
-    /// The host has put us to its first-session test.
-    tested: bool,
-    /// The host does not want us over IPv6.
-    only_v4: bool,
+    ways: Ways,
     /// Whether its hosts were compared, see `second`.
     hosts: Hosts,
     /// Domains with something to ask.
@@ -235,9 +230,7 @@ impl Group {
             self.lanes.push(Lane {
                 exchangers,
                 implicit,
-                lockstep: false,
-                tested: false,
-                only_v4: false,
+                ways: Ways::default(),
                 hosts: Hosts::NotCompared,
                 ready: VecDeque::new(),
             });
@@ -396,8 +389,7 @@ impl Group {
             self.ready_lanes.push_back(index);
         }
         let exchangers = Arc::clone(&lane.exchangers);
-        let (implicit, only_v4) = (lane.implicit, lane.only_v4);
-        let (lockstep, tested) = (lane.lockstep, lane.tested);
+        let (implicit, ways) = (lane.implicit, lane.ways);
         for domain in answered {
             self.conclude_if_complete(domain);
         }
@@ -411,9 +403,7 @@ impl Group {
                 implicit,
                 slices,
                 refusals,
-                lockstep,
-                tested,
-                only_v4,
+                ways,
                 life: self.life,
                 size: self.left,
             },
@@ -426,9 +416,7 @@ impl Group {
         self.pace.answered(&report.answers);
         self.life = report.life.filter(|_| !self.context.trusted).unwrap_or(self.life);
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.lockstep |= report.lockstep;
-            lane.tested |= report.tested;
-            lane.only_v4 |= report.only_v4;
+            lane.ways.learn(report.ways);
         }
         match &report.trip {
             Some(_) if self.context.trusted => {}

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     domain::{Observation, Tracked},
-    open::{NotOpened, Opened, Ways, open},
+    open::{NotOpened, Opened, Reach, open},
     places::Life,
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, Ways, pieces},
     scheduler::{GroupContext, Shared},
     signals::{Temper, trips, voids_session},
 };
@@ -105,13 +105,13 @@ pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared
         () = shared.ended() => return not_started(plan, None),
     }
     let started = Instant::now();
-    let ways = Ways {
+    let reach = Reach {
         exchangers: &plan.exchangers,
         implicit: plan.implicit,
-        only_v4: plan.only_v4,
+        only_v4: plan.ways.only_v4,
     };
     let opened = tokio::select! {
-        opened = open(ways, (group, shared, &place)) => opened,
+        opened = open(reach, (group, shared, &place)) => opened,
         // Others may talk; this one gets all the time it needs when it is its turn again.
         () = place.wanted() => return not_started(plan, Some(Life::Silent)),
     };
@@ -157,9 +157,7 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         answers: Vec::new(),
         spoke: false,
         trip: None,
-        lockstep: false,
-        tested: false,
-        only_v4: false,
+        ways: Ways::default(),
         life,
     }
 }
@@ -210,9 +208,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answers: Vec::new(),
         spoke: false,
         trip,
-        lockstep: false,
-        tested: false,
-        only_v4: false,
+        ways: Ways::default(),
         life: Some(life),
     }
 }
@@ -265,7 +261,7 @@ impl<'a> Conversation<'a> {
             });
             queue.extend(pieces(index, targets));
         }
-        let lockstep = plan.lockstep || !limits.pipelining || !offers.pipelining;
+        let lockstep = plan.ways.lockstep || !limits.pipelining || !offers.pipelining;
         let mut conversation = Self {
             shared,
             group,
@@ -286,7 +282,7 @@ impl<'a> Conversation<'a> {
             temper: Temper::Calm,
             lockstep,
             deaf: false,
-            trial: if plan.tested { Trial::Over } else { Trial::MayCome },
+            trial: if plan.ways.tested { Trial::Over } else { Trial::MayCome },
             v6: if may_leave_v6 { V6::MayLeave } else { V6::Stays },
             answers: Vec::new(),
             spoke: false,
@@ -549,9 +545,11 @@ impl<'a> Conversation<'a> {
             answers: self.answers,
             spoke: self.spoke,
             trip: self.trip,
-            lockstep: self.deaf,
-            tested: self.trial == Trial::Met,
-            only_v4: self.v6 == V6::Unwelcome,
+            ways: Ways {
+                lockstep: self.deaf,
+                tested: self.trial == Trial::Met,
+                only_v4: self.v6 == V6::Unwelcome,
+            },
             life: Some(life_after(self.void)),
         }
     }

@@ -163,7 +163,7 @@ impl Shared {
         if self.stopping() {
             Some(NotTried::Interrupted)
         } else {
-            self.egress.is_blocked().then_some(NotTried::PortBlocked)
+            self.egress.closed()
         }
     }
 

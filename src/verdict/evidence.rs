@@ -55,6 +55,8 @@ pub enum NotTried {
     RowUnreadable,
     /// Nobody may be asked, and nothing is known from before.
     Offline,
+    /// The whole run found that the proxy takes it nowhere.
+    ProxyDead,
 }
 
 /// The operator's own list decided.

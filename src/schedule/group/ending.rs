@@ -62,7 +62,9 @@ impl Group {
             let again = retry(&tracked, &observation, ladder, (now, wall));
             let cut_short = matches!(
                 observation.answer,
-                Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
+                Observed::NotTried(
+                    NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked | NotTried::ProxyDead
+                )
             );
             let due = match &again {
                 Some(Retry { due, last: false }) => Some(*due),
