@@ -499,12 +499,15 @@ impl<'a> Conversation<'a> {
 
     /// Says QUIT; what is still in the queue is for another session.
     async fn leave(&mut self) {
-        let transcript = match self.live.take() {
+        let left = match self.live.take() {
             Some(Live::Ready(session)) => session.quit().await,
             Some(Live::InTransaction(session)) => session.quit().await,
-            None => None,
+            None => return,
         };
-        self.transcripts.extend(transcript.map(Arc::new));
+        match left {
+            Ok(transcript) => self.transcripts.extend(transcript.map(Arc::new)),
+            Err(ended) => self.ended(ended),
+        }
     }
 
     async fn close(mut self) -> SessionReport {

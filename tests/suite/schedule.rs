@@ -109,6 +109,11 @@ impl Run {
             clock: Arc::new(SystemClock),
             classifier: None,
         };
+        net.allows(if manners.trusted.contain("mx.fake.test") {
+            &Limits::TRUSTED
+        } else {
+            &manners.limits
+        });
         let tally = Arc::new(Tally::default());
         let errand = Errand {
             stop,
@@ -146,7 +151,6 @@ impl Run {
             }
         }
         assert_eq!(findings.len(), addresses.len(), "every target comes back");
-        net.assert_verbs();
         Self { net, findings, tally }
     }
 

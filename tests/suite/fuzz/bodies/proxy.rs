@@ -96,7 +96,10 @@ pub(super) fn body(bytes: &[u8]) -> bool {
                     false
                 }
                 (Err(DialError::Proxy(fault)), Said::Fault | Said::Host(_)) => {
-                    assert!(!matches!(fault, ProxyFault::Late | ProxyFault::Unreachable(_)), "{fault}");
+                    assert!(
+                        !matches!(fault, ProxyFault::Late | ProxyFault::Unreachable(_)),
+                        "{fault}"
+                    );
                     super::assert_printable(&fault.to_string());
                     assert!(!fault.to_string().contains("s3cret"));
                     false
