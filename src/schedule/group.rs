@@ -60,7 +60,8 @@ struct Lane {
 pub(super) struct Group {
     context: Arc<GroupContext>,
     shared: Arc<Shared>,
-    work: mpsc::UnboundedReceiver<Work>,
+    /// Boxed: the channel makes room for 32 at once.
+    work: mpsc::UnboundedReceiver<Box<Work>>,
     closed: bool,
     budget: Budget,
     domains: Vec<Option<DomainState>>,
@@ -87,7 +88,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(context: GroupContext, shared: Arc<Shared>, work: mpsc::UnboundedReceiver<Work>) -> Self {
+    pub(super) fn new(context: GroupContext, shared: Arc<Shared>, work: mpsc::UnboundedReceiver<Box<Work>>) -> Self {
         let budget = Budget::new(context.limits.clone());
         let life = if context.trusted { Life::Shown } else { Life::Unknown };
         Self {
@@ -123,7 +124,7 @@ impl Group {
         }
         loop {
             while let Ok(work) = self.work.try_recv() {
-                self.admit(work);
+                self.admit(*work);
             }
             if let Some(why) = self.shared.over() {
                 self.give_up(&Observation::not_tried(why), None);
@@ -141,7 +142,7 @@ impl Group {
             self.show(wait, next.filter(|_| idle));
             tokio::select! {
                 work = self.work.recv(), if !self.closed => match work {
-                    Some(work) => self.admit(work),
+                    Some(work) => self.admit(*work),
                     None => self.closed = true,
                 },
                 Some(ended) = self.sessions.join_next() => match ended {
@@ -198,7 +199,7 @@ impl Group {
         while !*routed.borrow() {
             tokio::select! {
                 work = self.work.recv(), if !self.closed => match work {
-                    Some(work) => self.gathered.push(work),
+                    Some(work) => self.gathered.push(*work),
                     None => self.closed = true,
                 },
                 changed = routed.changed() => if changed.is_err() { return },

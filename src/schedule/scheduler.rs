@@ -234,7 +234,7 @@ pub(super) struct GroupContext {
 /// Takes work and runs the groups.
 pub struct Scheduler {
     shared: Arc<Shared>,
-    groups: HashMap<Arc<str>, mpsc::UnboundedSender<Work>>,
+    groups: HashMap<Arc<str>, mpsc::UnboundedSender<Box<Work>>>,
     tasks: JoinSet<()>,
     routed: watch::Sender<bool>,
 }
@@ -319,7 +319,7 @@ impl Scheduler {
             sender
         });
         // A group ends only after its sender is dropped.
-        let _ = sender.send(work);
+        let _ = sender.send(Box::new(work));
     }
 
     /// Until when the group that waits least will wait, and how many wait.
