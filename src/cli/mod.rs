@@ -67,7 +67,9 @@ impl From<Exit> for ExitCode {
 /// # Errors
 /// The message for people.
 pub fn read_config(text: &str, path: &Path) -> Result<(), String> {
-    config::parse(text, path).map(drop).map_err(|error| fault::sentence(&error))
+    config::parse(text, path)
+        .map(drop)
+        .map_err(|error| fault::sentence(&error))
 }
 
 /// Runs the program with its arguments, the program's name first.

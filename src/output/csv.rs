@@ -29,7 +29,10 @@ pub(super) struct Csv {
 impl Csv {
     pub(super) fn new(layout: &Layout, raw: bool, privacy: Privacy) -> Self {
         // `sep=` can name any punctuation mark, but dates, numbers and reasons are written without quotes.
-        let delimiter = layout.delimiter.filter(|mark| DELIMITERS.contains(mark)).unwrap_or(b',');
+        let delimiter = layout
+            .delimiter
+            .filter(|mark| DELIMITERS.contains(mark))
+            .unwrap_or(b',');
         let mut special = [false; 256];
         for byte in [delimiter, b'"', b'\r', b'\n'] {
             if let Some(slot) = special.get_mut(usize::from(byte)) {

@@ -158,7 +158,10 @@ mod tests {
     fn equal_columns_get_keys_of_their_own() {
         let mut keys = Keys::default();
         let names = ["a", "a_2", "a", "b", "a", "a_2", "b"];
-        assert_eq!(names.map(|name| keys.unused(name)), ["a", "a_2", "a_3", "b", "a_4", "a_2_2", "b_2"]);
+        assert_eq!(
+            names.map(|name| keys.unused(name)),
+            ["a", "a_2", "a_3", "b", "a_4", "a_2_2", "b_2"]
+        );
     }
 
     /// A header of 20 KB took minutes when every name was compared with all others.

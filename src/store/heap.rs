@@ -215,7 +215,9 @@ pub(super) fn millis(at: SystemTime) -> u64 {
 /// The time of so many milliseconds since 1970; 1970 itself for a time after the year 9999, which no date can show and only a
 /// damaged database holds.
 pub(super) fn time(millis: u64) -> SystemTime {
-    let shown = Some(millis).filter(|millis| *millis < 253_402_300_800_000).unwrap_or_default();
+    let shown = Some(millis)
+        .filter(|millis| *millis < 253_402_300_800_000)
+        .unwrap_or_default();
     UNIX_EPOCH + Duration::from_millis(shown)
 }
 

@@ -53,8 +53,15 @@ smoke!(address config dns ehlo flags lists proxy records replies rules session s
 fn smoke(name: &str) {
     let target = TARGETS.iter().find(|target| target.name == name).unwrap();
     let seeds = seeds(name);
-    let taken = seeds.iter().filter(|(path, seed)| feed(target, seed, &path.display().to_string())).count();
-    assert!(4 * taken >= seeds.len(), "{name}: of {} seeds only {taken} get past the reader", seeds.len());
+    let taken = seeds
+        .iter()
+        .filter(|(path, seed)| feed(target, seed, &path.display().to_string()))
+        .count();
+    assert!(
+        4 * taken >= seeds.len(),
+        "{name}: of {} seeds only {taken} get past the reader",
+        seeds.len()
+    );
     let times: u64 = env::var("PRESEND_FUZZ_TIMES").map_or(1, |times| times.parse().unwrap());
     let first = env::var("PRESEND_FUZZ_SEED").map_or_else(|_| rand::random(), |seed| seed.parse().unwrap());
     let mut past = 0;
@@ -64,7 +71,11 @@ fn smoke(name: &str) {
         let again = format!("PRESEND_FUZZ_SEED={seed} cargo test --test suite fuzz::{name}");
         past += usize::from(feed(target, &input, &again));
     }
-    eprintln!("{name}: {taken} of {} seeds and {past} of {} spoilt copies got past the reader", seeds.len(), target.smoke * times);
+    eprintln!(
+        "{name}: {taken} of {} seeds and {past} of {} spoilt copies got past the reader",
+        seeds.len(),
+        target.smoke * times
+    );
     assert!(past > 0, "{name}: nothing spoilt gets past the reader");
 }
 
@@ -83,7 +94,9 @@ fn feed(target: &Target, input: &[u8], again: &str) -> bool {
 }
 
 fn seeds(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpora/fuzz").join(name);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/corpora/fuzz")
+        .join(name);
     let mut seeds: Vec<(PathBuf, Vec<u8>)> = fs::read_dir(&folder)
         .expect("a folder of seeds")
         .map(|entry| entry.expect("an entry").path())
@@ -129,6 +142,12 @@ fn spoilt(seeds: &[(PathBuf, Vec<u8>)], random: &mut StdRng) -> Vec<u8> {
 fn noise(random: &mut StdRng) -> Vec<u8> {
     let count = random.random_range(1..=12);
     (0..count)
-        .map(|_| if random.random() { random.random() } else { *SHARP.choose(random).unwrap_or(&0) })
+        .map(|_| {
+            if random.random() {
+                random.random()
+            } else {
+                *SHARP.choose(random).unwrap_or(&0)
+            }
+        })
         .collect()
 }

@@ -59,7 +59,9 @@ fn parsed(address: &Address, rules: Rules) {
         assert_eq!(Address::parse(form, rules).as_ref(), Ok(address), "{form:?}");
         assert!(form.len() <= 254, "{form:?}");
         // A joiner is part of names and of flags; a direction is not.
-        let sharp = |c: char| c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let sharp = |c: char| {
+            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
         assert!(!form.contains(sharp), "{form:?}");
     }
     assert!(address.local_part().chars().count() <= 64 && address.domain().len() <= 253);

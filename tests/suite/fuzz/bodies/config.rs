@@ -13,7 +13,10 @@ pub(super) fn body(bytes: &[u8]) -> bool {
             assert!(message.len() <= 4 * text.len() + 4_000, "{} bytes", message.len());
             let login = |line: &str| {
                 let (key, value) = line.split_once("proxy")?;
-                value.rsplit_once('@').filter(|(login, _)| login.contains("s3cret")).map(|_| key.len())
+                value
+                    .rsplit_once('@')
+                    .filter(|(login, _)| login.contains("s3cret"))
+                    .map(|_| key.len())
             };
             let proxy = message.lines().find(|line| login(line).is_some());
             assert_eq!(proxy, None);

@@ -66,7 +66,11 @@ impl Answers<'_> {
         if mode & 4 != 0 {
             return None;
         }
-        let mut message = if mode & 1 == 0 { rest.to_vec() } else { behind(question, rest)? };
+        let mut message = if mode & 1 == 0 {
+            rest.to_vec()
+        } else {
+            behind(question, rest)?
+        };
         if mode & 2 == 0 {
             for (to, from) in message.iter_mut().zip(question.get(..2)?) {
                 *to = *from;
@@ -117,7 +121,9 @@ async fn over_tcp(server: &Server, answers: &Answers<'_>) {
         }
         if let Some(message) = answers.next(&question[..length]) {
             let length = u16::try_from(message.len()).unwrap_or(u16::MAX);
-            let _ = stream.write_all(&[&length.to_be_bytes(), message.as_slice()].concat()).await;
+            let _ = stream
+                .write_all(&[&length.to_be_bytes(), message.as_slice()].concat())
+                .await;
         }
     }
 }

@@ -1,11 +1,6 @@
 //! What an operator types behind a flag.
 
-use presend::{
-    dns::NameServers,
-    net::ProxyUrl,
-    output::Only,
-    smtp::Stage,
-};
+use presend::{dns::NameServers, net::ProxyUrl, output::Only, smtp::Stage};
 
 /// Name servers are refused, or are at least one and read back the same; a proxy's password is never shown.
 pub(super) fn body(bytes: &[u8]) -> bool {
@@ -30,7 +25,10 @@ pub(super) fn body(bytes: &[u8]) -> bool {
             assert_eq!(again.place(), (host, port));
             let shown = format!("{url:?}");
             if let Some((_, password)) = text.rsplit_once('@').and_then(|(login, _)| login.rsplit_once(':')) {
-                assert!(password.len() < 4 || host.contains(password) || !shown.contains(password), "{shown}");
+                assert!(
+                    password.len() < 4 || host.contains(password) || !shown.contains(password),
+                    "{shown}"
+                );
             }
             true
         }

@@ -65,6 +65,8 @@ fn pieces(mut bytes: &[u8]) -> Vec<&[u8]> {
 
 /// Fails on anything that a terminal would act on, or that would show text in another order.
 fn assert_printable(text: &str) {
-    let sharp = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let sharp = |c: char| {
+        c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
     assert!(!text.contains(sharp), "{text:?}");
 }

@@ -57,7 +57,11 @@ fn by_the_rfc(bytes: &[u8], login: bool) -> Said<'_> {
         (1, _) => 4,
         (4, _) => 16,
         // Nobody needs the proxy's name, but tokio-socks wants it in UTF-8.
-        (3, Some(length)) if rest.get(1..=usize::from(*length)).is_none_or(|name| std::str::from_utf8(name).is_ok()) => {
+        (3, Some(length))
+            if rest
+                .get(1..=usize::from(*length))
+                .is_none_or(|name| std::str::from_utf8(name).is_ok()) =>
+        {
             usize::from(*length) + 1
         }
         _ => return Said::Fault,
@@ -99,7 +103,10 @@ pub(super) fn body(bytes: &[u8]) -> bool {
                     false
                 }
                 (Err(DialError::Proxy(fault)), Said::Fault | Said::Host(_)) => {
-                    assert!(!matches!(fault, ProxyFault::Late | ProxyFault::Unreachable(_)), "{fault}");
+                    assert!(
+                        !matches!(fault, ProxyFault::Late | ProxyFault::Unreachable(_)),
+                        "{fault}"
+                    );
                     super::assert_printable(&fault.to_string());
                     assert!(!fault.to_string().contains("s3cret"));
                     false

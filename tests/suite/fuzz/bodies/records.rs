@@ -101,7 +101,11 @@ fn sound(kept: &Kept, entry: Entry, records: &[u8]) {
         size += answer.reply.lines().iter().map(|line| line.len()).sum::<usize>();
     }
     for transcript in &kept.transcripts {
-        size += transcript.entries.iter().map(|entry| entry.text.len() + 1).sum::<usize>();
+        size += transcript
+            .entries
+            .iter()
+            .map(|entry| entry.text.len() + 1)
+            .sum::<usize>();
     }
     assert!(size <= 100 * records.len(), "{size} bytes of {}", records.len());
     let route: Option<&Arc<MailRoute>> = kept.evidence.route.known();
@@ -110,7 +114,8 @@ fn sound(kept: &Kept, entry: Entry, records: &[u8]) {
             assert!(exchangers.iter().all(|exchanger| exchanger.addresses.is_empty()));
         }
         Some(MailRoute::ImplicitMx(exchanger)) => assert!(exchanger.addresses.is_empty()),
-        Some(MailRoute::NullMx | MailRoute::NoSuchDomain | MailRoute::NoMailHost(_) | MailRoute::Failure(_)) | None => {}
+        Some(MailRoute::NullMx | MailRoute::NoSuchDomain | MailRoute::NoMailHost(_) | MailRoute::Failure(_)) | None => {
+        }
     }
 }
 

@@ -25,7 +25,10 @@ pub(super) fn body(bytes: &[u8]) -> bool {
         }
     }
     if let Some(reply) = whole.first() {
-        assert_eq!(classify(Stage::Rcpt, reply, None), Classifier::built_in().classify(Stage::Rcpt, reply, None));
+        assert_eq!(
+            classify(Stage::Rcpt, reply, None),
+            Classifier::built_in().classify(Stage::Rcpt, reply, None)
+        );
         sinks::answered(reply);
     }
     pasted(&String::from_utf8_lossy(bytes));
@@ -44,7 +47,10 @@ fn bounded(reply: &Reply) {
     }
     assert!((200..=599).contains(&reply.code().number()));
     let agrees = |enhanced: u8| u16::from(enhanced) == reply.code().number() / 100;
-    assert!(reply.enhanced().is_none_or(|enhanced| agrees(enhanced.class)), "{reply:?}");
+    assert!(
+        reply.enhanced().is_none_or(|enhanced| agrees(enhanced.class)),
+        "{reply:?}"
+    );
 }
 
 /// A meaning never says more than its stage and code allow.
@@ -149,7 +155,9 @@ pub(super) fn rules(bytes: &[u8]) -> bool {
         Ok(classifier) => {
             for sample in SAMPLES {
                 let reply = Reply::parse(sample).expect("a reply");
-                PROVIDERS.iter().for_each(|provider| judged(&classifier, &reply, *provider));
+                PROVIDERS
+                    .iter()
+                    .for_each(|provider| judged(&classifier, &reply, *provider));
             }
             true
         }

@@ -91,7 +91,9 @@ impl Host {
                 return;
             }
             match stream.read(&mut buffer).await {
-                Ok(count @ 1..) => lock(&self.connections)[number].bytes.extend_from_slice(&buffer[..count]),
+                Ok(count @ 1..) => lock(&self.connections)[number]
+                    .bytes
+                    .extend_from_slice(&buffer[..count]),
                 _ => return,
             }
         }
@@ -175,7 +177,10 @@ fn settings(pipelined: bool) -> Settings {
 /// invalid without the replies for it.
 pub(super) fn body(bytes: &[u8]) -> bool {
     let mut pieces = super::pieces(bytes).into_iter();
-    let mode = pieces.next().and_then(|piece| piece.first().copied()).unwrap_or_default();
+    let mode = pieces
+        .next()
+        .and_then(|piece| piece.first().copied())
+        .unwrap_or_default();
     let host = Host {
         manners: Manners {
             goes_on: mode & 1 != 0,
@@ -187,7 +192,11 @@ pub(super) fn body(bytes: &[u8]) -> bool {
         next: Arc::default(),
         connections: Arc::default(),
     };
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     let (outcome, took) = runtime.block_on(ask(host.clone(), mode & 16 != 0));
     drop(runtime);
     let connections = std::mem::take(&mut *lock(&host.connections));
@@ -198,11 +207,17 @@ pub(super) fn body(bytes: &[u8]) -> bool {
     for connection in &connections {
         polite(&connection.bytes);
         // What fits into the pipe was not taken by us.
-        assert!(connection.said.len() <= 40 * MAX_REPLY, "{} bytes", connection.said.len());
+        assert!(
+            connection.said.len() <= 40 * MAX_REPLY,
+            "{} bytes",
+            connection.said.len()
+        );
     }
     earned(&outcome, &connections);
     sinks::shown(&outcome);
-    connections.iter().any(|connection| contains(&connection.bytes, b"RCPT TO:<ann@one.test>"))
+    connections
+        .iter()
+        .any(|connection| contains(&connection.bytes, b"RCPT TO:<ann@one.test>"))
 }
 
 async fn ask(host: Host, pipelined: bool) -> (Outcome, Duration) {

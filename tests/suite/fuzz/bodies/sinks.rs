@@ -141,14 +141,19 @@ fn cells(row: &Row, layout: &Layout, csv: &str) {
     for cell in records.iter().flatten() {
         assert!(!runs(cell), "{cell:?}");
     }
-    let Cells::Record { record, .. } = &row.cells else { return };
+    let Cells::Record { record, .. } = &row.cells else {
+        return;
+    };
     let added = |name: &str| name.starts_with("presend_");
-    let kept: Vec<usize> = (0..layout.columns.len()).filter(|index| !added(&layout.columns[*index])).collect();
+    let kept: Vec<usize> = (0..layout.columns.len())
+        .filter(|index| !added(&layout.columns[*index]))
+        .collect();
     for (place, index) in kept.iter().enumerate() {
         let (original, shown) = (record.get(*index).unwrap_or_default(), &records[1][place]);
         let shown = shown.strip_prefix('\'').filter(|_| shown != original).unwrap_or(shown);
         // What a ragged row has too much is joined to its last cell.
-        let same = shown == original || place + 1 == kept.len() && record.len() > kept.len() && shown.starts_with(original);
+        let same =
+            shown == original || place + 1 == kept.len() && record.len() > kept.len() && shown.starts_with(original);
         assert!(same, "{original:?} became {shown:?}");
     }
     for cell in records[1].iter().skip(kept.len()) {

@@ -33,7 +33,9 @@ impl Zone {
 impl Resolve for Zone {
     fn mx<'a>(&'a self, domain: &'a str) -> BoxFuture<'a, Result<MxAnswer, DnsFailure>> {
         self.ask();
-        let records = (0..20).map(|number| (number, format!("m{number}.{domain}").into())).collect();
+        let records = (0..20)
+            .map(|number| (number, format!("m{number}.{domain}").into()))
+            .collect();
         Box::pin(async move { Ok(MxAnswer::Records { records, ttl: TTL }) })
     }
 
@@ -44,7 +46,10 @@ impl Resolve for Zone {
             0 => Ok(AddressAnswer::NoSuchDomain { ttl: TTL }),
             1 => Err(DnsFailure::ServFail),
             _ => Ok(AddressAnswer::Addresses {
-                addresses: vec!["192.0.2.7".parse().expect("an address"), "2001:db8::7".parse().expect("an address")],
+                addresses: vec![
+                    "192.0.2.7".parse().expect("an address"),
+                    "2001:db8::7".parse().expect("an address"),
+                ],
                 ttl: TTL,
             }),
         };
