@@ -69,7 +69,7 @@ impl From<Exit> for ExitCode {
 pub fn read_config(text: &str, path: &Path) -> Result<(), String> {
     config::parse(text, path)
         .map(drop)
-        .map_err(|error| format!("{error:#}"))
+        .map_err(|error| fault::sentence(&error))
 }
 
 /// Runs the program with its arguments, the program's name first.
