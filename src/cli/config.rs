@@ -37,11 +37,17 @@ impl ConfigFile {
                 "name a file that exists with `--config`",
             )
         })?;
-        let mut overlay: Overlay = toml::from_str(&text).map_err(|error| explain(&path, &text, &error))?;
-        overlay.lift_profile()?;
-        overlay.relative_to(path.parent().unwrap_or(Path::new("")));
+        let overlay = parse(&text, &path)?;
         Ok((Some(path), overlay))
     }
+}
+
+/// Reads the text of a configuration file; `path` is for messages and for the files that it names.
+pub(super) fn parse(text: &str, path: &Path) -> anyhow::Result<Overlay> {
+    let mut overlay: Overlay = toml::from_str(text).map_err(|error| explain(path, text, &error))?;
+    overlay.lift_profile()?;
+    overlay.relative_to(path.parent().unwrap_or(Path::new("")));
+    Ok(overlay)
 }
 
 fn found() -> Option<PathBuf> {

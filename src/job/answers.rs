@@ -24,10 +24,12 @@ enum Slot {
 }
 
 /// Every address's answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Answers {
     slots: Vec<Slot>,
     settled: u64,
+    /// Why nobody was asked about the rest, once the run is over.
+    over: NotTried,
 }
 
 impl Answers {
@@ -35,7 +37,13 @@ impl Answers {
         Self {
             slots: vec![Slot::Open; addresses],
             settled: 0,
+            over: NotTried::Interrupted,
         }
+    }
+
+    /// Why nobody was asked about the rest.
+    pub(super) fn ended(&mut self, why: NotTried) {
+        self.over = why;
     }
 
     /// Whether its row can be written.
@@ -133,7 +141,7 @@ impl Answers {
             (Some(kept), _) => engine.reported(row.address(), kept),
             (None, Some(Slot::Open | Slot::Unasked)) if row.fault.is_none() => {
                 let mut outcome = engine.read(row.address());
-                outcome.conclude(Evidence::not_tried(NotTried::Interrupted), engine.settings.policy);
+                outcome.conclude(Evidence::not_tried(self.over), engine.settings.policy);
                 outcome
             }
             (None, _) => unasked(engine, row),
@@ -181,12 +189,14 @@ pub(super) fn record(settled: Settled, found_by: Option<(Arc<str>, (i64, i64))>)
     }
 }
 
-/// Whether nothing at all was learned about the address, so that there is nothing to keep.
-pub(super) fn is_empty(settled: &Settled) -> bool {
-    settled.standing == Standing::Provisional
-        && settled.retry_at.is_none()
-        && matches!(
-            settled.evidence.answer,
-            Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
-        )
+/// Why nothing at all was learned about the address, so that there is nothing to keep.
+pub(super) fn nothing_learned(settled: &Settled) -> Option<NotTried> {
+    let Observed::NotTried(why) = settled.evidence.answer else {
+        return None;
+    };
+    let over = matches!(
+        why,
+        NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked | NotTried::ProxyDead
+    );
+    (over && settled.standing == Standing::Provisional && settled.retry_at.is_none()).then_some(why)
 }

@@ -8,11 +8,11 @@ use std::{
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{Engine, Level, Progress, Stop};
+use super::{Engine, Level, Progress, Stop, Waiting};
 use crate::{
     address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
-    schedule::{Finding, Findings, Scheduler, Seams, Standing, Target, WaitingView, Work},
+    schedule::{Asker, Errand, Finding, Findings, Standing, Target, WaitingView, Work},
     smtp::{Tally, Transcript},
     store::{Kept, Ledger, Source},
     verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge, reason_of_route},
@@ -76,15 +76,14 @@ pub(super) fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
     }))
 }
 
-fn scheduler(engine: &Engine, start: &Start<'_>) -> Option<(Scheduler, Findings)> {
-    let seams = Seams {
-        dial: Arc::clone(&engine.dial),
-        clock: Arc::clone(&engine.clock),
-        classifier: engine.classifier.clone(),
+fn asker(engine: &Engine, start: &Start<'_>) -> Option<(Asker, Findings)> {
+    let errand = Errand {
         stop: start.stop.clone(),
         ledger: start.ledger.cloned(),
+        tally: Arc::clone(&start.tally),
+        hurried: start.hurried,
     };
-    Some(Scheduler::new(engine.manners.clone()?, seams, Arc::clone(&start.tally)))
+    Some(engine.scheduler.as_ref()?.run(engine.manners.clone()?, errand))
 }
 
 /// Evidence of a fault of ours.
@@ -110,6 +109,8 @@ pub(super) struct Start<'a> {
     pub(super) ledger: Option<&'a Ledger>,
     /// What earlier runs of the job left of addresses that are asked again.
     pub(super) histories: HashMap<u32, Box<Kept>>,
+    /// Somebody waits for the answers.
+    pub(super) hurried: bool,
 }
 
 /// A list being asked about.
@@ -121,7 +122,7 @@ pub(super) struct Probing<'a> {
     untouched: usize,
     routing: JoinSet<(usize, Arc<MailRoute>)>,
     /// Until every route is known.
-    scheduler: Option<Scheduler>,
+    asker: Option<Asker>,
     groups: JoinSet<()>,
     findings: Option<Findings>,
     waiting: Option<WaitingView>,
@@ -136,7 +137,7 @@ pub(super) struct Probing<'a> {
 
 impl<'a> Probing<'a> {
     pub(super) fn start(engine: &'a Engine, start: Start<'a>) -> Self {
-        let (scheduler, findings) = scheduler(engine, &start).unzip();
+        let (asker, findings) = asker(engine, &start).unzip();
         let Start {
             mut domains,
             addresses,
@@ -164,8 +165,8 @@ impl<'a> Probing<'a> {
             untouched: unrouted.len(),
             unrouted,
             routing: JoinSet::new(),
-            waiting: scheduler.as_ref().map(Scheduler::waiting),
-            scheduler,
+            waiting: asker.as_ref().map(Asker::waiting),
+            asker,
             groups: JoinSet::new(),
             findings,
             addresses,
@@ -208,8 +209,7 @@ impl<'a> Probing<'a> {
                 Some(_) = self.groups.join_next(), if !self.groups.is_empty() => self.ended(&mut settled),
                 () = stop.requested(), if routing => self.interrupted(&mut settled),
                 _ = self.tick.tick() => {
-                    let waiting = self.waiting.as_ref();
-                    progress.waits(waiting.and_then(WaitingView::next), waiting.and_then(WaitingView::critical));
+                    progress.waits(self.waiting.as_ref().map(waiting).unwrap_or_default());
                 }
             }
         }
@@ -242,8 +242,8 @@ impl<'a> Probing<'a> {
         let Some((domain, ids)) = self.unrouted.get_mut(index).and_then(Option::take) else {
             return;
         };
-        match (next(self.engine, &route), &mut self.scheduler) {
-            (Next::Ask, Some(scheduler)) => {
+        match (next(self.engine, &route), &mut self.asker) {
+            (Next::Ask, Some(asker)) => {
                 let histories = &mut self.histories;
                 let target = |id: u32| {
                     let address = self.addresses.get(id as usize)?.clone();
@@ -256,7 +256,7 @@ impl<'a> Probing<'a> {
                 let memory = self
                     .ledger
                     .and_then(|ledger| ledger.domain(&domain, resumed).ok().flatten());
-                scheduler.add(Work {
+                asker.add(Work {
                     domain,
                     route,
                     targets,
@@ -272,8 +272,8 @@ impl<'a> Probing<'a> {
 
     /// No more work comes; the groups run to their ends.
     fn all_routed(&mut self) {
-        if let Some(scheduler) = self.scheduler.take() {
-            self.groups.spawn(scheduler.finish());
+        if let Some(asker) = self.asker.take() {
+            self.groups.spawn(asker.finish());
         }
     }
 
@@ -338,6 +338,15 @@ impl<'a> Probing<'a> {
 
     fn found(&self, finding: Finding) -> Settled {
         found(self.engine, finding)
+    }
+}
+
+fn waiting(view: &WaitingView) -> Waiting {
+    let (until, groups) = view.next().unzip();
+    Waiting {
+        groups: groups.unwrap_or_default(),
+        until,
+        last: view.critical(),
     }
 }
 
