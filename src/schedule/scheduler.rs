@@ -397,6 +397,15 @@ impl Scheduler {
         (Asker { scheduler, run }, findings)
     }
 
+    /// How many groups wait for their budget or the time to ask again.
+    #[must_use]
+    pub fn waiting_groups(&self) -> usize {
+        let view = WaitingView {
+            shared: self.0.shared.clone(),
+        };
+        view.next().map_or(0, |(_, groups)| groups)
+    }
+
     /// Hands a domain to its group; makes the group if there is none.
     fn hand_over(&self, order: Order, placement: Placement) {
         let mut groups = self.groups();
