@@ -29,7 +29,7 @@ mod signal;
 mod summary;
 mod verify;
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
 use clap::{ArgMatches, FromArgMatches};
 
@@ -62,6 +62,16 @@ impl From<Exit> for ExitCode {
             Exit::Interrupted => 130,
         })
     }
+}
+
+/// Whether a configuration file holds settings as `presend config check` wants them, the files that it names aside.
+///
+/// # Errors
+/// The message for people.
+pub fn read_config(text: &str, path: &Path) -> Result<(), String> {
+    config::parse(text, path)
+        .map(drop)
+        .map_err(|error| fault::sentence(&error))
 }
 
 /// Runs the program with its arguments, the program's name first.

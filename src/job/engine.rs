@@ -125,6 +125,10 @@ impl Engine {
             // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
             tokio::task::spawn_blocking(Classifier::built_in);
         }
+        if settings.level != Level::Syntax {
+            // They are needed when the first rows are written, by all threads at once.
+            tokio::task::spawn_blocking(lists::prepare);
+        }
         let dial = TcpDialler::new(&settings.network);
         let route = match settings.level {
             Level::Syntax => None,
@@ -294,6 +298,17 @@ impl Engine {
             Ok(address) => {
                 let hits = lists::look_up(&address);
                 Outcome::settled(typed, address, hits, settled)
+            }
+            Err(_) => self.read(typed),
+        }
+    }
+
+    /// What is reported about a text, an address of which something is kept.
+    pub(super) fn reported(&self, typed: &str, kept: &Kept) -> Outcome {
+        match Address::parse(typed, self.settings.rules) {
+            Ok(address) => {
+                let hits = lists::look_up(&address);
+                Outcome::kept(typed, (address, hits), kept, self.settings.policy)
             }
             Err(_) => self.read(typed),
         }

@@ -3,6 +3,7 @@
 
 mod claim;
 mod ending;
+mod second;
 mod twins;
 
 use std::{
@@ -20,11 +21,11 @@ use tokio::{
 
 use super::{
     budget::Budget,
-    domain::{Delayed, DomainState, Observation, Phase, Tracked},
+    domain::{Delayed, DomainState, Hosts, Observation, Phase, Tracked},
     ladder::Ladder,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
-    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
+    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport, Ways},
     probe,
     scheduler::{Closing, Finding, GroupContext, Order, Shared, Standing},
 };
@@ -50,10 +51,9 @@ const LATER: Duration = Duration::from_hours(1);
 struct Lane {
     exchangers: Arc<[Exchanger]>,
     implicit: bool,
-    /// The host does not listen to bursts.
-    lockstep: bool,
-    /// The host has put us to its first-session test.
-    tested: bool,
+    ways: Ways,
+    /// Whether its hosts were compared, see `second`.
+    hosts: Hosts,
     /// Domains with something to ask.
     ready: VecDeque<usize>,
 }
@@ -149,8 +149,8 @@ impl Group {
                 self.stirred.mark_unchanged();
                 self.let_go();
             }
-            if self.shared.egress.is_blocked() {
-                self.give_up(&Observation::not_tried(NotTried::PortBlocked), None);
+            if let Some(why) = self.shared.egress.closed() {
+                self.give_up(&Observation::not_tried(why), None);
             } else if given_up_until.is_some() {
                 self.give_up(&Observation::not_tried(NotTried::Budget), given_up_until);
             }
@@ -178,7 +178,7 @@ impl Group {
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {},
                 () = routed_too(&mut self.routing), if !self.routing.is_empty() => {},
                 _ = self.stirred.changed() => self.stirred.mark_changed(),
-                () = self.shared.egress.blocked(), if !self.shared.egress.is_blocked() => {},
+                () = self.shared.egress.blocked(), if self.shared.egress.closed().is_none() => {},
             }
         }
         self.shared.show(&self.context.name, None);
@@ -239,8 +239,8 @@ impl Group {
         if !*routed.borrow() && !self.routing.iter().any(|other| other.same_channel(&routed)) {
             self.routing.push(routed);
         }
-        let Order { work, run } = order;
-        let work = self.skip_known(work, &run);
+        let Order { mut work, run } = order;
+        self.skip_known(&mut work, &run);
         if work.targets.is_empty() {
             return;
         }
@@ -259,8 +259,8 @@ impl Group {
             self.lanes.push(Lane {
                 exchangers,
                 implicit,
-                lockstep: false,
-                tested: false,
+                ways: Ways::default(),
+                hosts: Hosts::NotCompared,
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
@@ -394,7 +394,7 @@ impl Group {
         let lane = self.lanes.get_mut(index)?;
         let mut room = self.context.limits.recipients_per_session as usize;
         let mut slices = Vec::new();
-        let mut answered = Vec::new();
+        let (mut answered, mut alone) = (Vec::new(), None);
         let mut kin = Kin::default();
         while room > 0
             && let Some(domain) = lane.ready.pop_front()
@@ -402,6 +402,16 @@ impl Group {
             let Some(Some(state)) = self.domains.get_mut(domain) else {
                 continue;
             };
+            if let Some(second) = state.second.take() {
+                // It needs a session of its own.
+                if slices.is_empty() {
+                    alone = Some((domain, second));
+                } else {
+                    state.second = Some(second);
+                    lane.ready.push_front(domain);
+                }
+                break;
+            }
             if state.takes_everything() {
                 self.left = self.left.saturating_sub(state.left());
                 state.give_up(&Observation::not_tried(NotTried::NotNeeded));
@@ -425,9 +435,12 @@ impl Group {
             self.ready_lanes.push_back(index);
         }
         let exchangers = Arc::clone(&lane.exchangers);
-        let (implicit, lockstep, tested) = (lane.implicit, lane.lockstep, lane.tested);
+        let (implicit, ways) = (lane.implicit, lane.ways);
         for domain in answered {
             self.conclude_if_complete(domain);
+        }
+        if let Some((domain, second)) = alone {
+            return self.plan_second((index, domain), *second, refusals);
         }
         (!slices.is_empty()).then_some((
             index,
@@ -436,8 +449,7 @@ impl Group {
                 implicit,
                 slices,
                 refusals,
-                lockstep,
-                tested,
+                ways,
                 life: self.life,
                 size: self.left,
             },
@@ -450,8 +462,7 @@ impl Group {
         self.pace.answered(&report.answers);
         self.life = report.life.filter(|_| !self.context.trusted).unwrap_or(self.life);
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.lockstep |= report.lockstep;
-            lane.tested |= report.tested;
+            lane.ways.learn(report.ways);
         }
         match &report.trip {
             Some(_) if self.context.trusted => {}
@@ -508,12 +519,13 @@ impl Group {
     }
 
     /// Says what is known now about what the domain's host does with unknown recipients.
-    fn absorb_slice(&mut self, report: SliceReport, now: Instant) -> Option<UnknownRecipients> {
+    fn absorb_slice(&mut self, mut report: SliceReport, now: Instant) -> Option<UnknownRecipients> {
         let index = report.domain;
         let Some(Some(state)) = self.domains.get_mut(index) else {
             return None;
         };
         let run = Arc::clone(&state.run);
+        let lane = self.lanes.get_mut(state.lane)?;
         state.in_flight = state
             .in_flight
             .saturating_sub(report.answered.len() + report.again.len());
@@ -521,6 +533,9 @@ impl Group {
         let times = self.shared.times();
         let (wall, kept_before) = (times.wall, state.done.len());
         let (mut delayed, mut attempts) = (Vec::new(), Vec::new());
+        for (tracked, observation) in second::compared(state, lane, &mut report) {
+            state.settle(tracked, observation, self.context.limits.recheck_accepts);
+        }
         for (tracked, observation) in report.answered {
             let first = tracked.attempts == 1;
             match retry(&tracked, &observation, &manners.ladder, (now, wall)) {
@@ -530,6 +545,14 @@ impl Group {
                     }
                     self.pace.put_off += u32::from(first);
                     delayed.push(Delayed { due, tracked });
+                }
+                Some(_) | None if !self.context.trusted && second::is_wanted(state, lane, &observation) => {
+                    if run.ledger.is_some() {
+                        attempts.push(state.attempt(&tracked, &observation, None, times));
+                    }
+                    self.pace.told += u32::from(first);
+                    (state.hosts, lane.hosts) = (Hosts::Compared, lane.hosts.max(Hosts::Compared));
+                    state.second = Some(Box::new((tracked, observation)));
                 }
                 Some(_) | None => {
                     self.pace.told += u32::from(first);
@@ -584,7 +607,7 @@ impl Group {
             }
         }
         let unknown = state.unknown.known().copied();
-        if !state.waiting.is_empty() || state.wants_control() {
+        if state.has_questions() {
             self.make_ready(index);
         }
         if run.is_over() {

@@ -184,7 +184,7 @@ impl Shared {
         if self.stopping() {
             Some(NotTried::Interrupted)
         } else {
-            self.egress.is_blocked().then_some(NotTried::PortBlocked)
+            self.egress.closed()
         }
     }
 
@@ -273,7 +273,8 @@ impl Run {
 
 /// A domain on its way into a group, with the run that wants to know.
 pub(super) struct Order {
-    pub(super) work: Work,
+    /// Boxed: the channel makes room for 32 at once.
+    pub(super) work: Box<Work>,
     pub(super) run: Arc<Run>,
 }
 
@@ -476,7 +477,7 @@ impl Asker {
     pub fn add(&mut self, work: Work) {
         match place(&work.route, &self.run.manners) {
             Ok(placement) => {
-                let run = Arc::clone(&self.run);
+                let (work, run) = (Box::new(work), Arc::clone(&self.run));
                 self.scheduler.hand_over(Order { work, run }, placement);
             }
             Err(why) => self.answer_unasked(work, why),

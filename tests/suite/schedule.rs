@@ -6,7 +6,7 @@ use presend::{
     address::{Address, Rules},
     clock::SystemClock,
     dns::{Exchanger, MailRoute},
-    net::vet,
+    net::{Dial, vet},
     schedule::{
         Asker, Errand, Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work,
     },
@@ -22,8 +22,10 @@ const RULES: Rules = Rules {
 };
 
 mod egress;
+mod families;
 mod judgement;
 mod patience;
+mod peers;
 mod silence;
 mod strict;
 mod world;
@@ -91,11 +93,27 @@ impl Run {
     }
 
     pub(crate) async fn over(net: FakeNet, manners: Manners, route: MailRoute, addresses: &[&str], stop: Stop) -> Self {
+        Self::through(net.clone(), net, (manners, stop), route, addresses).await
+    }
+
+    /// As [`Self::over`], where `dial` leads to `net` or elsewhere.
+    pub(crate) async fn through(
+        dial: impl Dial,
+        net: FakeNet,
+        (manners, stop): (Manners, Stop),
+        route: MailRoute,
+        addresses: &[&str],
+    ) -> Self {
         let seams = Seams {
-            dial: Arc::new(net.clone()),
+            dial: Arc::new(dial),
             clock: Arc::new(SystemClock),
             classifier: None,
         };
+        net.allows(if manners.trusted.contain("mx.fake.test") {
+            &Limits::TRUSTED
+        } else {
+            &manners.limits
+        });
         let tally = Arc::new(Tally::default());
         let errand = Errand {
             stop,
@@ -133,7 +151,6 @@ impl Run {
             }
         }
         assert_eq!(findings.len(), addresses.len(), "every target comes back");
-        net.assert_verbs();
         Self { net, findings, tally }
     }
 

@@ -74,7 +74,7 @@ impl Group {
             }
         }
         let domains = &self.domains;
-        let waits = |index: &usize| matches!(domains.get(*index), Some(Some(state)) if !state.waiting.is_empty() || state.wants_control());
+        let waits = |index: &usize| matches!(domains.get(*index), Some(Some(state)) if state.has_questions());
         for lane in &mut self.lanes {
             lane.ready.retain(waits);
         }
@@ -91,10 +91,10 @@ impl Group {
         let ladder = &run.manners.ladder;
         let open = state.control.may_mend && state.unknown.known().is_none();
         let wall = times.wall;
-        let given_up = given_up_until.is_some() || run.is_over() || self.shared.egress.is_blocked();
+        let given_up = given_up_until.is_some() || run.is_over() || self.shared.egress.closed().is_some();
         let left = state.control.left_until.is_some();
         let undetermined = (given_up || left) && state.unknown.known().is_none();
-        let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
+        let finding = |tracked: Tracked, observation: Observation, evidence: Evidence| {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
                 // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
@@ -110,7 +110,9 @@ impl Group {
             let again = retry(&tracked, &observation, ladder, (now, wall));
             let cut_short = matches!(
                 observation.answer,
-                Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
+                Observed::NotTried(
+                    NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked | NotTried::ProxyDead
+                )
             );
             let due = match &again {
                 Some(Retry { due, last: false }) => Some(*due),
@@ -140,8 +142,7 @@ impl Group {
                 transcripts: observation.transcripts.as_deref().unwrap_or_default().to_vec(),
             }
         };
-        let concluded = state.conclude();
-        run.report(concluded.into_iter().map(finding).collect());
+        run.report(state.conclude(finding));
         if let Some(ledger) = &run.ledger {
             let concluded = !given_up && !left;
             ledger.keep_domain(&state.name, state.memory(times, concluded), concluded);

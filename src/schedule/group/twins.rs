@@ -54,7 +54,9 @@ impl Asking {
     /// What a session's report says to other runs.
     pub(super) fn told(&mut self, report: &SliceReport) -> Vec<SliceReport> {
         let mut told = Vec::new();
-        for (owner, observation) in &report.answered {
+        // What another host of the same preference says is for the run that asked it alone.
+        let owners = report.answered.iter().filter(|(owner, _)| owner.before.is_none());
+        for (owner, observation) in owners {
             for Twin { domain, mut tracked } in self.close(owner) {
                 if let Some(at) = owner.first_asked {
                     tracked = asked(tracked, at);
@@ -65,7 +67,7 @@ impl Asking {
                 });
             }
         }
-        for owner in &report.again {
+        for owner in report.again.iter().filter(|owner| owner.before.is_none()) {
             for Twin { domain, tracked } in self.close(owner) {
                 told.push(SliceReport {
                     again: vec![tracked],
