@@ -584,27 +584,11 @@ impl Group {
                 Phase::Idle
             };
         }
-        if report.control != ControlAnswer::NotAsked {
-            state.control.attempts += 1;
-            let first = *state.control.first_asked.get_or_insert(now);
-            state.settle_control(report.control, report.control_words);
-            let steps = manners.ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
-            let due = steps
-                .get(state.control.attempts as usize - 1)
-                .map(|step| (first + *step).max(now));
-            state.control.left_until = None;
-            if matches!(report.control, ControlAnswer::Undetermined { retry: true })
-                && state.is_open()
-                && let Some(due) = due
-            {
-                if due - now <= manners.max_wait && !state.control.given_up {
-                    state.control.phase = Phase::Waits(due);
-                    self.last_due = self.last_due.max(Some(due));
-                    self.alarms.push(Reverse((due, index)));
-                } else {
-                    state.control.left_until = Some(due);
-                }
-            }
+        if report.control != ControlAnswer::NotAsked
+            && let Some(due) = state.absorb_control(report.control, report.control_words, now)
+        {
+            self.last_due = self.last_due.max(Some(due));
+            self.alarms.push(Reverse((due, index)));
         }
         let unknown = state.unknown.known().copied();
         if state.has_questions() {

@@ -191,3 +191,28 @@ fn health_and_numbers_name_nobody() {
     );
     assert!(!text.contains('@') && !text.contains("sandbox"), "{text}");
 }
+
+#[test]
+fn who_waits_when_the_server_stops_hears_of_it() {
+    let limits = Limits {
+        drain: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let api = Api::start(limits);
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            api.post(
+                "/v1/verify",
+                &json!({ "address": "someone@greylisted.test", "wait_ms": 60_000 }),
+            )
+        });
+        let late = Instant::now() + Duration::from_secs(20);
+        while !api.get("/metrics").text.contains("verifications_pending 1") {
+            assert!(Instant::now() < late);
+        }
+        api.stop.request();
+        let answer = asking.join().unwrap();
+        assert_eq!(answer.problem(), (503, "stopping".to_owned()));
+        assert!(!answer.header("retry-after").is_empty());
+    });
+}
