@@ -183,7 +183,10 @@ pub(super) struct LayoutArgs {
 
 /// How results are to look, and where they go.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "four switches of the command line, each on its own")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four switches of the command line, each on its own"
+)]
 pub(super) struct ResultArgs {
     /// Format of the output [default: `table` on a terminal, `ndjson` for NDJSON, else `csv`].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = OUTPUT)]

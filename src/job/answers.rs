@@ -118,7 +118,7 @@ impl Answers {
         address: u32,
     ) -> Result<Outcome, StoreError> {
         let place = self.place(address).filter(|_| row.fault.is_none());
-        let kept = place.map(|place| ledger.store().record(ledger.job(), place, ledger.reading()));
+        let kept = place.map(|place| ledger.store().record(ledger.job(), place, ledger.reading_for_row()));
         Ok(self.outcome_of(engine, row, address, kept.transpose()?))
     }
 

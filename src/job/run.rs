@@ -232,7 +232,8 @@ async fn run(
             progress.restored(list.copies(id));
         }
     }
-    let domains = std::mem::take(&mut list.domains);
+    let mut domains: Vec<_> = std::mem::take(&mut list.domains).into_iter().collect();
+    ledger.in_order_of_evidence(&mut domains).map_err(Arc::new)?;
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
     let mut keeping = Keeping {

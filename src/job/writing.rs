@@ -1,6 +1,6 @@
 //! Rows out: read back from the store in input order, answered, rendered on every core when many are ready.
 
-use std::{iter, num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
+use std::{collections::VecDeque, iter, num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
 
 use super::{Engine, Outcome, Sink, Summary, VerifyError, answers::Answers, list::NOBODY, rows::Cursor};
 use crate::{
@@ -13,9 +13,11 @@ use crate::{
 const WRITE_AHEAD: usize = 32_768;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
-/// From so many rows on their records are read in the order in which they lie in the store: the rows of a large list are all
-/// over it, and each batch is read once for all of them.
+/// From so many rows on that are ready their records are read in the order in which they lie in the store: the rows of a large
+/// list are all over it, and each batch is read once for all of them.
 const SCATTERED: usize = 16_384;
+/// Rows whose records are read together then, 300 bytes each: the whole store is read once for each so many rows.
+const READ_AHEAD: usize = 4 * WRITE_AHEAD;
 
 /// Writes every row whose address is known.
 pub(super) struct Writer<'a> {
@@ -25,6 +27,8 @@ pub(super) struct Writer<'a> {
     sink: &'a mut dyn Sink,
     /// The next row to write.
     next: usize,
+    /// Records of the next rows, as far as they were read together.
+    ahead: VecDeque<Option<Kept>>,
     pub(super) summary: Summary,
 }
 
@@ -36,6 +40,7 @@ impl<'a> Writer<'a> {
             rows: Cursor::new(Arc::clone(ledger.store()), ledger.job()),
             sink,
             next: 0,
+            ahead: VecDeque::new(),
             summary: Summary::default(),
         }
     }
@@ -46,6 +51,12 @@ impl<'a> Writer<'a> {
         let known = |id: &&u32| **id == NOBODY || answers.is_known(**id);
         let ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
         let ids = open.get(..ready).unwrap_or_default();
+        if self.ahead.len() < ready && ready >= SCATTERED {
+            let ready = open.iter().take(READ_AHEAD).take_while(known).count();
+            let scattered = open.get(self.ahead.len()..ready).unwrap_or_default();
+            let records = self.records(scattered, answers).map_err(Arc::new)?;
+            self.ahead.extend(records);
+        }
         match self.sink.renderer() {
             Some(renderer) if ready >= MANY => self.write_together(ids, answers, &renderer)?,
             Some(_) | None => self.write_each(ids, answers)?,
@@ -61,7 +72,10 @@ impl<'a> Writer<'a> {
         let mut row = Row::default();
         for id in ids {
             self.read(&mut row)?;
-            let outcome = answers.outcome(self.engine, self.ledger, &row, *id).map_err(Arc::new)?;
+            let outcome = match self.ahead.pop_front() {
+                Some(kept) => answers.outcome_of(self.engine, &row, *id, kept),
+                None => answers.outcome(self.engine, self.ledger, &row, *id).map_err(Arc::new)?,
+            };
             self.summary.count(&outcome.verdict);
             self.summary.row_errors += u64::from(row.fault.is_some());
             self.sink.write(&row, &outcome).map_err(VerifyError::Output)?;
@@ -78,18 +92,15 @@ impl<'a> Writer<'a> {
     }
 
     /// The records of rows, read in the order of their places.
-    fn records(&self, rows: &[Row], ids: &[u32], answers: &Answers) -> Result<Vec<Option<Kept>>, StoreError> {
-        let place = |(index, (row, id)): (usize, (&Row, &u32))| {
-            let place = answers.place(*id).filter(|_| row.fault.is_none())?;
-            Some((place, index))
-        };
-        let mut places: Vec<_> = rows.iter().zip(ids).enumerate().filter_map(place).collect();
+    fn records(&self, ids: &[u32], answers: &Answers) -> Result<Vec<Option<Kept>>, StoreError> {
+        let place = |(index, id): (usize, &u32)| Some((answers.place(*id)?, index));
+        let mut places: Vec<_> = ids.iter().enumerate().filter_map(place).collect();
         places.sort_unstable_by_key(|(place, _)| (place.batch, place.offset));
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let ledger = self.ledger;
         let read = |places: &[(Place, usize)]| -> Result<Vec<Kept>, StoreError> {
-            let read = |(place, _): &(Place, usize)| ledger.store().record(ledger.job(), *place, ledger.reading());
-            places.iter().map(read).collect()
+            let places: Vec<Place> = places.iter().map(|(place, _)| *place).collect();
+            ledger.store().records(ledger.job(), &places, ledger.reading_for_row())
         };
         let share = places.len().div_ceil(cores).max(1);
         let shares: Vec<_> = thread::scope(|scope| {
@@ -99,7 +110,7 @@ impl<'a> Writer<'a> {
             threads.into_iter().map(join).collect()
         });
         let mut kept = Vec::new();
-        kept.resize_with(rows.len(), || None);
+        kept.resize_with(ids.len(), || None);
         for (places, records) in places.chunks(share).zip(shares) {
             for ((_, index), record) in places.iter().zip(records?) {
                 if let Some(kept) = kept.get_mut(*index) {
@@ -118,11 +129,8 @@ impl<'a> Writer<'a> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = rows.len().div_ceil(cores).max(1);
         let (engine, ledger) = (self.engine, self.ledger);
-        let mut kept = if rows.len() < SCATTERED {
-            Vec::new()
-        } else {
-            self.records(&rows, ids, answers).map_err(Arc::new)?
-        };
+        let read = self.ahead.len().min(rows.len());
+        let mut kept: Vec<_> = self.ahead.drain(..read).collect();
         let render = |rows: &[Row], ids: &[u32], kept: &mut [Option<Kept>]| -> Result<_, StoreError> {
             let (mut chunk, mut verdicts) = (Chunk::default(), Vec::with_capacity(rows.len()));
             let mut kept = kept.iter_mut();

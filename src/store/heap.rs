@@ -4,22 +4,23 @@
 //! A batch never changes once it is written. Must not know SQL.
 
 use std::{
-    collections::HashMap,
+    hash::Hash,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use hashbrown::{HashMap, hash_map::Entry};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     StoreError,
-    record::{Kept, Reading, Source},
+    record::{Judged, Kept, Reading, Source},
 };
 use crate::{
     dns::{Exchanger, MailRoute, NoMailHost, RouteFailure},
     replies::providers,
-    smtp::{Entry, Reply, ReplyCode, Speaker, Stage, Transcript},
+    smtp::{Entry as Line, Reply, ReplyCode, Speaker, Stage, Transcript},
     verdict::{
         Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
     },
@@ -31,37 +32,56 @@ pub type Offset = u32;
 /// A batch being built.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
-    bytes: Vec<u8>,
+    block: Block,
     /// Values that were kept already, by the memory they are in.
     routes: HashMap<*const MailRoute, Offset>,
     hosts: HashMap<*const HostFacts, Offset>,
+    answers: HashMap<*const Answer, Offset>,
     transcripts: HashMap<*const Transcript, Offset>,
-    /// And by their bytes.
-    values: HashMap<Box<[u8]>, Offset>,
+    /// What was said of the record before.
+    judged: Option<(Judged, Offset)>,
 }
 
 impl Builder {
     /// Adds a record; says where it is. The records of one batch must stay in memory until it is finished.
     pub(super) fn add(&mut self, kept: &Kept) -> Result<Offset, StoreError> {
+        let Self {
+            block,
+            routes,
+            hosts,
+            answers,
+            transcripts,
+            ..
+        } = self;
         let evidence = &kept.evidence;
         let route = match &evidence.route {
-            Observed::Known(route) => Observed::Known(self.route(route)?),
+            Observed::Known(route) => {
+                Observed::Known(once(routes, route, |route| block.value(&StoredRoute::from(route)))?)
+            }
             Observed::Failed(why) => Observed::Failed(*why),
             Observed::NotTried(why) => Observed::NotTried(*why),
         };
-        let host = evidence.host.as_ref().map(|host| self.host(host)).transpose()?;
+        let host = evidence.host.as_ref();
+        let host = host.map(|host| once(hosts, host, |host| block.value(&StoredHost::from(host))));
         let answer = match &evidence.answer {
-            Observed::Known(answer) => Observed::Known(self.value(&StoredReply::from(&**answer))?),
+            Observed::Known(answer) => {
+                Observed::Known(once(answers, answer, |answer| block.value(&StoredReply::from(answer)))?)
+            }
             Observed::Failed(why) => Observed::Failed(*why),
             Observed::NotTried(why) => Observed::NotTried(*why),
         };
-        let transcripts = kept.transcripts.iter().map(|transcript| self.transcript(transcript));
+        let dialogues = kept.transcripts.iter();
+        let dialogues = dialogues.map(|dialogue| {
+            once(transcripts, dialogue, |dialogue| {
+                block.append(&StoredTranscript::from(dialogue))
+            })
+        });
         let stored = StoredRecord {
-            transcripts: transcripts.collect::<Result<_, _>>()?,
+            transcripts: dialogues.collect::<Result<_, _>>()?,
             mailbox: &kept.mailbox,
             list: evidence.list,
             route,
-            host,
+            host: host.transpose()?,
             answer,
             unknown_recipients: evidence.unknown_recipients.clone(),
             doubt: evidence.doubt,
@@ -74,42 +94,49 @@ impl Builder {
             checked_at: millis(kept.checked_at),
             elapsed_ms: u32::try_from(kept.elapsed.as_millis()).unwrap_or(u32::MAX),
             source: kept.source,
-            judged: kept.judged.as_ref().map(|judged| self.value(judged)).transpose()?,
+            judged: kept.judged.as_ref().map(|judged| self.judged(judged)).transpose()?,
         };
-        self.append(&stored)
+        self.block.append(&stored)
+    }
+
+    /// Neighbours were mostly called the same.
+    fn judged(&mut self, judged: &Judged) -> Result<Offset, StoreError> {
+        if let Some((_, offset)) = self.judged.as_ref().filter(|(before, _)| before == judged) {
+            return Ok(*offset);
+        }
+        let offset = self.block.value(judged)?;
+        self.judged = Some((judged.clone(), offset));
+        Ok(offset)
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
-        self.bytes
+        self.block.bytes
     }
+}
 
-    fn route(&mut self, route: &Arc<MailRoute>) -> Result<Offset, StoreError> {
-        if let Some(known) = self.routes.get(&Arc::as_ptr(route)) {
-            return Ok(*known);
-        }
-        let offset = self.value(&StoredRoute::from(&**route))?;
-        self.routes.insert(Arc::as_ptr(route), offset);
-        Ok(offset)
+/// Where a value is that many records share; `keep` is called for the first of them.
+fn once<T>(
+    known: &mut HashMap<*const T, Offset>,
+    shared: &Arc<T>,
+    keep: impl FnOnce(&T) -> Result<Offset, StoreError>,
+) -> Result<Offset, StoreError> {
+    if let Some(known) = known.get(&Arc::as_ptr(shared)) {
+        return Ok(*known);
     }
+    let offset = keep(shared)?;
+    known.insert(Arc::as_ptr(shared), offset);
+    Ok(offset)
+}
 
-    fn host(&mut self, host: &Arc<HostFacts>) -> Result<Offset, StoreError> {
-        if let Some(known) = self.hosts.get(&Arc::as_ptr(host)) {
-            return Ok(*known);
-        }
-        let offset = self.value(&StoredHost::from(&**host))?;
-        self.hosts.insert(Arc::as_ptr(host), offset);
-        Ok(offset)
-    }
+/// The bytes of a batch.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Values by their bytes.
+    values: HashMap<Box<[u8]>, Offset>,
+}
 
-    fn transcript(&mut self, transcript: &Arc<Transcript>) -> Result<Offset, StoreError> {
-        if let Some(known) = self.transcripts.get(&Arc::as_ptr(transcript)) {
-            return Ok(*known);
-        }
-        let offset = self.append(&StoredTranscript::from(&**transcript))?;
-        self.transcripts.insert(Arc::as_ptr(transcript), offset);
-        Ok(offset)
-    }
-
+impl Block {
     /// Keeps equal values once.
     fn value<T: Serialize>(&mut self, value: &T) -> Result<Offset, StoreError> {
         let start = self.bytes.len();
@@ -133,57 +160,116 @@ impl Builder {
 
 /// Reads the record at `offset` of a batch.
 pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result<Kept, StoreError> {
-    let stored: StoredRecord<'_> = at(bytes, offset)?;
-    let host = stored.host.map(|offset| at::<StoredHost>(bytes, offset)).transpose()?;
-    let host = host.map(|host| Arc::new(HostFacts::from(host)));
-    let provider = host.as_ref().and_then(|host| host.provider);
-    let route = match stored.route {
-        Observed::Known(offset) => Observed::Known(Arc::new(at::<StoredRoute>(bytes, offset)?.into())),
-        Observed::Failed(why) => Observed::Failed(why),
-        Observed::NotTried(why) => Observed::NotTried(why),
-    };
-    let answer = match stored.answer {
-        Observed::Known(offset) => {
-            let said: StoredReply = at(bytes, offset)?;
-            let code = ReplyCode::new(said.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
-            let reply = Reply::new(code, said.lines);
-            // Kept is what was said; what it means is for the rules of today.
-            let meaning = reading.classify(said.stage, &reply, provider);
-            Observed::Known(Arc::new(Answer {
-                stage: said.stage,
-                reply,
-                meaning,
-            }))
+    Reader::new(bytes, reading).read(offset)
+}
+
+/// Reads records of one batch: what they share is read, and replies are understood, once.
+pub(super) struct Reader<'a> {
+    bytes: &'a [u8],
+    reading: Reading<'a>,
+    routes: HashMap<Offset, Arc<MailRoute>>,
+    hosts: HashMap<Offset, Arc<HostFacts>>,
+    /// By reply and host: some words mean something else where their provider is known.
+    answers: HashMap<(Offset, Option<Offset>), Arc<Answer>>,
+    /// Stands for every mailbox that is not wanted.
+    nobody: Arc<str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8], reading: Reading<'a>) -> Self {
+        Self {
+            bytes,
+            reading,
+            routes: HashMap::new(),
+            hosts: HashMap::new(),
+            answers: HashMap::new(),
+            nobody: Arc::default(),
         }
-        Observed::Failed(why) => Observed::Failed(why),
-        Observed::NotTried(why) => Observed::NotTried(why),
-    };
-    let transcripts = stored.transcripts.iter().map(|offset| {
-        let transcript: StoredTranscript = at(bytes, *offset)?;
-        Ok(Arc::new(transcript.into()))
-    });
-    Ok(Kept {
-        mailbox: stored.mailbox.into(),
-        evidence: Evidence {
-            syntax: None,
-            list: stored.list,
-            route,
-            host,
-            answer,
-            unknown_recipients: stored.unknown_recipients,
-            doubt: stored.doubt,
-            attempts: stored.attempts,
-        },
-        first_asked: stored.first_asked.map(time),
-        due: stored.due.map(time),
-        throttled: stored.throttled,
-        requeued: stored.requeued,
-        retry_at: stored.retry_at.map(time),
-        checked_at: time(stored.checked_at),
-        elapsed: Duration::from_millis(stored.elapsed_ms.into()),
-        transcripts: transcripts.collect::<Result<_, StoreError>>()?,
-        source: stored.source,
-        judged: stored.judged.map(|offset| at(bytes, offset)).transpose()?,
+    }
+
+    pub(super) fn read(&mut self, offset: Offset) -> Result<Kept, StoreError> {
+        let bytes = self.bytes;
+        let stored: StoredRecord<'_> = at(bytes, offset)?;
+        let host = stored
+            .host
+            .map(|offset| shared(&mut self.hosts, offset, || Ok(at::<StoredHost>(bytes, offset)?.into())));
+        let host = host.transpose()?;
+        let route = match stored.route {
+            Observed::Known(offset) => Observed::Known(shared(&mut self.routes, offset, || {
+                Ok(at::<StoredRoute>(bytes, offset)?.into())
+            })?),
+            Observed::Failed(why) => Observed::Failed(why),
+            Observed::NotTried(why) => Observed::NotTried(why),
+        };
+        let provider = host.as_ref().and_then(|host| host.provider);
+        let answer = match stored.answer {
+            Observed::Known(offset) => Observed::Known(shared(&mut self.answers, (offset, stored.host), || {
+                answer(bytes, offset, (self.reading, provider))
+            })?),
+            Observed::Failed(why) => Observed::Failed(why),
+            Observed::NotTried(why) => Observed::NotTried(why),
+        };
+        let transcripts = stored.transcripts.iter().map(|offset| {
+            let transcript: StoredTranscript = at(bytes, *offset)?;
+            Ok(Arc::new(transcript.into()))
+        });
+        let judged = stored.judged.filter(|_| !self.reading.for_row);
+        Ok(Kept {
+            mailbox: if self.reading.for_row {
+                Arc::clone(&self.nobody)
+            } else {
+                stored.mailbox.into()
+            },
+            evidence: Evidence {
+                syntax: None,
+                list: stored.list,
+                route,
+                host,
+                answer,
+                unknown_recipients: stored.unknown_recipients,
+                doubt: stored.doubt,
+                attempts: stored.attempts,
+            },
+            first_asked: stored.first_asked.map(time),
+            due: stored.due.map(time),
+            throttled: stored.throttled,
+            requeued: stored.requeued,
+            retry_at: stored.retry_at.map(time),
+            checked_at: time(stored.checked_at),
+            elapsed: Duration::from_millis(stored.elapsed_ms.into()),
+            transcripts: transcripts.collect::<Result<_, StoreError>>()?,
+            source: stored.source,
+            judged: judged.map(|offset| at(bytes, offset)).transpose()?,
+        })
+    }
+}
+
+/// The value of a key; `read` when it is met first.
+fn shared<K: Eq + Hash, T>(
+    known: &mut HashMap<K, Arc<T>>,
+    key: K,
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<Arc<T>, StoreError> {
+    match known.entry(key) {
+        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+        Entry::Vacant(new) => Ok(Arc::clone(new.insert(Arc::new(read()?)))),
+    }
+}
+
+/// Kept is what was said; what it means is for the rules of today.
+fn answer(
+    bytes: &[u8],
+    offset: Offset,
+    (reading, provider): (Reading<'_>, Option<&str>),
+) -> Result<Answer, StoreError> {
+    let said: StoredReply = at(bytes, offset)?;
+    let code = ReplyCode::new(said.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
+    let reply = Reply::new(code, said.lines);
+    let meaning = reading.classify(said.stage, &reply, provider);
+    Ok(Answer {
+        stage: said.stage,
+        reply,
+        meaning,
     })
 }
 
@@ -380,7 +466,7 @@ struct StoredTranscript {
 
 impl From<&Transcript> for StoredTranscript {
     fn from(transcript: &Transcript) -> Self {
-        let entry = |entry: &Entry| {
+        let entry = |entry: &Line| {
             let who = match entry.who {
                 Speaker::Client => 0,
                 Speaker::Server => 1,
@@ -399,7 +485,7 @@ impl From<&Transcript> for StoredTranscript {
 
 impl From<StoredTranscript> for Transcript {
     fn from(transcript: StoredTranscript) -> Self {
-        let entry = |(at, who, text): (u32, u8, Box<str>)| Entry {
+        let entry = |(at, who, text): (u32, u8, Box<str>)| Line {
             at: Duration::from_millis(at.into()),
             who: match who {
                 0 => Speaker::Client,

@@ -332,6 +332,14 @@ pub trait Store: Send + Sync + 'static {
     /// The database cannot be read, or the record is gone.
     fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Result<Kept, StoreError>;
 
+    /// Many records of one job, in the order of `places`: quickest when that is the order of the store.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a record is gone.
+    fn records(&self, job: JobNumber, places: &[Place], reading: Reading<'_>) -> Result<Vec<Kept>, StoreError> {
+        places.iter().map(|place| self.record(job, *place, reading)).collect()
+    }
+
     /// Every record about an address in every job, oldest first: the audit trail. Reads the whole store, about a second for a
     /// million records.
     ///
@@ -344,6 +352,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The database cannot be read.
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError>;
+
+    /// The job and the batch of some evidence about a domain: what lies together is quickly read together.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn whereabouts(&self, domain: i64) -> Result<Option<(JobNumber, u32)>, StoreError> {
+        Ok(self.known(domain)?.first().map(|known| (known.job, known.place.batch)))
+    }
 
     /// Whether there is any evidence at all: nobody needs to look for some otherwise.
     ///

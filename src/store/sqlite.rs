@@ -285,6 +285,18 @@ impl Store for SqliteStore {
         heap::read(&self.batch(job, place.batch)?, place.offset, reading)
     }
 
+    fn records(&self, job: JobNumber, places: &[Place], reading: Reading<'_>) -> Result<Vec<Kept>, StoreError> {
+        let mut records = Vec::with_capacity(places.len());
+        for places in places.chunk_by(|one, next| one.batch == next.batch) {
+            let batch = places.first().map(|first| self.batch(job, first.batch)).transpose()?;
+            let mut reader = heap::Reader::new(batch.as_deref().unwrap_or_default(), reading);
+            for place in places {
+                records.push(reader.read(place.offset)?);
+            }
+        }
+        Ok(records)
+    }
+
     fn history(&self, mailbox: &str, reading: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
         self.read(|connection| {
             let sql = "SELECT job, number, directory, records FROM batch ORDER BY created_at, job, number";
@@ -325,6 +337,15 @@ impl Store for SqliteStore {
                 })
             })?;
             Ok(known.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn whereabouts(&self, domain: i64) -> Result<Option<(JobNumber, u32)>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT job, batch FROM evidence WHERE domain = ?1 LIMIT 1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let found = statement.query_row([domain], |row| Ok((row.get(0)?, row.get(1)?)));
+            Ok(found.optional()?)
         })
     }
 

@@ -303,6 +303,7 @@ fn an_answer_means_what_the_rules_of_today_say() {
     let classifier = Classifier::with_rules(&rules).unwrap();
     let reading = Reading {
         classifier: Some(&classifier),
+        ..Reading::default()
     };
     let meaning = |reading| {
         let kept = store.record(lease.job, entries[0].place, reading).unwrap();
