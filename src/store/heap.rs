@@ -4,7 +4,6 @@
 //! A batch never changes once it is written. Must not know SQL.
 
 use std::{
-    hash::Hash,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -160,13 +159,19 @@ impl Block {
 
 /// Reads the record at `offset` of a batch.
 pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result<Kept, StoreError> {
-    Reader::new(bytes, reading).read(offset)
+    Reader::new(reading).read(bytes, offset)
 }
 
-/// Reads records of one batch: what they share is read, and replies are understood, once.
+/// Replies that are remembered from one batch to the next: most hosts say the same.
+const UNDERSTOOD: usize = 256;
+
+/// The bytes of a reply, and its host's provider.
+type Words = (Box<[u8]>, Option<&'static str>);
+
+/// Reads records of one batch after the other: what they share is read, and replies are understood, once.
 pub(super) struct Reader<'a> {
-    bytes: &'a [u8],
     reading: Reading<'a>,
+    understood: HashMap<Words, Arc<Answer>>,
     routes: HashMap<Offset, Arc<MailRoute>>,
     hosts: HashMap<Offset, Arc<HostFacts>>,
     /// By reply and host: some words mean something else where their provider is known.
@@ -176,10 +181,10 @@ pub(super) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(bytes: &'a [u8], reading: Reading<'a>) -> Self {
+    pub(super) fn new(reading: Reading<'a>) -> Self {
         Self {
-            bytes,
             reading,
+            understood: HashMap::new(),
             routes: HashMap::new(),
             hosts: HashMap::new(),
             answers: HashMap::new(),
@@ -187,8 +192,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    pub(super) fn read(&mut self, offset: Offset) -> Result<Kept, StoreError> {
-        let bytes = self.bytes;
+    /// Another batch follows.
+    pub(super) fn turn(&mut self) {
+        self.routes.clear();
+        self.hosts.clear();
+        self.answers.clear();
+    }
+
+    /// Reads a record of the batch that is being read.
+    pub(super) fn read(&mut self, bytes: &[u8], offset: Offset) -> Result<Kept, StoreError> {
         let stored: StoredRecord<'_> = at(bytes, offset)?;
         let host = stored
             .host
@@ -203,9 +215,13 @@ impl<'a> Reader<'a> {
         };
         let provider = host.as_ref().and_then(|host| host.provider);
         let answer = match stored.answer {
-            Observed::Known(offset) => Observed::Known(shared(&mut self.answers, (offset, stored.host), || {
-                answer(bytes, offset, (self.reading, provider))
-            })?),
+            Observed::Known(offset) => {
+                let place = (offset, stored.host);
+                let known = self.answers.get(&place).map(Arc::clone);
+                let answer = known.map_or_else(|| self.answer(bytes, offset, provider), Ok)?;
+                self.answers.insert(place, Arc::clone(&answer));
+                Observed::Known(answer)
+            }
             Observed::Failed(why) => Observed::Failed(why),
             Observed::NotTried(why) => Observed::NotTried(why),
         };
@@ -242,35 +258,48 @@ impl<'a> Reader<'a> {
             judged: judged.map(|offset| at(bytes, offset)).transpose()?,
         })
     }
-}
 
-/// The value of a key; `read` when it is met first.
-fn shared<K: Eq + Hash, T>(
-    known: &mut HashMap<K, Arc<T>>,
-    key: K,
-    read: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<Arc<T>, StoreError> {
-    match known.entry(key) {
-        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
-        Entry::Vacant(new) => Ok(Arc::clone(new.insert(Arc::new(read()?)))),
+    /// Kept is what was said; what it means is for the rules of today.
+    fn answer(
+        &mut self,
+        bytes: &[u8],
+        offset: Offset,
+        provider: Option<&'static str>,
+    ) -> Result<Arc<Answer>, StoreError> {
+        let from = bytes.get(offset as usize..).unwrap_or_default();
+        let broken = |_| StoreError::Damaged("a record cannot be read");
+        let (said, rest): (StoredReply, _) = postcard::take_from_bytes(from).map_err(broken)?;
+        let words = from.get(..from.len() - rest.len()).unwrap_or_default();
+        let key = (Box::from(words), provider);
+        if let Some(known) = self.understood.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let code = ReplyCode::new(said.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
+        let reply = Reply::new(code, said.lines);
+        let meaning = self.reading.classify(said.stage, &reply, provider);
+        let answer = Arc::new(Answer {
+            stage: said.stage,
+            reply,
+            meaning,
+        });
+        if self.understood.len() == UNDERSTOOD {
+            self.understood.clear();
+        }
+        self.understood.insert(key, Arc::clone(&answer));
+        Ok(answer)
     }
 }
 
-/// Kept is what was said; what it means is for the rules of today.
-fn answer(
-    bytes: &[u8],
+/// The value of a key; `read` when it is met first.
+fn shared<T>(
+    known: &mut HashMap<Offset, Arc<T>>,
     offset: Offset,
-    (reading, provider): (Reading<'_>, Option<&str>),
-) -> Result<Answer, StoreError> {
-    let said: StoredReply = at(bytes, offset)?;
-    let code = ReplyCode::new(said.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
-    let reply = Reply::new(code, said.lines);
-    let meaning = reading.classify(said.stage, &reply, provider);
-    Ok(Answer {
-        stage: said.stage,
-        reply,
-        meaning,
-    })
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<Arc<T>, StoreError> {
+    match known.entry(offset) {
+        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+        Entry::Vacant(new) => Ok(Arc::clone(new.insert(Arc::new(read()?)))),
+    }
 }
 
 /// The address of the record at `offset`, without the rest of it.

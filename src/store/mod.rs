@@ -5,6 +5,7 @@
 
 mod cache;
 mod error;
+mod evidence;
 mod heap;
 mod jobs;
 mod ledger;
@@ -306,6 +307,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Busy`] while another process works on it, or the database cannot be written.
     fn delete(&self, job: JobNumber) -> Result<(), StoreError>;
+
+    /// Removes a job that was killed while its list was read: quickly, for it holds no answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while another process works on it, or the database cannot be written.
+    fn abandon(&self, job: JobNumber) -> Result<(), StoreError> {
+        self.delete(job)
+    }
 
     /// Removes what is older: jobs that nobody works on, with their evidence, and the domains and groups that no job holds. Says
     /// how many jobs went.
