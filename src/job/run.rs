@@ -25,7 +25,9 @@ use crate::{
 };
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
-const AHEAD: usize = 16;
+const AHEAD: usize = 8;
+/// Domains looked up together.
+const TOGETHER: usize = 256;
 /// Records of one batch at most: whoever reads one of them reads the batch.
 const BATCH: usize = 1024;
 /// How often the job's counts are written down.
@@ -65,12 +67,16 @@ pub(super) async fn table(
 fn forget_cut_off(store: &dyn Store) -> Result<(), StoreError> {
     for job in store.jobs()? {
         let half_deleted = job.state == JobState::Cancelled && job.rows == 0 && job.layout == "{}";
-        if (job.state == JobState::Importing || half_deleted) && !job.taken {
-            match store.delete(job.number) {
-                // Another process was faster.
-                Ok(()) | Err(StoreError::NoSuchJob | StoreError::Busy { .. } | StoreError::Locked { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        let removed = match job.state {
+            _ if job.taken => continue,
+            JobState::Importing => store.abandon(job.number),
+            JobState::Cancelled if half_deleted => store.delete(job.number),
+            JobState::Cancelled | JobState::Open | JobState::Done => continue,
+        };
+        match removed {
+            // Another process was faster.
+            Ok(()) | Err(StoreError::NoSuchJob | StoreError::Busy { .. } | StoreError::Locked { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -175,7 +181,7 @@ impl Keeping<'_> {
             if records.len() == BATCH {
                 self.submit(std::mem::take(&mut records), std::mem::take(&mut standings));
             }
-            let Some(address) = self.list.addresses.get(settled.id as usize) else {
+            let Some(address) = self.list.addresses.get(settled.id) else {
                 continue;
             };
             if settled.standing != Standing::Attempt {
@@ -190,7 +196,7 @@ impl Keeping<'_> {
                 continue;
             }
             standings.push(settled.standing);
-            records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
+            records.push(record(settled, address.to_mailbox(), self.ledger.key(&address)));
         }
         if !records.is_empty() {
             self.submit(records, standings);
@@ -245,8 +251,10 @@ async fn run(
         later: Later::default(),
     };
     let mut open = Open::default();
-    for domain in domains {
-        open.add(engine, &ledger, (&list, &answers), domain)?;
+    let mut domains = domains.into_iter();
+    while domains.len() > 0 {
+        let together: Vec<_> = domains.by_ref().take(TOGETHER).collect();
+        open.add_all(engine, &ledger, (&list, &answers), together)?;
         if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
             while keeping.under_way >= AHEAD
@@ -264,7 +272,7 @@ async fn run(
     }
     let start = Start {
         domains: open.asked,
-        addresses: &list.addresses,
+        addresses: Arc::clone(&list.addresses),
         tally: Arc::clone(&tally),
         stop,
         ledger: Some(&ledger),
@@ -347,6 +355,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
     for typed in typed {
         list.add_typed(engine, typed)?;
     }
+    list.close();
     let ledger = match &engine.store {
         Some(store) => {
             let lease = store.create(&NewJob::unlisted()).map_err(Arc::new)?;
@@ -371,7 +380,7 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
     let mut results: HashMap<u32, Settled> = open.known.into_iter().map(|known| (known.id, known)).collect();
     let start = Start {
         domains: open.asked,
-        addresses: &list.addresses,
+        addresses: Arc::clone(&list.addresses),
         tally: Arc::default(),
         stop,
         ledger: ledger.as_ref(),

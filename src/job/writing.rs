@@ -10,14 +10,16 @@ use crate::{
 };
 
 /// Rows written before the run looks at anything else; in memory with their records, a kilobyte each.
-const WRITE_AHEAD: usize = 32_768;
+const WRITE_AHEAD: usize = 16_384;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
 /// From so many rows on that are ready their records are read in the order in which they lie in the store: the rows of a large
 /// list are all over it, and each batch is read once for all of them.
-const SCATTERED: usize = 16_384;
+const SCATTERED: usize = WRITE_AHEAD;
 /// Rows whose records are read together then, 300 bytes each: the whole store is read once for each so many rows.
-const READ_AHEAD: usize = 4 * WRITE_AHEAD;
+const READ_AHEAD: usize = 3 * WRITE_AHEAD;
+/// Rows whose records one thread reads at once.
+const SHARE: usize = 8_192;
 
 /// Writes every row whose address is known.
 pub(super) struct Writer<'a> {
@@ -49,23 +51,26 @@ impl<'a> Writer<'a> {
     pub(super) fn advance(&mut self, ids: &[u32], answers: &Answers) -> Result<bool, VerifyError> {
         let open = ids.get(self.next..).unwrap_or_default();
         let known = |id: &&u32| **id == NOBODY || answers.is_known(**id);
-        let ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
-        let ids = open.get(..ready).unwrap_or_default();
-        if self.ahead.len() < ready && ready >= SCATTERED {
-            let ready = open.iter().take(READ_AHEAD).take_while(known).count();
-            let scattered = open.get(self.ahead.len()..ready).unwrap_or_default();
-            let records = self.records(scattered, answers).map_err(Arc::new)?;
-            self.ahead.extend(records);
+        let mut ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
+        if self.ahead.is_empty() && ready >= SCATTERED {
+            let scattered = open.iter().take(READ_AHEAD).take_while(known).count();
+            let scattered = open.get(..scattered).unwrap_or_default();
+            self.ahead = self.records(scattered, answers).map_err(Arc::new)?.into();
         }
+        let more = ready == WRITE_AHEAD || (1..ready).contains(&self.ahead.len());
+        if !self.ahead.is_empty() {
+            ready = ready.min(self.ahead.len());
+        }
+        let ids = open.get(..ready).unwrap_or_default();
         match self.sink.renderer() {
             Some(renderer) if ready >= MANY => self.write_together(ids, answers, &renderer)?,
             Some(_) | None => self.write_each(ids, answers)?,
         }
         self.next += ready;
-        if ready < WRITE_AHEAD && ready < open.len() {
+        if !more && ready < open.len() {
             self.sink.flush()?;
         }
-        Ok(ready == WRITE_AHEAD)
+        Ok(more)
     }
 
     fn write_each(&mut self, ids: &[u32], answers: &Answers) -> Result<(), VerifyError> {
@@ -102,17 +107,17 @@ impl<'a> Writer<'a> {
             let places: Vec<Place> = places.iter().map(|(place, _)| *place).collect();
             ledger.store().records(ledger.job(), &places, ledger.reading_for_row())
         };
-        let share = places.len().div_ceil(cores).max(1);
-        let shares: Vec<_> = thread::scope(|scope| {
-            let read = &read;
-            let shares = places.chunks(share);
-            let threads: Vec<_> = shares.map(|places| scope.spawn(move || read(places))).collect();
-            threads.into_iter().map(join).collect()
-        });
         let mut kept = Vec::new();
         kept.resize_with(ids.len(), || None);
-        for (places, records) in places.chunks(share).zip(shares) {
-            for ((_, index), record) in places.iter().zip(records?) {
+        for places in places.chunks(cores * SHARE) {
+            let shares: Vec<_> = thread::scope(|scope| {
+                let read = &read;
+                let shares = places.chunks(places.len().div_ceil(cores).max(1));
+                let threads: Vec<_> = shares.map(|places| scope.spawn(move || read(places))).collect();
+                threads.into_iter().map(join).collect()
+            });
+            let records = shares.into_iter().collect::<Result<Vec<_>, _>>()?;
+            for ((_, index), record) in places.iter().zip(records.into_iter().flatten()) {
                 if let Some(kept) = kept.get_mut(*index) {
                     *kept = Some(record);
                 }
@@ -168,6 +173,7 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+/// The result of a thread; its panic goes on here.
+pub(super) fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|fault| resume_unwind(fault))
 }

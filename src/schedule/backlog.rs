@@ -1,27 +1,53 @@
-//! Findings on their way to whoever keeps them: counted, so that no session starts while too many wait for the disk.
+//! Findings on their way to whoever keeps them: counted, so that no session starts while too many wait for the disk, or while
+//! those under way wait for the processor.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::scheduler::Finding;
 
 /// Findings that may wait before new sessions do; those of sessions under way come on top. One takes half a kilobyte.
 const MOST: usize = 20_000;
 
+/// Who waits longer than this for the processor has others before him that it is short of. Hosts that answer at once keep it busy,
+/// and then sessions beyond those that do take memory and nothing else.
+const LAG: Duration = Duration::from_millis(1);
+/// A session starts after that in any case: what keeps the processor busy may be another program.
+const PATIENCE: Duration = Duration::from_millis(5);
+
 /// How many wait.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
     waiting: AtomicUsize,
     taken: Notify,
+    /// One looks at a time, and what he starts is there when the next one looks.
+    turn: Mutex<()>,
 }
 
 impl Backlog {
-    /// Waits until there is room for the findings of another session.
+    /// Waits until there is room for another session: for its findings, and on the processor.
     pub(super) async fn room(&self) {
+        let _turn = self.turn.lock().await;
+        self.drained().await;
+        let since = Instant::now();
+        loop {
+            let before = Instant::now();
+            // Whoever can run does so first.
+            tokio::task::yield_now().await;
+            if before.elapsed() < LAG || since.elapsed() >= PATIENCE {
+                return;
+            }
+        }
+    }
+
+    async fn drained(&self) {
         loop {
             let mut taken = std::pin::pin!(self.taken.notified());
             // What is taken from here on is heard of.

@@ -182,7 +182,7 @@ pub(super) struct DomainState {
 }
 
 impl DomainState {
-    pub(super) fn new(work: Work, lane: usize, recheck_accepts: u32, begun: &Begun<'_>) -> Self {
+    pub(super) fn new(work: Work<Vec<Target>>, lane: usize, recheck_accepts: u32, begun: &Begun<'_>) -> Self {
         let times = begun.times;
         let Work {
             domain,

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     budget::Budget,
-    domain::{Delayed, DomainState, Observation, Phase, Tracked},
+    domain::{Delayed, DomainState, Observation, Phase, Target, Tracked},
     ladder::Ladder,
     memory::Begun,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
@@ -118,6 +118,13 @@ impl Group {
     pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>) {
         self.gather(&mut routed).await;
         let given_up_until = self.claim().await.err();
+        let own = Arc::clone(&self.shared.own);
+        let mut at_work = if self.context.trusted {
+            own.acquire_owned().await.ok()
+        } else {
+            None
+        };
+        self.shared.room().await;
         for work in std::mem::take(&mut self.gathered) {
             self.admit(work);
         }
@@ -132,6 +139,7 @@ impl Group {
             }
             self.wake(Instant::now());
             let wait = self.start_sessions();
+            at_work = at_work.filter(|_| !self.sessions.is_empty());
             if self.is_done() {
                 break;
             }
@@ -212,7 +220,7 @@ impl Group {
     }
 
     fn admit(&mut self, work: Work) {
-        let work = self.skip_known(work);
+        let work = self.skip_known(work.make());
         if work.targets.is_empty() {
             return;
         }

@@ -1,6 +1,7 @@
 //! What one run uses of the store: its lease, and how old an answer may be to serve it.
 
 use std::{
+    borrow::Borrow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -33,7 +34,7 @@ pub struct Patience {
 }
 
 /// An address with what is known about it, good answers first; never nothing.
-type Candidates<'a> = (u32, &'a Address, &'a [&'a Known]);
+type Candidates<'a, A> = (u32, A, &'a [&'a Known]);
 
 /// A run's view of the store.
 #[derive(Clone)]
@@ -118,10 +119,10 @@ impl Ledger {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn fresh<'a>(
+    pub fn fresh<A: Borrow<Address>>(
         &self,
         domain: &Domain,
-        addresses: impl Iterator<Item = (u32, &'a Address)>,
+        addresses: impl Iterator<Item = (u32, A)>,
     ) -> Result<Vec<(u32, Kept)>, StoreError> {
         if !self.some {
             return Ok(Vec::new());
@@ -134,8 +135,8 @@ impl Ledger {
         let mut sorted: Vec<&Known> = known.iter().filter(|known| self.serves(known, now)).collect();
         // Stable: a good answer comes before another.
         sorted.sort_by_key(|known| known.address);
-        let candidates = |(id, address): (u32, &'a Address)| {
-            let key = address_key(address.join_hash(self.exact));
+        let candidates = |(id, address): (u32, A)| {
+            let key = address_key(address.borrow().join_hash(self.exact));
             let first = sorted.partition_point(|known| known.address < key);
             let mine = sorted.get(first..).unwrap_or_default();
             let count = mine.iter().take_while(|known| known.address == key).count();
@@ -156,9 +157,9 @@ impl Ledger {
     }
 
     /// The first candidates of addresses, all of one job, are read together.
-    fn fresh_of(
+    fn fresh_of<A: Borrow<Address>>(
         &self,
-        found: &[Candidates<'_>],
+        found: &[Candidates<'_, A>],
         now: SystemTime,
         fresh: &mut Vec<(u32, Kept)>,
     ) -> Result<(), StoreError> {
@@ -177,16 +178,10 @@ impl Ledger {
         };
         let mut records = records.into_iter();
         for (id, address, mine) in found {
-            let first = records.next().and_then(|kept| self.stands(kept, address, now));
-            let kept = match first {
-                Some(kept) => Some(kept),
-                None => {
-                    let mut others = mine.iter().skip(1);
-                    others
-                        .find_map(|known| self.read(known, address, now).transpose())
-                        .transpose()?
-                }
-            };
+            let first = records.next().and_then(|kept| self.stands(kept, address.borrow(), now));
+            let mut others = mine.iter().skip(1);
+            let other = || others.find_map(|known| self.read(known, address.borrow(), now).transpose());
+            let kept = first.map(Ok).or_else(other).transpose()?;
             fresh.extend(kept.map(|kept| (*id, kept)));
         }
         Ok(())

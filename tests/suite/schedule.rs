@@ -104,7 +104,7 @@ impl Run {
             scheduler.add(Work {
                 domain,
                 route: Arc::clone(&route),
-                targets,
+                targets: targets.into(),
                 memory: None,
             });
         }

@@ -1,6 +1,6 @@
 //! What a group takes over from other runs and leaves to them: the right to ask it, what was spent, what was found out.
 
-use super::{CLAIM_AGAIN, Finding, Group, Instant, Outlook, SHORT_WAIT, WaitsFor, Work, sleep_until};
+use super::{CLAIM_AGAIN, Finding, Group, Instant, Outlook, SHORT_WAIT, Target, WaitsFor, Work, sleep_until};
 
 impl Group {
     /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
@@ -75,7 +75,7 @@ impl Group {
     }
 
     /// Takes from the store what another process found out while this one waited for it.
-    pub(super) fn skip_known(&self, mut work: Work) -> Work {
+    pub(super) fn skip_known(&self, mut work: Work<Vec<Target>>) -> Work<Vec<Target>> {
         let Some(ledger) = &self.found_by_others else {
             return work;
         };
