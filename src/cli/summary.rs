@@ -241,6 +241,11 @@ fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
                 .into(),
         );
     }
+    if of(Reason::ProxyFailed) > 0 {
+        steps.push(
+            "the proxy let some hosts or all go unasked: is it running, and are its name, port and login right?".into(),
+        );
+    }
     if of(Reason::SenderBlocked) + of(Reason::SenderReputation) > 0 {
         steps.push("some hosts refuse this machine: see `presend reasons` before asking them again".into());
     }

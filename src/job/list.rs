@@ -31,41 +31,46 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn add(&mut self, engine: &Engine, row: &Row) -> Result<(), VerifyError> {
+    /// Adds a row; gives its domain when it is the first one of it.
+    pub(super) fn add(&mut self, engine: &Engine, row: &Row) -> Result<Option<Domain>, VerifyError> {
         if row.fault.is_some() {
             self.rows.push(NOBODY);
-            return Ok(());
+            return Ok(None);
         }
         self.add_typed(engine, row.address())
     }
 
-    pub(super) fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<(), VerifyError> {
+    pub(super) fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<Option<Domain>, VerifyError> {
         let settings = &engine.settings;
         let parsed = Address::parse(typed, settings.rules).ok();
-        let id = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
+        let (id, new) = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
             Some(address) => self.join(&address, settings.exact)?,
-            None => NOBODY,
+            None => (NOBODY, None),
         };
         self.rows.push(id);
-        Ok(())
+        Ok(new)
     }
 
-    /// The number of an address; equal ones share it.
-    fn join(&mut self, address: &Address, exact: bool) -> Result<u32, VerifyError> {
+    /// The number of an address, and its domain if that is new; equal addresses share a number.
+    fn join(&mut self, address: &Address, exact: bool) -> Result<(u32, Option<Domain>), VerifyError> {
         let joined = self.joining.join(address, exact).filter(|(id, _)| *id != NOBODY);
         let (id, new) = joined.ok_or(VerifyError::TooManyAddresses)?;
         if !new {
             if let Some(copies) = self.copies.get_mut(id as usize) {
                 *copies += 1;
             }
-            return Ok(id);
+            return Ok((id, None));
         }
-        match self.domains.get_mut(address.domain()) {
-            Some(ids) => ids.push(id),
-            None => drop(self.domains.insert(address.to_domain(), vec![id])),
-        }
+        let new = if let Some(ids) = self.domains.get_mut(address.domain()) {
+            ids.push(id);
+            None
+        } else {
+            let domain = address.to_domain();
+            self.domains.insert(domain.clone(), vec![id]);
+            Some(domain)
+        };
         self.copies.push(1);
-        Ok(id)
+        Ok((id, new))
     }
 
     /// No more rows come: what only joining needed is given back.

@@ -1,53 +1,28 @@
-//! Findings on their way to whoever keeps them: counted, so that no session starts while too many wait for the disk, or while
-//! those under way wait for the processor.
+//! Findings on their way to whoever keeps them: counted, so that no session starts while too many wait for the disk.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::{Duration, Instant},
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Notify, mpsc};
 
 use super::scheduler::Finding;
+use crate::stop::Stop;
 
 /// Findings that may wait before new sessions do; those of sessions under way come on top. One takes half a kilobyte.
 const MOST: usize = 20_000;
 
-/// Who waits longer than this for the processor has others before him that it is short of. Hosts that answer at once keep it busy,
-/// and then sessions beyond those that do take memory and nothing else.
-const LAG: Duration = Duration::from_millis(1);
-/// A session starts after that in any case: what keeps the processor busy may be another program.
-const PATIENCE: Duration = Duration::from_millis(5);
-
 /// How many wait.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+struct Backlog {
     waiting: AtomicUsize,
     taken: Notify,
-    /// One looks at a time, and what he starts is there when the next one looks.
-    turn: Mutex<()>,
 }
 
 impl Backlog {
-    /// Waits until there is room for another session: for its findings, and on the processor.
-    pub(super) async fn room(&self) {
-        let _turn = self.turn.lock().await;
-        self.drained().await;
-        let since = Instant::now();
-        loop {
-            let before = Instant::now();
-            // Whoever can run does so first.
-            tokio::task::yield_now().await;
-            if before.elapsed() < LAG || since.elapsed() >= PATIENCE {
-                return;
-            }
-        }
-    }
-
-    async fn drained(&self) {
+    /// Waits until there is room for the findings of another session.
+    async fn room(&self) {
         loop {
             let mut taken = std::pin::pin!(self.taken.notified());
             // What is taken from here on is heard of.
@@ -70,10 +45,29 @@ impl Backlog {
 /// The sending end.
 pub(super) struct Reports {
     sender: mpsc::UnboundedSender<Vec<Finding>>,
-    pub(super) backlog: Arc<Backlog>,
+    backlog: Arc<Backlog>,
+    unheard: Stop,
 }
 
 impl Reports {
+    /// Waits until the receiver keeps up, or is gone.
+    pub(super) async fn room(&self) {
+        tokio::select! {
+            () = self.backlog.room() => {}
+            () = self.unheard.requested() => {}
+        }
+    }
+
+    /// Nobody listens any more.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Requested when nobody listens any more.
+    pub(super) fn unheard(&self) -> Stop {
+        self.unheard.clone()
+    }
+
     /// The receiver is gone only when the run was dropped; nobody wants the findings then.
     pub(super) fn send(&self, findings: Vec<Finding>) {
         self.backlog.waiting.fetch_add(findings.len(), Ordering::Relaxed);
@@ -85,6 +79,14 @@ impl Reports {
 pub struct Findings {
     receiver: mpsc::UnboundedReceiver<Vec<Finding>>,
     backlog: Arc<Backlog>,
+    unheard: Stop,
+}
+
+impl Drop for Findings {
+    fn drop(&mut self) {
+        self.receiver.close();
+        self.unheard.request();
+    }
 }
 
 impl Findings {
@@ -118,9 +120,16 @@ impl Findings {
 pub(super) fn channel() -> (Reports, Findings) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
+    let unheard = Stop::new();
     let reports = Reports {
         sender,
         backlog: Arc::clone(&backlog),
+        unheard: unheard.clone(),
     };
-    (reports, Findings { receiver, backlog })
+    let findings = Findings {
+        receiver,
+        backlog,
+        unheard,
+    };
+    (reports, findings)
 }

@@ -124,7 +124,7 @@ pub(super) fn is_some(connection: &Connection) -> Result<bool, StoreError> {
     Ok(connection.query_row(sql, [], |row| row.get(0))?)
 }
 
-/// Takes over what layout 1 had, a row for each address. As many at a time as stay small in memory.
+/// Takes over what the layouts before the third had, a row for each address. As many at a time as stay small in memory.
 pub(super) fn take_over(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     const TOGETHER: usize = 100_000;
     let sql =
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn the_newest_counts_and_a_good_one_beside_it() {
         let mut connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("layout-2.sql")).unwrap();
+        connection.execute_batch(include_str!("evidence.sql")).unwrap();
         let transaction = connection.transaction().unwrap();
         let first = vec![pointer(1, true, 1), pointer(2, false, 1), pointer(3, true, 9)];
         add(&transaction, 1, first).unwrap();

@@ -21,7 +21,8 @@ use crate::{
     replies::providers,
     smtp::{Entry as Line, Reply, ReplyCode, Speaker, Stage, Transcript},
     verdict::{
-        Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
+        Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt,
+        UnknownRecipients,
     },
 };
 
@@ -69,8 +70,17 @@ impl Builder {
             Observed::Failed(why) => Observed::Failed(*why),
             Observed::NotTried(why) => Observed::NotTried(*why),
         };
-        let dialogues = kept.transcripts.iter();
-        let dialogues = dialogues.map(|dialogue| {
+        let doubt = match &evidence.second {
+            Some(second) => Some(StoredDoubt::Contradicted {
+                doubt: evidence.doubt,
+                host: once(hosts, &second.host, |host| block.value(&StoredHost::from(host)))?,
+                answer: once(answers, &second.answer, |answer| {
+                    block.value(&StoredReply::from(answer))
+                })?,
+            }),
+            None => evidence.doubt.map(StoredDoubt::from),
+        };
+        let dialogues = kept.transcripts.iter().map(|dialogue| {
             once(transcripts, dialogue, |dialogue| {
                 block.append(&StoredTranscript::from(dialogue))
             })
@@ -83,7 +93,7 @@ impl Builder {
             host: host.transpose()?,
             answer,
             unknown_recipients: evidence.unknown_recipients.clone(),
-            doubt: evidence.doubt,
+            doubt,
             attempts: evidence.attempts,
             first_asked: kept.first_asked.map(millis),
             due: kept.due.map(millis),
@@ -157,6 +167,10 @@ impl Block {
     }
 }
 
+/// Dialogues of one record: an address is asked about a few times. Without a limit a record of a megabyte could name one large
+/// dialogue a million times.
+const TRANSCRIPTS: usize = 100;
+
 /// Reads the record at `offset` of a batch.
 pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result<Kept, StoreError> {
     Reader::new(reading).read(bytes, offset)
@@ -202,6 +216,9 @@ impl<'a> Reader<'a> {
     /// Reads a record of the batch that is being read.
     pub(super) fn read(&mut self, bytes: &[u8], offset: Offset) -> Result<Kept, StoreError> {
         let stored: StoredRecord<'_> = at(bytes, offset)?;
+        if stored.transcripts.len() > TRANSCRIPTS {
+            return Err(StoreError::Damaged("a record has too many dialogues"));
+        }
         let host = stored
             .host
             .map(|offset| shared(&mut self.hosts, offset, || Ok(at::<StoredHost>(bytes, offset)?.into())));
@@ -215,15 +232,25 @@ impl<'a> Reader<'a> {
         };
         let provider = host.as_ref().and_then(|host| host.provider);
         let answer = match stored.answer {
-            Observed::Known(offset) => {
-                let place = (offset, stored.host);
-                let known = self.answers.get(&place).map(Arc::clone);
-                let answer = known.map_or_else(|| self.answer(bytes, offset, provider), Ok)?;
-                self.answers.insert(place, Arc::clone(&answer));
-                Observed::Known(answer)
-            }
+            Observed::Known(offset) => Observed::Known(self.answer(bytes, (offset, stored.host), provider)?),
             Observed::Failed(why) => Observed::Failed(why),
             Observed::NotTried(why) => Observed::NotTried(why),
+        };
+        let (doubt, second) = match stored.doubt {
+            None => (None, None),
+            Some(StoredDoubt::BlanketRefusal) => (Some(SessionDoubt::BlanketRefusal), None),
+            Some(StoredDoubt::Throttled) => (Some(SessionDoubt::Throttled), None),
+            Some(StoredDoubt::Inconsistent) => (Some(SessionDoubt::Inconsistent), None),
+            Some(StoredDoubt::UnusualForm) => (Some(SessionDoubt::UnusualForm), None),
+            Some(StoredDoubt::Contradicted {
+                doubt,
+                host: at,
+                answer,
+            }) => {
+                let host = shared(&mut self.hosts, at, || Ok(self::at::<StoredHost>(bytes, at)?.into()))?;
+                let answer = self.answer(bytes, (answer, Some(at)), host.provider)?;
+                (doubt, Some(Arc::new(SecondAnswer { host, answer })))
+            }
         };
         let transcripts = stored.transcripts.iter().map(|offset| {
             let transcript: StoredTranscript = at(bytes, *offset)?;
@@ -242,8 +269,9 @@ impl<'a> Reader<'a> {
                 route,
                 host,
                 answer,
+                second,
                 unknown_recipients: stored.unknown_recipients,
-                doubt: stored.doubt,
+                doubt,
                 attempts: stored.attempts,
             },
             first_asked: stored.first_asked.map(time),
@@ -261,6 +289,20 @@ impl<'a> Reader<'a> {
 
     /// Kept is what was said; what it means is for the rules of today.
     fn answer(
+        &mut self,
+        bytes: &[u8],
+        (offset, host): (Offset, Option<Offset>),
+        provider: Option<&'static str>,
+    ) -> Result<Arc<Answer>, StoreError> {
+        if let Some(known) = self.answers.get(&(offset, host)) {
+            return Ok(Arc::clone(known));
+        }
+        let answer = self.understand(bytes, offset, provider)?;
+        self.answers.insert((offset, host), Arc::clone(&answer));
+        Ok(answer)
+    }
+
+    fn understand(
         &mut self,
         bytes: &[u8],
         offset: Offset,
@@ -320,11 +362,13 @@ pub(super) fn millis(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The time of so many milliseconds since 1970; 1970 itself for a time no clock can show.
+/// The time of so many milliseconds since 1970; 1970 itself for a time after the year 9999, which no date can show and only a
+/// damaged database holds.
 pub(super) fn time(millis: u64) -> SystemTime {
-    UNIX_EPOCH
-        .checked_add(Duration::from_millis(millis))
-        .unwrap_or(UNIX_EPOCH)
+    let shown = Some(millis)
+        .filter(|millis| *millis < 253_402_300_800_000)
+        .unwrap_or_default();
+    UNIX_EPOCH + Duration::from_millis(shown)
 }
 
 /// Bytes for a value that stands alone.
@@ -346,7 +390,7 @@ struct StoredRecord<'a> {
     host: Option<Offset>,
     answer: Observed<Offset, ProbeFailure>,
     unknown_recipients: Observed<UnknownRecipients, Stage>,
-    doubt: Option<SessionDoubt>,
+    doubt: Option<StoredDoubt>,
     attempts: u32,
     first_asked: Option<u64>,
     due: Option<u64>,
@@ -358,6 +402,31 @@ struct StoredRecord<'a> {
     transcripts: Vec<Offset>,
     source: Source,
     judged: Option<Offset>,
+}
+
+/// A [`SessionDoubt`], or the answer that contradicts the record's.
+#[derive(Serialize, Deserialize)]
+enum StoredDoubt {
+    BlanketRefusal,
+    Throttled,
+    Inconsistent,
+    UnusualForm,
+    Contradicted {
+        doubt: Option<SessionDoubt>,
+        host: Offset,
+        answer: Offset,
+    },
+}
+
+impl From<SessionDoubt> for StoredDoubt {
+    fn from(doubt: SessionDoubt) -> Self {
+        match doubt {
+            SessionDoubt::BlanketRefusal => Self::BlanketRefusal,
+            SessionDoubt::Throttled => Self::Throttled,
+            SessionDoubt::Inconsistent => Self::Inconsistent,
+            SessionDoubt::UnusualForm => Self::UnusualForm,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -8,6 +8,7 @@ mod error;
 mod evidence;
 mod heap;
 mod jobs;
+mod keys;
 mod ledger;
 mod presence;
 mod private;
@@ -22,6 +23,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use error::StoreError;
 pub use heap::Offset;
+pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
@@ -349,6 +351,21 @@ pub trait Store: Send + Sync + 'static {
         places.iter().map(|place| self.record(job, *place, reading)).collect()
     }
 
+    /// Shows one record, where it is if it need not be made first. `see` must not ask the store.
+    ///
+    /// # Errors
+    /// The database cannot be read, or the record is gone.
+    fn with_record(
+        &self,
+        job: JobNumber,
+        place: Place,
+        reading: Reading<'_>,
+        see: &mut dyn FnMut(&Kept),
+    ) -> Result<(), StoreError> {
+        see(&self.record(job, place, reading)?);
+        Ok(())
+    }
+
     /// Every record about an address in every job, oldest first: the audit trail. Reads the whole store, about a second for a
     /// million records.
     ///
@@ -368,6 +385,11 @@ pub trait Store: Send + Sync + 'static {
     /// The database cannot be read.
     fn whereabouts(&self, domain: i64) -> Result<Option<(JobNumber, u32)>, StoreError> {
         Ok(self.known(domain)?.first().map(|known| (known.job, known.place.batch)))
+    }
+
+    /// Whether what is kept can serve another run or tell of this one afterwards.
+    fn outlives_the_run(&self) -> bool {
+        true
     }
 
     /// Whether there is any evidence at all: nobody needs to look for some otherwise.

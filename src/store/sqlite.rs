@@ -28,7 +28,11 @@ use super::{
 use crate::address::Domain;
 
 /// Steps from one layout to the next; the first makes an empty file ours.
-const LAYOUTS: [&str; 2] = [include_str!("layout-1.sql"), include_str!("layout-2.sql")];
+const LAYOUTS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("keys.sql"),
+    include_str!("evidence.sql"),
+];
 /// The newest layout.
 const LAYOUT: i64 = LAYOUTS.len().cast_signed() as i64;
 /// `presend` in a file's header, so that nobody takes another program's database for ours.
@@ -120,9 +124,7 @@ impl SqliteStore {
         migrate(&mut connection, path)?;
         connection.set_db_config(as_it_is, false).map_err(explain)?;
         // It may write so that it can put the log away when it is the last to close the file.
-        let reader = Connection::open_with_flags(path, flags()).map_err(explain)?;
-        reader.busy_timeout(PATIENCE).map_err(explain)?;
-        reader.pragma_update(None, "query_only", true).map_err(explain)?;
+        let reader = reader(path)?;
         let visible = private.is_none().then_some(path);
         let presence = Presence::announce(visible, name(16)).map_err(|source| StoreError::Presence {
             path: path.to_owned(),
@@ -166,6 +168,11 @@ impl SqliteStore {
             // The thread ends only when this sender is dropped, or by a fault of ours: then `failure` is closed.
             let _ = commands.send(command);
         }
+    }
+
+    /// A connection that only reads.
+    pub(super) fn another_reader(&self) -> Result<Connection, StoreError> {
+        reader(&self.path)
     }
 
     /// Lets the writer do something, and waits for it.
@@ -434,6 +441,14 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<i64, StoreError> 
     Ok(found)
 }
 
+fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let explain = |error| StoreError::explain(error, path);
+    let reader = Connection::open_with_flags(path, flags()).map_err(explain)?;
+    reader.busy_timeout(PATIENCE).map_err(explain)?;
+    reader.pragma_update(None, "query_only", true).map_err(explain)?;
+    Ok(reader)
+}
+
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let explain = |error| StoreError::explain(error, path);
     if check_owner(connection, path)? == LAYOUT {
@@ -447,7 +462,7 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     for layout in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(layout).map_err(explain)?;
     }
-    if found < 2 {
+    if found < 3 {
         evidence::take_over(&transaction).map_err(|error| error.explained(path))?;
     }
     transaction

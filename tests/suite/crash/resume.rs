@@ -206,6 +206,38 @@ fn a_later_job_asks_only_what_is_not_known() {
 }
 
 #[test]
+fn j7_what_a_host_says_of_one_domain_is_kept_of_no_other() {
+    // Both domains are served by one host: of `honest.test` it refuses strangers, of the attacker's domain it takes everybody.
+    let net = Net::new(
+        "record_lines = true\n[[host]]\nname = \"mx.both.test\"\nserves = [\"evil.test\", \"honest.test\"]\nmailboxes = [\"user0\"]\n\
+         script = [{ on = \"rcpt\", has = \"@evil.test\", reply = \"250 2.1.5 Ok\" }]\n",
+    );
+    let verify = |list: &str| {
+        net.place.write("list.txt", list);
+        let ran = net.run(&["verify", "list.txt"]);
+        columns(&ran.out, b',', &["presend_reason"])
+    };
+    assert_eq!(verify("user0@evil.test\nuser1@evil.test\n"), "accepts_all/accepts_all");
+    assert_eq!(
+        verify("user0@honest.test\nuser1@honest.test\n"),
+        "mailbox_exists/mailbox_unknown"
+    );
+    // The other way round: that strangers are refused at one domain proves nothing about the other.
+    assert_eq!(
+        verify("user2@evil.test\nuser2@honest.test\n"),
+        "accepts_all/mailbox_unknown"
+    );
+    let asked = net.asked();
+    let of = |domain: &str| {
+        strangers(&asked)
+            .into_iter()
+            .filter(|stranger| stranger.ends_with(domain))
+            .count()
+    };
+    assert_eq!((of("@evil.test"), of("@honest.test") <= 1), (1, true), "{asked:?}");
+}
+
+#[test]
 fn a_question_that_fails_does_not_push_out_a_good_answer() {
     let world = "record_lines = true\n[[host]]\nname = \"mx.moody.test\"\nserves = [\"moody.test\"]\nmailboxes = [\"user0\"]\n\
         script = [{ on = \"rcpt\", since = 2, reply = \"451 4.7.1 Come again\" }]\n";
@@ -226,7 +258,7 @@ fn a_question_that_fails_does_not_push_out_a_good_answer() {
 }
 
 #[test]
-fn two_processes_share_a_group_and_ask_nobody_twice() {
+fn j9_two_processes_share_a_group_and_ask_nobody_twice() {
     let net = Net::new(WORLD);
     let users = |from: usize| (from..from + 6).fold(String::new(), |list, n| list + &format!("user{n}@slow.test\n"));
     net.place.write("one.txt", users(0));
