@@ -433,7 +433,7 @@ prop_compose! {
     fn any_kept()(
         evidence in any_evidence(),
         mailbox in text(),
-        times in (option::of(0..1_u64 << 50), option::of(0..1_u64 << 50), option::of(0..1_u64 << 50), 0..1_u64 << 50),
+        times in (option::of(0..1_u64 << 47), option::of(0..1_u64 << 47), option::of(0..1_u64 << 47), 0..1_u64 << 47),
         flags in any::<(bool, bool)>(),
         elapsed in any::<u32>(),
         dialogues in 0..3_usize,
