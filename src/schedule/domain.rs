@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     memory::{Before, Begun, Times},
     plan::ControlAnswer,
-    scheduler::{Order, Run, Work},
+    scheduler::{Run, Work},
 };
 use crate::{
     address::{Address, Domain},
@@ -204,8 +204,7 @@ pub(super) struct DomainState {
 }
 
 impl DomainState {
-    pub(super) fn new(order: Order, lane: usize, recheck_accepts: u32, times: Times) -> Self {
-        let Order { work, run } = order;
+    pub(super) fn new(work: Work<Vec<Target>>, run: Arc<Run>, lane: usize, recheck_accepts: u32, times: Times) -> Self {
         let begun = Begun {
             times,
             max_wait: run.manners.max_wait,
@@ -216,7 +215,7 @@ impl DomainState {
             route,
             targets,
             memory,
-        } = *work;
+        } = work;
         let control = match &memory {
             Some(memory) => Control::recall(memory, &domain, &begun),
             None => Control::new(&domain, begun.job),

@@ -1,6 +1,6 @@
 //! What a group takes over from other runs and leaves to them: the right to ask it, what was spent, what was found out.
 
-use super::{Arc, CLAIM_AGAIN, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, WaitsFor, sleep_until};
+use super::{Arc, CLAIM_AGAIN, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, Target, WaitsFor, sleep_until};
 use crate::schedule::scheduler::{Run, Work};
 
 impl Group {
@@ -79,7 +79,7 @@ impl Group {
     }
 
     /// Takes from the store what another process found out while this one waited for it.
-    pub(super) fn skip_known(&self, work: &mut Work, run: &Arc<Run>) {
+    pub(super) fn skip_known(&self, work: &mut Work<Vec<Target>>, run: &Arc<Run>) {
         let Some(mut ledger) = run.ledger.clone().filter(|_| self.found_by_others) else {
             return;
         };
