@@ -171,11 +171,11 @@ impl HickoryResolver {
                 Err(error) => error,
             };
             if let NetError::Dns(DnsError::NoRecordsFound(nothing)) = &error {
-                return self.read_nothing(nothing, kind).await;
+                return Box::pin(self.read_nothing(nothing, kind)).await;
             }
             let failure = failure(&error);
             if failure == DnsFailure::ServFail {
-                return Err(self.why_servfail(name, kind).await);
+                return Err(Box::pin(self.why_servfail(name, kind)).await);
             }
             if left == 0 || !is_silence(&error) {
                 return Err(failure);
@@ -195,7 +195,8 @@ impl HickoryResolver {
                 Said::Otherwise => {}
             }
         }
-        let lookup = hickory.lookup(name.clone(), kind).await?;
+        // Boxed, as all that is seldom needed: a question's future is as large as the largest it may wait for.
+        let lookup = Box::pin(hickory.lookup(name.clone(), kind)).await?;
         Ok(lookup.answers().to_vec())
     }
 

@@ -125,6 +125,10 @@ impl Engine {
             // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
             tokio::task::spawn_blocking(Classifier::built_in);
         }
+        if settings.level != Level::Syntax {
+            // They are needed when the first rows are written, by all threads at once.
+            tokio::task::spawn_blocking(lists::prepare);
+        }
         let dial = TcpDialler::new(&settings.network);
         let route = match settings.level {
             Level::Syntax => None,
@@ -299,6 +303,17 @@ impl Engine {
         }
     }
 
+    /// What is reported about a text, an address of which something is kept.
+    pub(super) fn reported(&self, typed: &str, kept: &Kept) -> Outcome {
+        match Address::parse(typed, self.settings.rules) {
+            Ok(address) => {
+                let hits = lists::look_up(&address);
+                Outcome::kept(typed, (address, hits), kept, self.settings.policy)
+            }
+            Err(_) => self.read(typed),
+        }
+    }
+
     /// Answers a few addresses, in the order given; equal ones, and those of one mail host, share questions and sessions.
     ///
     /// When `stop` is requested, open sessions are closed politely and what is still open is `unknown/interrupted`.
@@ -361,6 +376,12 @@ impl Engine {
             outcome.conclude(Evidence::not_tried(NotTried::Interrupted), self.settings.policy);
         }
         outcome
+    }
+
+    /// How many groups of mail hosts wait for something.
+    #[must_use]
+    pub fn waiting_groups(&self) -> usize {
+        self.scheduler.as_ref().map_or(0, Scheduler::waiting_groups)
     }
 
     /// How replies are understood.

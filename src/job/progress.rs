@@ -215,6 +215,23 @@ impl Summary {
         self.commands = tally.commands.load(Ordering::Relaxed);
     }
 
+    /// Adds the rows of another summary.
+    pub(super) fn add(&mut self, rows: &Self) {
+        self.rows += rows.rows;
+        self.row_errors += rows.row_errors;
+        self.hard_bounces += rows.hard_bounces;
+        self.hard_bounces_sent += rows.hard_bounces_sent;
+        for (label, count) in &rows.by_label {
+            *self.by_label.entry(*label).or_default() += count;
+        }
+        for (reason, count) in &rows.by_reason {
+            *self.by_reason.entry(*reason).or_default() += count;
+        }
+        for (action, count) in &rows.by_action {
+            *self.by_action.entry(*action).or_default() += count;
+        }
+    }
+
     /// The counts as they are kept with a job.
     pub(super) fn to_json(&self) -> String {
         let names = |counts: Vec<(&'static str, u64)>| -> serde_json::Map<String, serde_json::Value> {

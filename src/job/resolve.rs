@@ -21,7 +21,7 @@ use crate::{
 /// Routes looked up at once; the resolver has its own, lower limit on questions in flight.
 pub(super) const ROUTES: usize = 512;
 /// Domains whose findings are taken from the channel at once.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 /// How often the display is told what the run waits for.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -193,8 +193,14 @@ impl<'a> Probing<'a> {
             let stop = self.stop.clone();
             let routing = !self.routing.is_empty();
             tokio::select! {
+                // Findings come before the end of their groups: all at once they would be more than the caches hold.
+                biased;
                 Some(routed) = self.routing.join_next(), if routing => self.routed(routed.ok(), &mut settled),
                 received = receive(self.findings.as_mut(), &mut batch) => {
+                    if received == 0 {
+                        self.findings = None;
+                    }
+                    settled.reserve(batch.iter().take(received).map(Vec::len).sum());
                     for finding in batch.drain(..received).flatten() {
                         let found = self.found(finding);
                         settled.push(found);

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 
@@ -13,11 +14,13 @@ use super::{
     list::List,
     open::Open,
     progress::Later,
-    resolve::{Probing, Settled, Start},
+    resolve::{Probing, ROUTES, Settled, Start},
     rows::{Cursor, Import, flushed},
     writing::Writer,
 };
 use crate::{
+    address::Domain,
+    dns::Route,
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
@@ -43,7 +46,8 @@ pub(super) async fn table(
     let store = engine.store();
     forget_cut_off(&*store).map_err(Arc::new)?;
     let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
-    let imported = import(engine, &mut table, &*store, &lease, progress).await;
+    let ahead = Ahead::new(engine, &*store, stop);
+    let imported = import(engine, &mut table, (&*store, &lease), progress, ahead).await;
     drop(table);
     let list = match imported {
         Ok((list, None)) => list,
@@ -108,26 +112,58 @@ pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> R
     Ok(summarised(writer.summary, &list))
 }
 
-/// Reads the whole table into the store; nobody is asked yet. If an open job has the same rows, it is returned as well.
+/// Reads the whole table into the store; no mail host is asked yet. If an open job has the same rows, it is returned as well.
 async fn import(
     engine: &Engine,
     table: &mut Table,
-    store: &dyn Store,
-    lease: &Lease,
+    (store, lease): (&dyn Store, &Lease),
     progress: &Progress,
+    mut ahead: Ahead,
 ) -> Result<(List, Option<JobRecord>), VerifyError> {
     let (mut list, mut import) = (List::default(), Import::new(store, lease));
     let mut row = Row::default();
     while table.read_row(&mut row)? {
         progress.row_read();
         import.add(&row).await?;
-        list.add(engine, &row)?;
+        if let Some(domain) = list.add(engine, &row)? {
+            ahead.look_up(domain);
+        }
     }
+    ahead.lookups.detach_all();
     let (rows, digest) = import.finish();
     let open = store.imported(lease, rows, &digest).map_err(Arc::new)?;
     progress.input_ended();
     list.close();
     Ok((list, open))
+}
+
+/// Routes that are looked up while the list is still read, on the other cores; the router keeps them until they are wanted.
+struct Ahead {
+    /// `None` where what is kept may answer for a domain, so that nobody needs its route.
+    router: Option<Arc<dyn Route>>,
+    lookups: JoinSet<()>,
+    stop: Stop,
+}
+
+impl Ahead {
+    fn new(engine: &Engine, store: &dyn Store, stop: &Stop) -> Self {
+        let wanted = !store.outlives_the_run() && !engine.settings.memory.offline;
+        Self {
+            router: engine.route.clone().filter(|_| wanted),
+            lookups: JoinSet::new(),
+            stop: stop.clone(),
+        }
+    }
+
+    fn look_up(&mut self, domain: Domain) {
+        while self.lookups.try_join_next().is_some() {}
+        if let Some(router) = self.router.as_ref().filter(|_| self.lookups.len() < ROUTES)
+            && !self.stop.is_requested()
+        {
+            let router = Arc::clone(router);
+            self.lookups.spawn(async move { drop(router.route(&domain).await) });
+        }
+    }
 }
 
 /// The list of a job, from its rows in the store.
@@ -165,6 +201,8 @@ struct Keeping<'a> {
     later: Later,
     /// What ended the run before its end, other than its caller.
     over: Option<NotTried>,
+    /// The store outlives the run.
+    lasts: bool,
 }
 
 /// A batch is in the file, or is not.
@@ -194,7 +232,9 @@ impl Keeping<'_> {
                 continue;
             }
             standings.push(settled.standing);
-            records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
+            // What a later run finds it by is seldom near at hand, and not needed where there is none.
+            let found_by = self.lasts.then(|| (address.to_mailbox(), self.ledger.key(address)));
+            records.push(record(settled, found_by));
         }
         if !records.is_empty() {
             self.submit(records, standings);
@@ -247,6 +287,7 @@ async fn run(
         under_way: 0,
         later: Later::default(),
         over: None,
+        lasts: store.outlives_the_run(),
     };
     let mut open = Open::default();
     for domain in domains {
@@ -424,6 +465,7 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
             under_way: 0,
             later: Later::default(),
             over: None,
+            lasts: ledger.store().outlives_the_run(),
         };
         keeping.keep(asked.clone());
         note_down(ledger, &Summary::default(), JobState::Done, true);

@@ -215,7 +215,7 @@ impl DomainState {
             route,
             targets,
             memory,
-        } = work;
+        } = *work;
         let control = match &memory {
             Some(memory) => Control::recall(memory, &domain, &begun),
             None => Control::new(&domain, begun.job),
@@ -363,9 +363,9 @@ impl DomainState {
         }
     }
 
-    /// The evidence about every done target. The domain's own facts are added here, when they are complete: a sentinel that
-    /// flips late re-opens what looked `valid` before.
-    pub(super) fn conclude(&mut self) -> Vec<(Tracked, Observation, Evidence)> {
+    /// What `found` makes of every done target and the evidence about it. The domain's own facts are added here, when they are
+    /// complete: a sentinel that flips late re-opens what looked `valid` before.
+    pub(super) fn conclude<T>(&mut self, found: impl Fn(Tracked, Observation, Evidence) -> T) -> Vec<T> {
         let blanket = self.blanket_refusal();
         if blanket.is_some() && self.unknown.known() == Some(&UnknownRecipients::Refused) {
             // The same words for everybody do not show that strangers are told apart.
@@ -398,7 +398,7 @@ impl DomainState {
                 doubt: doubt(&tracked.target.address, &observation, (blanket, self.hosts)),
                 attempts: tracked.attempts,
             };
-            (tracked, observation, evidence)
+            found(tracked, observation, evidence)
         };
         done.into_iter().map(conclude).collect()
     }

@@ -24,8 +24,10 @@ use super::{
 };
 use crate::{net::Stream, stop::Stop};
 
-/// Bytes asked from the socket at once.
-const READ_CHUNK: usize = 8 * 1024;
+/// Bytes asked from the socket at once: the replies to a burst, mostly.
+const READ_CHUNK: usize = 2 * 1024;
+/// Bytes of commands in one write, mostly.
+const WRITE_CHUNK: usize = 2 * 1024;
 /// Most transcript entries kept of one session.
 const MAX_ENTRIES: usize = 2000;
 
@@ -160,7 +162,7 @@ impl Wire {
         let mut wire = Self {
             stream,
             reader,
-            out: Vec::new(),
+            out: Vec::with_capacity(WRITE_CHUNK),
             started,
             deadline,
             timeouts,

@@ -94,7 +94,7 @@ impl Group {
         let given_up = given_up_until.is_some() || run.is_over() || self.shared.egress.closed().is_some();
         let left = state.control.left_until.is_some();
         let undetermined = (given_up || left) && state.unknown.known().is_none();
-        let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
+        let finding = |tracked: Tracked, observation: Observation, evidence: Evidence| {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
                 // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
@@ -142,8 +142,7 @@ impl Group {
                 transcripts: observation.transcripts.as_deref().unwrap_or_default().to_vec(),
             }
         };
-        let concluded = state.conclude();
-        run.report(concluded.into_iter().map(finding).collect());
+        run.report(state.conclude(finding));
         if let Some(ledger) = &run.ledger {
             let concluded = !given_up && !left;
             ledger.keep_domain(&state.name, state.memory(times, concluded), concluded);
