@@ -160,7 +160,9 @@ pub(super) fn unasked(engine: &Engine, row: &Row) -> Outcome {
 
 /// A record of what was found out, with the address and the key by which a later run finds it, if there can be one.
 pub(super) fn record(settled: Settled, found_by: Option<(Arc<str>, (i64, i64))>) -> Record {
-    let judged = found_by.as_ref().map(|_| Judged::new(&settled.evidence, &settled.verdict));
+    let judged = found_by
+        .as_ref()
+        .map(|_| Judged::new(&settled.evidence, &settled.verdict));
     let (mailbox, key) = found_by.unwrap_or_default();
     let from_here = settled.source == crate::store::Source::Live;
     Record {

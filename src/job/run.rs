@@ -444,7 +444,10 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
     while let Some(settled) = probing.next(&Progress::default()).await {
         for settled in settled {
             if settled.standing == Standing::Attempt {
-                for (index, typed) in (0..).zip(typed).filter(|(index, _)| list.rows.get(*index) == Some(&settled.id)) {
+                for (index, typed) in (0..)
+                    .zip(typed)
+                    .filter(|(index, _)| list.rows.get(*index) == Some(&settled.id))
+                {
                     heard(index, engine.settled(typed, settled.clone()));
                 }
             } else {

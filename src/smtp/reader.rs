@@ -61,7 +61,11 @@ impl ReplyReader {
             };
             let end = self.searched + offset;
             let line = self.buffer.get(self.start..end).unwrap_or_default();
-            if let Some((_, reply)) = self.last.as_ref().filter(|(bytes, _)| self.code.is_none() && **bytes == *line) {
+            if let Some((_, reply)) = self
+                .last
+                .as_ref()
+                .filter(|(bytes, _)| self.code.is_none() && **bytes == *line)
+            {
                 self.start = end + 1;
                 self.searched = self.start;
                 return Ok(Some(reply.clone()));
@@ -228,6 +232,19 @@ mod tests {
         assert_eq!(read(&endless), Err(MalformedReply::TooLarge));
         let wide = [b"250-", &[b'x'; 2000][..], b"\r\n"].concat().repeat(40);
         assert_eq!(read(&wide), Err(MalformedReply::TooLarge));
+    }
+
+    #[test]
+    fn a_reply_that_is_said_again_is_read_alike_and_only_where_a_reply_begins() {
+        let said = b"250 a\r\n250 a\r\n250-a\r\n250 a\r\n250 a\n250 ab\r\n250 a\r\n550-a\r\n";
+        let lines = |lines: &[&str]| (250, lines.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let (one, two, other) = (lines(&["a"]), lines(&["a", "a"]), lines(&["ab"]));
+        let expected = [&one, &one, &two, &one, &other, &one].map(Clone::clone);
+        assert_eq!(read(said), Ok(expected.to_vec()));
+        assert_eq!(
+            read(&[said, &b"250 a\r\n"[..]].concat()),
+            Err(MalformedReply::MixedCodes)
+        );
     }
 
     #[test]
