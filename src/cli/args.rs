@@ -9,7 +9,9 @@ use clap::{
 
 use super::{
     config::ConfigFile,
+    keys::KeysArgs,
     patience::Until,
+    serve::ServeArgs,
     settings::{BounceKinds, Overlay},
 };
 use crate::{
@@ -64,6 +66,8 @@ pub(super) enum Command {
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
     Doctor(Box<DoctorArgs>),
+    Serve(Box<ServeArgs>),
+    Keys(KeysArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against

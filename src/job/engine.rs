@@ -378,6 +378,12 @@ impl Engine {
         outcome
     }
 
+    /// How many groups of mail hosts wait for something.
+    #[must_use]
+    pub fn waiting_groups(&self) -> usize {
+        self.scheduler.as_ref().map_or(0, Scheduler::waiting_groups)
+    }
+
     /// How replies are understood.
     #[must_use]
     pub fn classifier(&self) -> &Classifier {

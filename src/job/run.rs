@@ -197,12 +197,12 @@ struct Keeping<'a> {
     kept: mpsc::UnboundedSender<InFile>,
     /// Batches not in the file yet.
     under_way: usize,
-    /// The store outlives the run.
-    lasts: bool,
     /// When what the run leaves may be asked.
     later: Later,
     /// What ended the run before its end, other than its caller.
     over: Option<NotTried>,
+    /// The store outlives the run.
+    lasts: bool,
 }
 
 /// A batch is in the file, or is not.
@@ -285,9 +285,9 @@ async fn run(
         progress,
         kept: sender,
         under_way: 0,
-        lasts: store.outlives_the_run(),
         later: Later::default(),
         over: None,
+        lasts: store.outlives_the_run(),
     };
     let mut open = Open::default();
     for domain in domains {
@@ -463,9 +463,9 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
             progress: &Progress::default(),
             kept,
             under_way: 0,
-            lasts: ledger.store().outlives_the_run(),
             later: Later::default(),
             over: None,
+            lasts: ledger.store().outlives_the_run(),
         };
         keeping.keep(asked.clone());
         note_down(ledger, &Summary::default(), JobState::Done, true);

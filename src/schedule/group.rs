@@ -239,8 +239,8 @@ impl Group {
         if !*routed.borrow() && !self.routing.iter().any(|other| other.same_channel(&routed)) {
             self.routing.push(routed);
         }
-        let Order { work, run } = order;
-        let work = self.skip_known(work, &run);
+        let Order { mut work, run } = order;
+        self.skip_known(&mut work, &run);
         if work.targets.is_empty() {
             return;
         }

@@ -273,7 +273,7 @@ impl Run {
 
 /// A domain on its way into a group, with the run that wants to know.
 pub(super) struct Order {
-    /// Boxed: a channel makes room for 32 orders at once.
+    /// Boxed: the channel makes room for 32 at once.
     pub(super) work: Box<Work>,
     pub(super) run: Arc<Run>,
 }
@@ -397,6 +397,15 @@ impl Scheduler {
         (Asker { scheduler, run }, findings)
     }
 
+    /// How many groups wait for their budget or the time to ask again.
+    #[must_use]
+    pub fn waiting_groups(&self) -> usize {
+        let view = WaitingView {
+            shared: self.0.shared.clone(),
+        };
+        view.next().map_or(0, |(_, groups)| groups)
+    }
+
     /// Hands a domain to its group; makes the group if there is none.
     fn hand_over(&self, order: Order, placement: Placement) {
         let mut groups = self.groups();
@@ -468,11 +477,8 @@ impl Asker {
     pub fn add(&mut self, work: Work) {
         match place(&work.route, &self.run.manners) {
             Ok(placement) => {
-                let order = Order {
-                    work: Box::new(work),
-                    run: Arc::clone(&self.run),
-                };
-                self.scheduler.hand_over(order, placement);
+                let (work, run) = (Box::new(work), Arc::clone(&self.run));
+                self.scheduler.hand_over(Order { work, run }, placement);
             }
             Err(why) => self.answer_unasked(work, why),
         }

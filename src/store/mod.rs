@@ -7,6 +7,7 @@ mod cache;
 mod error;
 mod heap;
 mod jobs;
+mod keys;
 mod ledger;
 mod presence;
 mod private;
@@ -21,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use error::StoreError;
 pub use heap::Offset;
+pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};

@@ -1,6 +1,7 @@
 //! Addresses against the corpora of other projects, against hostile text, and against presend's own promises.
 
 mod corpora;
+mod others;
 
 use presend::address::{Address, Domain, Fault, Rules, Traits};
 use proptest::prelude::*;

@@ -2,7 +2,9 @@
 //! must never do fails the test by itself.
 
 use std::{
+    collections::BTreeMap,
     io,
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -65,9 +67,8 @@ struct Log {
     start: Instant,
     connections: Vec<Connection>,
     violations: Violations,
-    /// Most refusals of one connection, and when each was.
-    refused_most: u64,
-    refused_at_us: Vec<u64>,
+    /// By the address that was dialled: most refusals of one connection, and when each was.
+    refused: BTreeMap<IpAddr, (u64, Vec<u64>)>,
     allowance: Option<Allowance>,
 }
 
@@ -94,7 +95,9 @@ impl Drop for FakeNet {
         }
         let found = {
             let log = self.log.lock().unwrap();
-            complaints(log.violations, log.refused_most, &log.refused_at_us, log.allowance)
+            let of = |most, at: &[u64]| complaints(log.violations, most, at, log.allowance);
+            let by_host = log.refused.values().flat_map(|(most, at)| of(*most, at));
+            of(0, &[]).into_iter().chain(by_host).collect::<Vec<_>>()
         };
         assert!(found.is_empty(), "{found:?}");
     }
@@ -113,8 +116,7 @@ impl FakeNet {
                 start: Instant::now(),
                 connections: Vec::new(),
                 violations: Violations::default(),
-                refused_most: 0,
-                refused_at_us: Vec::new(),
+                refused: BTreeMap::new(),
                 allowance: Some(allowance(&Limits::POLITE)),
             })),
         }
@@ -151,7 +153,7 @@ impl FakeNet {
 }
 
 impl Dial for FakeNet {
-    fn dial<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         let number = {
             let connections = &mut self.log.lock().unwrap().connections;
             connections.push(Connection {
@@ -161,13 +163,14 @@ impl Dial for FakeNet {
             connections.len() - 1
         };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(serve(self.clone(), number, theirs));
+        tokio::spawn(serve(self.clone(), (call.to.ip(), number), theirs));
         Box::pin(async move { Ok(Box::new(ours) as Box<dyn Stream>) })
     }
 }
 
-async fn serve(net: FakeNet, number: usize, stream: tokio::io::DuplexStream) -> io::Result<()> {
+async fn serve(net: FakeNet, (ip, number): (IpAddr, usize), stream: tokio::io::DuplexStream) -> io::Result<()> {
     let mut wire = Wire {
+        ip,
         stream,
         input: Vec::new(),
         monitor: Monitor::new(),
@@ -205,6 +208,7 @@ async fn serve(net: FakeNet, number: usize, stream: tokio::io::DuplexStream) -> 
 
 /// One connection, with the monitor between the host and the client.
 struct Wire {
+    ip: IpAddr,
     stream: tokio::io::DuplexStream,
     input: Vec<u8>,
     monitor: Monitor,
@@ -252,11 +256,12 @@ impl Wire {
         let mut log = self.log.lock().unwrap();
         log.violations.add(self.monitor.take());
         let at = u64::try_from(log.start.elapsed().as_micros()).unwrap();
+        let (most, times) = log.refused.entry(self.ip).or_default();
         while self.refused < self.monitor.refused() {
             self.refused += 1;
-            log.refused_at_us.push(at);
+            times.push(at);
         }
-        log.refused_most = log.refused_most.max(self.refused.into());
+        *most = (*most).max(self.refused.into());
     }
 }
 

@@ -79,9 +79,9 @@ impl Group {
     }
 
     /// Takes from the store what another process found out while this one waited for it.
-    pub(super) fn skip_known(&self, mut work: Box<Work>, run: &Arc<Run>) -> Box<Work> {
+    pub(super) fn skip_known(&self, work: &mut Work, run: &Arc<Run>) {
         let Some(mut ledger) = run.ledger.clone().filter(|_| self.found_by_others) else {
-            return work;
+            return;
         };
         ledger.look_again();
         let addresses = work.targets.iter().map(|target| (target.id, &target.address));
@@ -92,6 +92,5 @@ impl Group {
         if work.memory.is_none() {
             work.memory = ledger.domain(&work.domain, false).ok().flatten();
         }
-        work
     }
 }

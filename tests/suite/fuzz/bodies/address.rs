@@ -58,7 +58,11 @@ fn parsed(address: &Address, rules: Rules) {
     for form in [mailbox, &shown] {
         assert_eq!(Address::parse(form, rules).as_ref(), Ok(address), "{form:?}");
         assert!(form.len() <= 254, "{form:?}");
-        super::assert_printable(form);
+        // A joiner is part of names and of flags; a direction is not.
+        let sharp = |c: char| {
+            c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        assert!(!form.contains(sharp), "{form:?}");
     }
     assert!(address.local_part().chars().count() <= 64 && address.domain().len() <= 253);
     let again = Address::parse(mailbox, rules).expect("just parsed");
@@ -70,7 +74,12 @@ fn parsed(address: &Address, rules: Rules) {
         assert_eq!(folded.join_eq_key(false), address.join_eq_key(false));
         assert_eq!(folded.join_hash(false), address.join_hash(false));
         assert_eq!(folded.join_hash(true) == address.join_hash(true), folded == *address);
-        assert_eq!(look_up(&folded), look_up(address), "{mailbox:?}");
+        let (folded, hits) = (look_up(&folded), look_up(address));
+        assert_eq!(
+            (folded.role, folded.disposable, folded.free),
+            (hits.role, hits.disposable, hits.free),
+            "{mailbox:?}"
+        );
     }
     let line = said(Command::Rcpt(address));
     let path = line
@@ -83,7 +92,7 @@ fn parsed(address: &Address, rules: Rules) {
         !mailbox.contains(|c: char| c.is_whitespace() && c != ' '),
         "{mailbox:?}"
     );
-    assert!(!format!("{address:?}").contains(address.local_part()) || address.local_part().len() < 4);
+    assert!(!format!("{address:?}").contains(mailbox), "{address:?}");
 }
 
 /// Who we say we are comes from a file or a flag: it is refused, or is said in one line as well.

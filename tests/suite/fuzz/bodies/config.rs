@@ -11,7 +11,15 @@ pub(super) fn body(bytes: &[u8]) -> bool {
         Ok(()) => true,
         Err(message) => {
             assert!(message.len() <= 4 * text.len() + 4_000, "{} bytes", message.len());
-            assert!(!message.contains("s3cret"), "{message}");
+            let login = |line: &str| {
+                let (key, value) = line.split_once("proxy")?;
+                value
+                    .rsplit_once('@')
+                    .filter(|(login, _)| login.contains("s3cret"))
+                    .map(|_| key.len())
+            };
+            let proxy = message.lines().find(|line| login(line).is_some());
+            assert_eq!(proxy, None);
             message.lines().for_each(super::assert_printable);
             false
         }

@@ -56,7 +56,14 @@ fn by_the_rfc(bytes: &[u8], login: bool) -> Said<'_> {
     let length = match (kind, rest.first()) {
         (1, _) => 4,
         (4, _) => 16,
-        (3, Some(length)) => usize::from(*length) + 1,
+        // Nobody needs the proxy's name, but tokio-socks wants it in UTF-8.
+        (3, Some(length))
+            if rest
+                .get(1..=usize::from(*length))
+                .is_none_or(|name| std::str::from_utf8(name).is_ok()) =>
+        {
+            usize::from(*length) + 1
+        }
         _ => return Said::Fault,
     };
     rest.get(length + 2..).map_or(Said::Fault, Said::Connected)

@@ -15,7 +15,7 @@ use super::sinks;
 
 /// Records of one input that are read.
 const READ: usize = 16;
-const DOMAIN: &str = "example.com";
+const DOMAIN: &str = "acme.com";
 
 struct Database {
     store: SqliteStore,

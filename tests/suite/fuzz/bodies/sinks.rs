@@ -39,7 +39,7 @@ pub(super) fn answered(reply: &Reply) {
         Label::Invalid => assert!(reply.code().is_permanent(), "{reply:?}"),
         Label::CatchAll | Label::Unknown => {}
     }
-    harmless(&row(&["ann@one.test", "=1+1"]), &outcome, &layout(2));
+    shown(&outcome);
 }
 
 /// What was kept, shown in every format.
@@ -49,7 +49,12 @@ pub(super) fn kept(kept: Kept) {
     shown.checked_at = kept.checked_at;
     shown.retry_at = kept.retry_at;
     shown.elapsed = kept.elapsed;
-    harmless(&row(&[&shown.typed.clone()]), &shown, &layout(1));
+    self::shown(&shown);
+}
+
+/// An outcome of a list of two columns, in every format.
+pub(super) fn shown(outcome: &Outcome) {
+    harmless(&row(&[&outcome.typed, "=1+1"]), outcome, &layout(2));
 }
 
 /// An outcome nobody was asked about, unless `evidence` says more.
@@ -128,7 +133,7 @@ fn cells(row: &Row, layout: &Layout, csv: &str) {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
         .flexible(true)
-        .delimiter(layout.delimiter.unwrap_or(b','))
+        .delimiter(layout.delimiter.filter(|mark| b",;\t|".contains(mark)).unwrap_or(b','))
         .from_reader(csv.as_bytes());
     let records: Vec<csv::StringRecord> = reader.records().map(|record| record.expect("CSV")).collect();
     assert_eq!(records.len(), 2, "{csv:?}");
@@ -145,10 +150,11 @@ fn cells(row: &Row, layout: &Layout, csv: &str) {
         .collect();
     for (place, index) in kept.iter().enumerate() {
         let (original, shown) = (record.get(*index).unwrap_or_default(), &records[1][place]);
-        assert!(
-            shown == original || shown.strip_prefix('\'') == Some(original),
-            "{original:?} became {shown:?}"
-        );
+        let shown = shown.strip_prefix('\'').filter(|_| shown != original).unwrap_or(shown);
+        // What a ragged row has too much is joined to its last cell.
+        let same =
+            shown == original || place + 1 == kept.len() && record.len() > kept.len() && shown.starts_with(original);
+        assert!(same, "{original:?} became {shown:?}");
     }
     for cell in records[1].iter().skip(kept.len()) {
         super::assert_printable(cell);

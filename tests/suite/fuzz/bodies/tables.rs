@@ -103,13 +103,14 @@ impl Read for Counted<'_> {
 }
 
 /// The parts of a workbook in the order of the input's pieces.
-const PARTS: [&str; 6] = [
+const PARTS: [&str; 7] = [
     "xl/worksheets/sheet1.xml",
     "xl/sharedStrings.xml",
     "xl/workbook.xml",
     "xl/_rels/workbook.xml.rels",
     "xl/styles.xml",
     "[Content_Types].xml",
+    "_rels/.rels",
 ];
 
 /// The parts of a workbook are the hostile bytes here, in a package that is whole: damage to a zip is found by its checksums
