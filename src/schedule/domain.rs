@@ -105,6 +105,8 @@ pub(super) struct Control {
     pub(super) attempts: u32,
     pub(super) first_asked: Option<Instant>,
     pub(super) phase: Phase,
+    /// What the name was answered, while the other shape is open.
+    pub(super) name: Option<UnknownRecipients>,
     /// The last answer was undetermined, and another day may bring a better one.
     pub(super) may_mend: bool,
     /// Enough recipients were accepted since the last answer that it must be asked again.
@@ -130,6 +132,7 @@ impl Control {
             attempts: 0,
             first_asked: None,
             phase: Phase::Idle,
+            name: None,
             may_mend: false,
             recheck: false,
             refusal: None,

@@ -27,6 +27,7 @@ use super::{
     plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
     probe,
     scheduler::{Finding, GroupContext, Shared, Standing, Work},
+    shapes::Shapes,
 };
 use crate::{
     dns::{Exchanger, MailRoute},
@@ -528,6 +529,12 @@ impl Group {
                 Phase::Idle
             };
         }
+        state.control.name = match report.control {
+            ControlAnswer::NotAsked | ControlAnswer::Undetermined { retry: true } => {
+                report.control_name.or(state.control.name)
+            }
+            ControlAnswer::Known(_) | ControlAnswer::Undetermined { retry: false } => None,
+        };
         if report.control != ControlAnswer::NotAsked {
             state.control.attempts += 1;
             let first = *state.control.first_asked.get_or_insert(now);
@@ -593,10 +600,12 @@ fn slice(state: &mut DomainState, domain: usize, room: usize, (control_apart, pu
     if need != ControlNeed::No {
         state.control.phase = Phase::InFlight;
     }
+    let (control, known) = (state.control.address.as_ref(), state.unknown.known().is_some());
+    let control = control.filter(|_| need != ControlNeed::No);
     Slice {
         domain,
         targets,
-        control: state.control.address.clone(),
+        control: control.and_then(|control| Shapes::of(control, state.control.name, known)),
         need,
     }
 }

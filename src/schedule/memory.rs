@@ -129,6 +129,7 @@ impl Control {
                 Some(due) if left_until.is_none() => Phase::Waits(due),
                 Some(_) | None => Phase::Idle,
             },
+            name: None,
             may_mend: memory.may_mend,
             recheck: memory.recheck,
             refusal: memory.refusal,

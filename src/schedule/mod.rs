@@ -20,6 +20,7 @@ mod places;
 mod plan;
 mod probe;
 mod scheduler;
+mod shapes;
 mod signals;
 
 pub use backlog::Findings;

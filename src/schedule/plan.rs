@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     domain::{Observation, Tracked},
     places::Life,
+    shapes::Shapes,
 };
 use crate::{
     address::Address,
@@ -37,7 +38,7 @@ pub(super) struct Slice {
     /// The domain's number within its group.
     pub(super) domain: usize,
     pub(super) targets: Vec<Tracked>,
-    pub(super) control: Option<Address>,
+    pub(super) control: Option<Shapes>,
     pub(super) need: ControlNeed,
 }
 
@@ -88,6 +89,8 @@ pub(super) struct SliceReport {
     pub(super) need: ControlNeed,
     /// The control recipient's answer.
     pub(super) control: ControlAnswer,
+    /// The name among the control recipients was answered so, and the random letters are open.
+    pub(super) control_name: Option<UnknownRecipients>,
     /// The words of its refusal, if they are not certain by themselves.
     pub(super) control_words: Option<u64>,
 }

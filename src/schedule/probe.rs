@@ -11,6 +11,7 @@ use super::{
     places::Life,
     plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
+    shapes::Shapes,
     signals::{Temper, trips, voids_session},
 };
 use crate::{
@@ -31,7 +32,10 @@ pub(super) enum Live {
 /// What is known of one slice while the session runs.
 pub(super) struct Progress {
     pub(super) report: SliceReport,
-    pub(super) control: Option<Address>,
+    /// Not asked about yet.
+    pub(super) control: Option<Shapes>,
+    /// Being asked about, and the other shape is next if its answer needs that.
+    pub(super) first_shape: Option<Address>,
     /// Questions not yet answered.
     pub(super) open: usize,
     pub(super) accepted: bool,
@@ -150,6 +154,7 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         again: slice.targets,
         need: slice.need,
         control: ControlAnswer::NotAsked,
+        control_name: None,
         control_words: None,
     });
     SessionReport {
@@ -203,6 +208,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         } else {
             ControlAnswer::NotAsked
         },
+        control_name: None,
         control_words: None,
     });
     SessionReport {
@@ -256,9 +262,11 @@ impl<'a> Conversation<'a> {
                     again,
                     need: slice.need,
                     control: ControlAnswer::NotAsked,
+                    control_name: None,
                     control_words: None,
                 },
                 control: slice.control.filter(|_| index < domains),
+                first_shape: None,
                 open: targets.len(),
                 accepted: false,
                 refused_unknown: false,
@@ -529,8 +537,10 @@ impl<'a> Conversation<'a> {
         let harvest = self.temper == Temper::Harvest;
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
         for slice in &mut slices {
-            if (doubt.is_some() || harvest) && slice.control != ControlAnswer::NotAsked {
+            let asked = slice.control != ControlAnswer::NotAsked || slice.control_name.is_some();
+            if (doubt.is_some() || harvest) && asked {
                 slice.control = ControlAnswer::Undetermined { retry: true };
+                slice.control_name = None;
                 slice.control_words = None;
             }
             for (_, observation) in &mut slice.answered {

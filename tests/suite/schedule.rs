@@ -24,6 +24,7 @@ mod families;
 mod judgement;
 mod patience;
 mod peers;
+mod shapes;
 mod silence;
 mod strict;
 mod world;
@@ -178,8 +179,12 @@ async fn r2_a_host_that_accepts_the_control_is_a_catch_all() {
     assert_eq!(run.label("ann@one.test"), Label::CatchAll);
     assert_eq!(run.label("bob@one.test"), Label::CatchAll);
     let controls = run.controls();
-    assert_eq!(controls.len(), 1, "{controls:?}");
-    assert!(controls[0].ends_with("@one.test"));
+    assert_eq!(controls.len(), 2, "of two shapes: {controls:?}");
+    assert!(controls.iter().all(|control| control.ends_with("@one.test")));
+    assert!(
+        controls[0].matches('.').count() > controls[1].matches('.').count(),
+        "{controls:?}"
+    );
     let lines = run.net.lines();
     let control = lines.iter().position(|line| line.contains(&controls[0])).unwrap();
     assert_eq!(

@@ -97,7 +97,11 @@ async fn s15_the_ipv4_address_may_be_another_hosts() {
     ]);
     let (reasons, dialled) = ask(impatient(), several, |heard| heard.line.is_empty().then(|| say(NO_PTR))).await;
     assert_eq!(reasons, ["mailbox_exists", "mailbox_unknown"]);
-    assert_eq!(dialled[..2], ["2a00:1:2::1", "127.9.0.1"], "two sessions are all there is");
+    assert_eq!(
+        dialled[..2],
+        ["2a00:1:2::1", "127.9.0.1"],
+        "two sessions are all there is"
+    );
 }
 
 #[tokio::test(start_paused = true)]
