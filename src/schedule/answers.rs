@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{
     domain::{Observation, Tracked, vague_refusal},
     open::observe,
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, Trip},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, Sentinel, Trip},
     probe::{Conversation, Trial, V6, asked},
     shapes::{Shapes, needs_other, other_shape, together},
     signals::{Temper, asks_for_another_session, control_answer, is_about_our_address, is_first_session_test, trips},
@@ -57,8 +57,16 @@ impl Conversation<'_> {
         }
         let throttled = self.temper > Temper::Calm;
         self.temper = self.temper.max(Temper::shown_by(class));
+        if let Ask::Sentinel(_) = ask {
+            self.sentinel = Some(match answer.reply.code() {
+                code if code.is_positive() => Sentinel::Accepted,
+                code if code.is_permanent() => Sentinel::Refused,
+                _ => Sentinel::Open,
+            });
+        }
         let progress = self.slices.get_mut(slice)?;
         match ask {
+            Ask::Sentinel(_) => {}
             Ask::Control(_) if throttled => self.control_undetermined(slice),
             Ask::Control(_) => self.control_answered(slice, &answer),
             Ask::Target(tracked) => {
@@ -197,6 +205,7 @@ impl Conversation<'_> {
                         self.keep(piece.slice, tracked, Observed::Known(Arc::clone(&answer)), false);
                     }
                     Ask::Control(_) => self.control_undetermined(piece.slice),
+                    Ask::Sentinel(_) => {}
                 }
             }
         }
@@ -212,6 +221,7 @@ impl Conversation<'_> {
                     self.keep(piece.slice, tracked, Observed::Failed(failure), false);
                 }
                 Ask::Control(_) => self.control_undetermined(piece.slice),
+                Ask::Sentinel(_) => {}
             }
         }
         self.ask_control_if_due(piece.slice);

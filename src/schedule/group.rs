@@ -2,7 +2,9 @@
 
 mod claim;
 mod ending;
+mod next;
 mod second;
+mod suspect;
 
 use std::{
     cmp::Reverse,
@@ -18,16 +20,16 @@ use tokio::{
 };
 
 use super::{
+    ban::Suspicion,
     budget::Budget,
     domain::{Delayed, DomainState, Hosts, Observation, Phase, Tracked},
     ladder::Ladder,
     memory::Begun,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
-    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
+    plan::{ControlAnswer, ControlNeed, Sentinel, SessionPlan, SessionReport, Slice, SliceReport},
     probe,
     scheduler::{Finding, GroupContext, Shared, Standing, Work},
-    shapes::Shapes,
 };
 use crate::{
     dns::{Exchanger, MailRoute},
@@ -36,6 +38,7 @@ use crate::{
     verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
 };
 use ending::{Retry, retry};
+use next::slice;
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
 const GATHER: Duration = Duration::from_secs(1);
@@ -58,6 +61,7 @@ struct Lane {
     only_v4: bool,
     /// Whether its hosts were compared, see `second`.
     hosts: Hosts,
+    suspicion: Suspicion,
     /// Domains with something to ask.
     ready: VecDeque<usize>,
 }
@@ -240,6 +244,7 @@ impl Group {
                 tested: false,
                 only_v4: false,
                 hosts: Hosts::NotCompared,
+                suspicion: Suspicion::default(),
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
@@ -265,12 +270,11 @@ impl Group {
         };
         let alarms = state.delayed.iter().map(|delayed| delayed.due).chain(waits);
         self.alarms.extend(alarms.map(|due| Reverse((due, index))));
-        let answered = state.is_complete();
         self.domains.push(Some(state));
-        if answered {
-            // Only the last words of an earlier run were lost: nobody needs to be asked, whatever the budget says.
-            self.conclude_if_complete(index);
-        } else {
+        self.suspect_again(index);
+        // Only the last words of an earlier run may have been lost: then nobody needs to be asked, whatever the budget says.
+        self.conclude_if_complete(index);
+        if self.domains.last().is_some_and(Option::is_some) {
             self.make_ready(index);
         }
     }
@@ -405,12 +409,14 @@ impl Group {
         if let Some((domain, second)) = alone {
             return self.plan_second((index, domain), *second, refusals);
         }
-        (!slices.is_empty()).then_some((
+        let sentinel = self.sentinel(index, !slices.is_empty());
+        (!slices.is_empty() || sentinel.is_some()).then_some((
             index,
             SessionPlan {
                 exchangers,
                 implicit,
                 slices,
+                sentinel,
                 refusals,
                 lockstep,
                 tested,
@@ -434,6 +440,7 @@ impl Group {
         match &report.trip {
             Some(_) if self.context.trusted => {}
             Some(_) => self.budget.trip(now),
+            None if report.sentinel == Some(Sentinel::Refused) => self.budget.trip(now),
             None if !report.spoke => {}
             None => self.budget.answered(now),
         }
@@ -441,11 +448,22 @@ impl Group {
             self.remember(false);
         }
         let trip = report.trip.clone();
+        let free = self.weigh(lane, &report);
+        let banned = report.sentinel == Some(Sentinel::Refused);
         for slice in report.slices {
             self.absorb_slice(slice, now);
         }
-        let Some(trip) = trip.filter(|_| !self.context.trusted) else {
-            return;
+        self.set_free(lane, free);
+        let blocked = match trip {
+            _ if self.context.trusted => return,
+            Some(trip) => Observation {
+                host: trip.host,
+                answer: Observed::Known(trip.answer),
+                ..Observation::not_tried(NotTried::Budget)
+            },
+            // What the host said in anger is said to nobody else.
+            None if banned => Observation::not_tried(NotTried::Budget),
+            None => return,
         };
         let stopped = self.budget.is_stopped(now);
         if let Err(until) = self
@@ -454,11 +472,6 @@ impl Group {
             .map(|reserved| self.budget.settle(reserved, &[], now))
             && (stopped || until - now > self.shared.manners.max_wait)
         {
-            let blocked = Observation {
-                host: trip.host,
-                answer: Observed::Known(trip.answer),
-                ..Observation::not_tried(NotTried::Budget)
-            };
             self.give_up(&blocked, Some(until));
         }
     }
@@ -569,43 +582,5 @@ impl Group {
             self.shared.report(attempts);
             ledger.keep_domain(&state.name, state.memory(times, false), false);
         }
-    }
-}
-
-/// What the next session asks about one domain.
-fn slice(state: &mut DomainState, domain: usize, room: usize, (control_apart, puts_off): (bool, bool)) -> Slice {
-    // A host that greylists will not accept anybody at first.
-    let in_vain = puts_off && state.waiting.iter().take(room).all(|tracked| tracked.attempts == 0);
-    // Room for the control recipient is kept while its answer is open.
-    let room = if state.is_open() && !control_apart && !in_vain {
-        room.saturating_sub(1).max(1)
-    } else {
-        room
-    };
-    let count = state.waiting.len().min(room);
-    let targets: Vec<Tracked> = state.waiting.drain(..count).collect();
-    state.in_flight += targets.len();
-    let apart = control_apart && !targets.is_empty();
-    let need = if state.wants_control() && !apart {
-        ControlNeed::Yes
-    } else if targets.is_empty()
-        || apart
-        || state.control.phase == Phase::InFlight
-        || !matches!(state.unknown, Observed::NotTried(_))
-    {
-        ControlNeed::No
-    } else {
-        ControlNeed::IfAccepted
-    };
-    if need != ControlNeed::No {
-        state.control.phase = Phase::InFlight;
-    }
-    let (control, known) = (state.control.address.as_ref(), state.unknown.known().is_some());
-    let control = control.filter(|_| need != ControlNeed::No);
-    Slice {
-        domain,
-        targets,
-        control: control.and_then(|control| Shapes::of(control, state.control.name, known)),
-        need,
     }
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod backlog;
+mod ban;
 mod budget;
 mod domain;
 mod egress;

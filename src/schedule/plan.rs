@@ -19,6 +19,8 @@ pub(super) struct SessionPlan {
     /// The only exchanger is an implicit MX.
     pub(super) implicit: bool,
     pub(super) slices: Vec<Slice>,
+    /// Somebody who was accepted before, asked about first (HOSTILE R22).
+    pub(super) sentinel: Option<Address>,
     /// Refused recipients after which the session ends.
     pub(super) refusals: u32,
     /// The host once answered only the first command of a burst.
@@ -62,6 +64,8 @@ pub(super) struct SessionReport {
     pub(super) spoke: bool,
     /// The reply that shows that the host blocks us.
     pub(super) trip: Option<Trip>,
+    /// What the one was answered who was accepted before.
+    pub(super) sentinel: Option<Sentinel>,
     /// The host lies about PIPELINING.
     pub(super) lockstep: bool,
     /// The host put us to its first-session test.
@@ -70,6 +74,16 @@ pub(super) struct SessionReport {
     pub(super) only_v4: bool,
     /// What the group showed of itself.
     pub(super) life: Option<Life>,
+}
+
+/// What somebody who was accepted before is answered now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sentinel {
+    /// There is no answer, or one that says nothing.
+    Open,
+    Accepted,
+    /// The host refuses everybody.
+    Refused,
 }
 
 /// A reply that opens the breaker.
@@ -114,13 +128,14 @@ pub(super) enum ControlAnswer {
 pub(super) enum Ask {
     Target(Tracked),
     Control(Address),
+    Sentinel(Address),
 }
 
 impl Ask {
     pub(super) fn address(&self) -> &Address {
         match self {
             Self::Target(tracked) => &tracked.target.address,
-            Self::Control(address) => address,
+            Self::Control(address) | Self::Sentinel(address) => address,
         }
     }
 }
@@ -134,6 +149,15 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// Questions that belong to no slice.
+    pub(super) fn alone(asks: VecDeque<Ask>) -> Self {
+        Self {
+            slice: usize::MAX,
+            smtputf8: false,
+            asks,
+        }
+    }
+
     /// The first `most` questions; the rest stay.
     pub(super) fn split_off_front(&mut self, most: usize) -> Self {
         let rest = self.asks.split_off(most.min(self.asks.len()));

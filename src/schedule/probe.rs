@@ -9,7 +9,7 @@ use super::{
     domain::{Observation, Tracked},
     open::{NotOpened, Opened, Ways, open},
     places::Life,
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, Sentinel, SessionPlan, SessionReport, SliceReport, Trip, pieces},
     scheduler::{GroupContext, Shared},
     shapes::Shapes,
     signals::{Temper, trips, voids_session},
@@ -88,6 +88,7 @@ pub(super) struct Conversation<'a> {
     /// A recipient was answered, with whatever.
     pub(super) spoke: bool,
     pub(super) trip: Option<Trip>,
+    pub(super) sentinel: Option<Sentinel>,
     /// Nothing this session said counts.
     pub(super) void: Option<ProbeFailure>,
     pub(super) transcripts: Vec<Arc<Transcript>>,
@@ -162,6 +163,7 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         answers: Vec::new(),
         spoke: false,
         trip: None,
+        sentinel: None,
         lockstep: false,
         tested: false,
         only_v4: false,
@@ -194,6 +196,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         elapsed,
         transcripts,
     };
+    let sentinel = plan.sentinel.map(|_| Sentinel::Open);
     let slices = plan.slices.into_iter().map(|slice| SliceReport {
         domain: slice.domain,
         answered: slice
@@ -216,6 +219,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answers: Vec::new(),
         spoke: false,
         trip,
+        sentinel,
         lockstep: false,
         tested: false,
         only_v4: false,
@@ -246,7 +250,9 @@ impl<'a> Conversation<'a> {
         let limits = &group.limits;
         let offers = session.extensions();
         let mut slices = Vec::with_capacity(plan.slices.len());
-        let mut queue = VecDeque::new();
+        let sentinel = plan.sentinel.is_some();
+        let asks = plan.sentinel.map(|address| VecDeque::from([Ask::Sentinel(address)]));
+        let mut queue: VecDeque<Piece> = asks.map(Piece::alone).into_iter().collect();
         let domains = offers.rcpt_domain_max.map_or(usize::MAX, |most| most.get() as usize);
         for (index, slice) in plan.slices.into_iter().enumerate() {
             // Domains beyond the host's limit (RFC 9422 section 4.3) are for another session.
@@ -299,6 +305,7 @@ impl<'a> Conversation<'a> {
             answers: Vec::new(),
             spoke: false,
             trip: None,
+            sentinel: sentinel.then_some(Sentinel::Open),
             void: None,
             transcripts,
             last: None,
@@ -374,6 +381,7 @@ impl<'a> Conversation<'a> {
         open && self.trip.is_none()
             && self.trial != Trial::Met
             && self.v6 != V6::Unwelcome
+            && self.sentinel != Some(Sentinel::Refused)
             && self.refusals_left > 0
             && self.recipients_left > 0
             && !self.shared.stopping()
@@ -528,7 +536,7 @@ impl<'a> Conversation<'a> {
             for ask in piece.asks {
                 match ask {
                     Ask::Target(tracked) => progress.report.again.push(tracked),
-                    Ask::Control(_) => {}
+                    Ask::Control(_) | Ask::Sentinel(_) => {}
                 }
             }
         }
@@ -556,6 +564,7 @@ impl<'a> Conversation<'a> {
             answers: self.answers,
             spoke: self.spoke,
             trip: self.trip,
+            sentinel: self.sentinel,
             lockstep: self.deaf,
             tested: self.trial == Trial::Met,
             only_v4: self.v6 == V6::Unwelcome,

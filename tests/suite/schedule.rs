@@ -19,6 +19,7 @@ const RULES: Rules = Rules {
     allow_special_use: true,
 };
 
+mod ban;
 mod egress;
 mod families;
 mod judgement;

@@ -32,7 +32,10 @@ impl Group {
                 self.conclude(state, retry_at);
             }
         }
-        self.lanes.iter_mut().for_each(|lane| lane.ready.clear());
+        for lane in &mut self.lanes {
+            lane.ready.clear();
+            lane.suspicion.not_cleared(false);
+        }
         self.ready_lanes.clear();
     }
 
