@@ -15,6 +15,7 @@ mod jobs;
 mod lab;
 mod lists;
 mod outward;
+mod ownership;
 mod paint;
 mod patience;
 mod progress;

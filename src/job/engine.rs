@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Level, Outcome, Plan, Progress, Settings, Stop, Summary, forecast,
+    Level, NotOwned, Outcome, Plan, Progress, Settings, Stop, Summary, forecast, ownership,
     resolve::{Settled, found},
     run, syntax,
 };
@@ -70,6 +70,9 @@ pub enum StartError {
     /// Source addresses and IP versions leave nothing to ask with.
     #[error(transparent)]
     Sources(#[from] NoSource),
+    /// A domain is claimed and not proven.
+    #[error(transparent)]
+    NotOwned(#[from] Box<NotOwned>),
 }
 
 /// A run ended before its end.
@@ -117,7 +120,7 @@ impl Engine {
     /// Starts what the settings need: below [`Level::Dns`] nothing, else the resolver, with its canary asked.
     ///
     /// # Errors
-    /// The resolver's configuration or the user's rules cannot be read.
+    /// The resolver's configuration or the user's rules cannot be read, or a claimed domain is not proven.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         if settings.level == Level::Smtp && settings.identity.is_some() && settings.replies.is_none() {
             // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
@@ -128,6 +131,9 @@ impl Engine {
             Level::Syntax => None,
             Level::Dns | Level::Smtp => Some(router(&settings).await?),
         };
+        if settings.level == Level::Smtp {
+            ownership::prove(&settings).await?;
+        }
         Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
     }
 
@@ -372,6 +378,7 @@ fn manners(settings: &Settings) -> Option<Manners> {
         trusted: TrustedHosts::new(&settings.trusted),
         probe_forbidden: settings.probe_forbidden,
         probe_providers: settings.probe_providers.clone(),
+        owned: settings.owned.iter().map(|claim| claim.domain.clone()).collect(),
     })
 }
 

@@ -42,6 +42,11 @@ const ANY_NAME: Rules = Rules {
     allow_special_use: true,
 };
 
+/// Whether a domain is a free mail provider's.
+pub(crate) fn is_free(domain: &str) -> bool {
+    bundled::is_free(domain)
+}
+
 /// Looks an address up in every bundled list.
 #[must_use]
 pub fn look_up(address: &Address) -> ListHits {

@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    guard::Tally,
     memory::{Before, Begun},
     plan::ControlAnswer,
     scheduler::Work,
@@ -204,6 +205,8 @@ pub(super) struct DomainState {
     pub(super) accepted: bool,
     /// Vague refusals wait for the proof that the host still accepts somebody, see `ban`.
     pub(super) held: Option<Held>,
+    /// What was answered here, earlier runs included.
+    pub(super) tally: Tally,
 }
 
 /// What of a domain waits for that proof.
@@ -243,6 +246,7 @@ impl DomainState {
             accepted_since_control: 0,
             accepted: false,
             held: None,
+            tally: Tally::default(),
         };
         for target in targets {
             match Before::of(target, times) {

@@ -1,7 +1,9 @@
 //! One mail-host group: plans sessions within its budget, takes their reports, and concludes domains.
 
 mod claim;
+mod deafness;
 mod ending;
+mod guessing;
 mod next;
 mod second;
 mod suspect;
@@ -23,6 +25,7 @@ use super::{
     ban::Suspicion,
     budget::Budget,
     domain::{Delayed, DomainState, Hosts, Observation, Phase, Tracked},
+    guard::Counts,
     ladder::Ladder,
     memory::Begun,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
@@ -34,7 +37,7 @@ use super::{
 use crate::{
     dns::{Exchanger, MailRoute},
     replies::{About, Persistence},
-    store::{Ledger, Source},
+    store::{Ledger, Source, domain_key},
     verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
 };
 use ending::{Retry, retry};
@@ -92,6 +95,10 @@ pub(super) struct Group {
     delayed: usize,
     last_due: Option<Instant>,
     pace: Pace,
+    /// What its domains were answered, where many were refused.
+    guesses: Counts,
+    /// Hosts that do not listen to bursts, by number, and until when that is believed.
+    deaf: Vec<(u64, u64)>,
     /// Another process asked it until now.
     found_by_others: Option<Ledger>,
 }
@@ -120,6 +127,8 @@ impl Group {
             delayed: 0,
             last_due: None,
             pace: Pace::default(),
+            guesses: Counts::default(),
+            deaf: Vec::new(),
             found_by_others: None,
         }
     }
@@ -236,11 +245,12 @@ impl Group {
             .map(|exchanger| (exchanger.preference, Arc::clone(&exchanger.host)))
             .collect();
         hosts.sort_unstable();
+        let deaf = self.is_deaf(&hosts);
         let lane = *self.lane_of.entry(hosts).or_insert_with(|| {
             self.lanes.push(Lane {
                 exchangers,
                 implicit,
-                lockstep: false,
+                lockstep: deaf,
                 tested: false,
                 only_v4: false,
                 hosts: Hosts::NotCompared,
@@ -254,7 +264,8 @@ impl Group {
             max_wait: self.shared.manners.max_wait,
             job: self.shared.ledger.as_ref().map(|ledger| ledger.lease().id.as_str()),
         };
-        let state = DomainState::new(work, lane, self.context.limits.recheck_accepts, &begun);
+        let mut state = DomainState::new(work, lane, self.context.limits.recheck_accepts, &begun);
+        state.tally = self.guesses.of(domain_key(state.name.as_str()));
         self.left += state.left();
         self.delayed += state.delayed.len();
         self.last_due = state
@@ -272,6 +283,7 @@ impl Group {
         self.alarms.extend(alarms.map(|due| Reverse((due, index))));
         self.domains.push(Some(state));
         self.suspect_again(index);
+        self.stop_guessing(index);
         // Only the last words of an earlier run may have been lost: then nobody needs to be asked, whatever the budget says.
         self.conclude_if_complete(index);
         if self.domains.last().is_some_and(Option::is_some) {
@@ -432,8 +444,11 @@ impl Group {
         self.budget.settle(reserved, &report.answers, now);
         self.pace.answered(&report.answers);
         self.life = report.life.filter(|_| !self.context.trusted).unwrap_or(self.life);
+        if let Some(host) = &report.lockstep {
+            self.is_found_deaf(host);
+        }
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.lockstep |= report.lockstep;
+            lane.lockstep |= report.lockstep.is_some();
             lane.tested |= report.tested;
             lane.only_v4 |= report.only_v4;
         }
@@ -570,7 +585,10 @@ impl Group {
                 }
             }
         }
-        if !state.waiting.is_empty() || state.second.is_some() || state.wants_control() {
+        self.count_guesses(index, kept_before);
+        let goes_on =
+            |state: &DomainState| !state.waiting.is_empty() || state.second.is_some() || state.wants_control();
+        if self.domains.get(index).and_then(Option::as_ref).is_some_and(goes_on) {
             self.make_ready(index);
         }
         self.conclude_if_complete(index);
@@ -578,7 +596,9 @@ impl Group {
             let answered = state.done.get(kept_before..).unwrap_or_default();
             let attempt =
                 |(tracked, observation): &(Tracked, Observation)| state.attempt(tracked, observation, None, times);
-            attempts.extend(answered.iter().map(attempt));
+            let asked =
+                |(_, observation): &&(Tracked, Observation)| !matches!(observation.answer, Observed::NotTried(_));
+            attempts.extend(answered.iter().filter(asked).map(attempt));
             self.shared.report(attempts);
             ledger.keep_domain(&state.name, state.memory(times, false), false);
         }

@@ -10,6 +10,7 @@ mod budget;
 mod domain;
 mod egress;
 mod group;
+mod guard;
 mod ladder;
 mod limits;
 mod memory;
@@ -26,6 +27,7 @@ mod signals;
 
 pub use backlog::Findings;
 pub use domain::Target;
+pub use guard::GuardLimits;
 pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};
 pub use outlook::{Critical, WaitsFor};

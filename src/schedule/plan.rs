@@ -66,8 +66,8 @@ pub(super) struct SessionReport {
     pub(super) trip: Option<Trip>,
     /// What the one was answered who was accepted before.
     pub(super) sentinel: Option<Sentinel>,
-    /// The host lies about PIPELINING.
-    pub(super) lockstep: bool,
+    /// The host that lies about PIPELINING.
+    pub(super) lockstep: Option<Arc<str>>,
     /// The host put us to its first-session test.
     pub(super) tested: bool,
     /// The host does not want us over IPv6, and can be reached over IPv4.

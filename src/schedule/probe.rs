@@ -164,7 +164,7 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         spoke: false,
         trip: None,
         sentinel: None,
-        lockstep: false,
+        lockstep: None,
         tested: false,
         only_v4: false,
         life,
@@ -220,7 +220,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         spoke: false,
         trip,
         sentinel,
-        lockstep: false,
+        lockstep: None,
         tested: false,
         only_v4: false,
         life: Some(life),
@@ -519,11 +519,14 @@ impl<'a> Conversation<'a> {
 
     /// Says QUIT; what is still in the queue is for another session.
     async fn leave(&mut self) {
-        let transcript = match self.live.take() {
-            Some(Live::Ready(session)) => session.quit().await,
-            Some(Live::InTransaction(session)) => session.quit().await,
-            None => None,
+        let (surplus, transcript) = match self.live.take() {
+            Some(Live::Ready(mut session)) => (session.surplus(), session.quit().await),
+            Some(Live::InTransaction(mut session)) => (session.surplus(), session.quit().await),
+            None => (None, None),
         };
+        if surplus.is_some() {
+            self.void = Some(ProbeFailure::Desynchronised);
+        }
         self.transcripts.extend(transcript.map(Arc::new));
     }
 
@@ -565,7 +568,7 @@ impl<'a> Conversation<'a> {
             spoke: self.spoke,
             trip: self.trip,
             sentinel: self.sentinel,
-            lockstep: self.deaf,
+            lockstep: self.deaf.then(|| Arc::clone(&self.host.name)),
             tested: self.trial == Trial::Met,
             only_v4: self.v6 == V6::Unwelcome,
             life: Some(life_after(self.void)),

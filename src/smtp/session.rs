@@ -102,6 +102,13 @@ impl<S> Session<S> {
         self.encrypted
     }
 
+    /// Whether more replies came than commands were said (HOSTILE R19): then nothing of the session counts. To be asked before
+    /// QUIT, whose reply would be taken for another's.
+    #[must_use]
+    pub fn surplus(&mut self) -> Option<Fault> {
+        self.wire.surplus()
+    }
+
     /// Says QUIT and closes.
     pub async fn quit(mut self) -> Option<Transcript> {
         self.wire.quit().await;

@@ -289,6 +289,17 @@ impl Wire {
         }
     }
 
+    /// Why what was said so far does not count: more came than was asked for.
+    pub(super) fn surplus(&mut self) -> Option<Fault> {
+        match self.poll_unread() {
+            Unread::Nothing | Unread::Closed => None,
+            Unread::Bytes => {
+                self.note("unexpected bytes before our QUIT");
+                Some(self.explain_unread()).filter(|fault| *fault != Fault::Closed)
+            }
+        }
+    }
+
     /// Says QUIT and gives the peer a moment to answer; whatever happens, the connection is over.
     pub(super) async fn quit(&mut self) {
         self.out.clear();

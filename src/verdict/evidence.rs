@@ -55,6 +55,8 @@ pub enum NotTried {
     RowUnreadable,
     /// Nobody may be asked, and nothing is known from before.
     Offline,
+    /// What is asked at the domain looks like guesses.
+    AbuseGuard,
 }
 
 /// The operator's own list decided.

@@ -49,6 +49,7 @@ fn settings(lab: &Lab) -> Settings {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,6 +56,7 @@ pub(crate) struct FakeNet {
     script: Arc<Script>,
     offers: &'static str,
     log: Arc<Mutex<Vec<Connection>>>,
+    bursts: Arc<AtomicUsize>,
 }
 
 /// One connection as the host saw it.
@@ -72,11 +76,17 @@ impl FakeNet {
             script: Arc::new(script),
             offers,
             log: Arc::default(),
+            bursts: Arc::default(),
         }
     }
 
     pub(crate) fn connections(&self) -> Vec<Connection> {
         self.log.lock().unwrap().clone()
+    }
+
+    /// Commands that lay there already when the one before them was about to be answered.
+    pub(crate) fn bursts(&self) -> usize {
+        self.bursts.load(Ordering::Relaxed)
     }
 
     /// Every line of every connection.
@@ -140,6 +150,9 @@ async fn serve(net: FakeNet, number: usize, stream: tokio::io::DuplexStream) -> 
         });
         let act = act.unwrap_or_else(|| default_answer(&line, net.offers));
         before.push(line);
+        if !lines.get_ref().buffer().is_empty() {
+            net.bursts.fetch_add(1, Ordering::Relaxed);
+        }
         match act {
             Act::Say(text) => writer.write_all(crlf(&text).as_bytes()).await?,
             Act::Raw(bytes) => writer.write_all(&bytes).await?,

@@ -22,6 +22,7 @@ const RULES: Rules = Rules {
 mod ban;
 mod egress;
 mod families;
+mod guard;
 mod judgement;
 mod patience;
 mod peers;
@@ -42,6 +43,7 @@ pub(crate) fn manners() -> Manners {
         trusted: TrustedHosts::default(),
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     }
 }
 
@@ -399,6 +401,26 @@ async fn r19_a_reply_too_many_voids_the_whole_session() {
     assert_eq!(run.reason("ann@one.test"), "desynchronised");
     assert_ne!(run.label("bob@one.test"), Label::Valid);
     assert_ne!(run.label("bob@one.test"), Label::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r19_a_reply_too_many_at_the_very_end_voids_the_session_too() {
+    for manners in [impatient(), trusted()] {
+        // The control recipient is asked about last, and nothing but QUIT is said after it.
+        let script = |heard: &crate::fake::Heard<'_>| match heard.rcpt()? {
+            "ann@one.test" => None,
+            _ => Some(Act::Raw(b"550 5.1.1 User unknown\r\n250 2.1.5 Ok\r\n".to_vec())),
+        };
+        let run = Run::of(FakeNet::new("PIPELINING", script), manners, &["ann@one.test"]).await;
+        assert_eq!(run.reason("ann@one.test"), "desynchronised");
+    }
+    // A host that says at last that it closes takes nothing back.
+    let script = |heard: &crate::fake::Heard<'_>| match heard.rcpt()? {
+        "ann@one.test" => None,
+        _ => Some(Act::Raw(b"550 5.1.1 User unknown\r\n421 4.4.2 Bye\r\n".to_vec())),
+    };
+    let run = Run::of(FakeNet::new("", script), impatient(), &["ann@one.test"]).await;
+    assert_eq!(run.reason("ann@one.test"), "mailbox_exists");
 }
 
 #[tokio::test(start_paused = true)]

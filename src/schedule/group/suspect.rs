@@ -67,6 +67,10 @@ impl Group {
     pub(super) fn set_free(&mut self, lane: usize, free: Vec<usize>) {
         for domain in free {
             self.conclude_if_complete(domain);
+            if self.domains.get(domain).is_some_and(Option::is_some) {
+                // Who refuses strangers is an open question again.
+                self.make_ready(domain);
+            }
         }
         let waits = self.lanes.get(lane).and_then(|lane| lane.suspicion.waits());
         if let Some(domain) = waits.filter(|_| !self.context.trusted) {
