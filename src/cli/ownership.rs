@@ -174,7 +174,7 @@ mod tests {
         assert_ne!(mine, token("acme.com", "another secret of mine"));
         for (domain, secret, says) in [
             ("acme.com", Some("short"), "16 characters"),
-            ("com", Some(SECRET), "public suffix"),
+            ("com", Some(SECRET), "no dot"),
             ("co.uk", Some(SECRET), "public suffix"),
             ("a b", Some(SECRET), "--i-own a b"),
             ("acme.com", None, "--no-store"),
