@@ -1,7 +1,3 @@
 #![no_main]
 
-#[expect(dead_code, reason = "each target uses one reader")]
-#[path = "../../tests/suite/fuzz/readers.rs"]
-mod readers;
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| readers::ehlo(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| presend_fuzz::run("ehlo", bytes));

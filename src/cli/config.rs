@@ -37,11 +37,17 @@ impl ConfigFile {
                 "name a file that exists with `--config`",
             )
         })?;
-        let mut overlay: Overlay = toml::from_str(&text).map_err(|error| explain(&path, &text, &error))?;
-        overlay.lift_profile()?;
-        overlay.relative_to(path.parent().unwrap_or(Path::new("")));
+        let overlay = parse(&text, &path)?;
         Ok((Some(path), overlay))
     }
+}
+
+/// Reads the text of a configuration file; `path` is for messages and for the files that it names.
+pub(super) fn parse(text: &str, path: &Path) -> anyhow::Result<Overlay> {
+    let mut overlay: Overlay = toml::from_str(text).map_err(|error| explain(path, text, &error))?;
+    overlay.lift_profile()?;
+    overlay.relative_to(path.parent().unwrap_or(Path::new("")));
+    Ok(overlay)
 }
 
 fn found() -> Option<PathBuf> {
@@ -124,7 +130,11 @@ fn excerpt(text: &str, line: usize, column: usize, span: &Range<usize>) -> Strin
 fn without_secret(line: &str) -> Cow<'_, str> {
     let login = line
         .find("proxy")
-        .and_then(|key| Some((key + line.get(key..)?.find('=')? + 1, line.rfind('@')?)))
+        .and_then(|key| {
+            let rest = line.get(key..)?;
+            let value = rest.find('=').map_or("proxy".len(), |at| at + 1);
+            Some((key + value, line.rfind('@')?))
+        })
         .and_then(|(start, end)| Some((line.get(..start)?, line.get(start..end)?, line.get(end..)?)));
     match login {
         Some((before, login, after)) => format!("{before}{}{after}", "*".repeat(login.chars().count())).into(),

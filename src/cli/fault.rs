@@ -2,6 +2,8 @@
 
 use std::{fmt, io};
 
+use crate::output::clean;
+
 /// A sentence for a person and, where one helps, a hint.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -36,8 +38,21 @@ pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Writes `error: ...` and `hint: ...` to standard error.
 pub(super) fn report(error: &anyhow::Error) {
-    let mut text = String::from("\x1b[1;31merror:\x1b[0m ");
-    for (index, cause) in error.chain().map(ToString::to_string).enumerate() {
+    let mut text = format!("\x1b[1;31merror:\x1b[0m {}", sentence(error));
+    let hint = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref());
+    if let Some(hint) = hint {
+        text.push_str("\n\x1b[1;36mhint:\x1b[0m ");
+        text.push_str(&harmless(hint));
+    }
+    note(&text);
+}
+
+/// The error and what caused it, in one text.
+pub(super) fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for (index, cause) in error.chain().map(|cause| harmless(&cause.to_string())).enumerate() {
         // Parsers end their messages with a line end.
         let cause = cause.trim_end();
         // Transparent errors repeat their source.
@@ -48,14 +63,13 @@ pub(super) fn report(error: &anyhow::Error) {
             text.push_str(cause);
         }
     }
-    let hint = error
-        .chain()
-        .find_map(|cause| cause.downcast_ref::<Fault>()?.hint.as_deref());
-    if let Some(hint) = hint {
-        text.push_str("\n\x1b[1;36mhint:\x1b[0m ");
-        text.push_str(hint);
-    }
-    note(&text);
+    text
+}
+
+/// Messages repeat what stands in files; lines stay, nothing else may act on the terminal.
+fn harmless(text: &str) -> String {
+    let lines: Vec<_> = text.split('\n').map(|line| clean(line, line.len())).collect();
+    lines.join("\n")
 }
 
 /// Writes one line for people; a closed standard error has nobody to tell.

@@ -12,6 +12,7 @@ mod doctor;
 mod dry_run;
 mod fault;
 mod jobs;
+mod keys;
 mod lab;
 mod lists;
 mod outward;
@@ -21,6 +22,7 @@ mod patience;
 mod progress;
 mod reasons;
 mod replies;
+mod serve;
 mod settings;
 mod shell;
 mod show;
@@ -28,7 +30,7 @@ mod signal;
 mod summary;
 mod verify;
 
-use std::{ffi::OsString, io, process::ExitCode};
+use std::{ffi::OsString, io, path::Path, process::ExitCode};
 
 use clap::{ArgMatches, FromArgMatches};
 
@@ -63,6 +65,16 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// Whether a configuration file holds settings as `presend config check` wants them, the files that it names aside.
+///
+/// # Errors
+/// The message for people.
+pub fn read_config(text: &str, path: &Path) -> Result<(), String> {
+    config::parse(text, path)
+        .map(drop)
+        .map_err(|error| fault::sentence(&error))
+}
+
 /// Runs the program with its arguments, the program's name first.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let parsed = args::command()
@@ -77,7 +89,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if bad { Exit::Usage } else { Exit::Done };
         }
     };
-    start_log();
+    // A server has a log of its own.
+    if !matches!(cli.command, Command::Serve(_)) {
+        start_log();
+    }
     raise_open_file_limit();
     match dispatch(cli.command, &matches) {
         Ok(exit) => exit,
@@ -101,6 +116,8 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Jobs(args) => jobs::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
         Command::Doctor(args) => doctor::run(&args, inner),
+        Command::Serve(args) => serve::run(&args, inner),
+        Command::Keys(args) => keys::run(&args, inner),
         Command::Lists(args) => lists::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -24,6 +24,7 @@ use super::{
     outward::{self, IpName, ProxyText},
     ownership::{self, Secret},
     patience::{self, ProfileName, RetryDelays},
+    serve::ServeOverlay,
 };
 use crate::{
     address::Rules,
@@ -159,6 +160,10 @@ pub(super) struct Overlay {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_ALLOW_SPECIAL_USE", help_heading = LABS)]
     allow_special_use: Option<bool>,
+
+    /// What only `presend serve` needs.
+    #[arg(skip)]
+    serve: Option<ServeOverlay>,
 }
 
 const IDENTITY: &str = "How far and as whom";
@@ -169,7 +174,7 @@ const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 20] = [
+const PATIENCE_KEYS: [&str; 21] = [
     "i_own",
     // It is one.
     "owner_secret",
@@ -192,6 +197,7 @@ const PATIENCE_KEYS: [&str; 20] = [
     "max_age",
     "refresh",
     "offline",
+    "serve",
 ];
 
 /// Which defaults apply.
@@ -201,6 +207,8 @@ pub(super) enum Profile {
     Interactive,
     /// A list is worked through.
     Bulk,
+    /// Programs wait for answers, and come back for late ones.
+    Service,
 }
 
 /// Where a setting comes from.
@@ -227,7 +235,7 @@ impl Overlay {
     /// What holds when nobody says anything.
     fn defaults(profile: Profile) -> Self {
         let (connect, reply, session) = match profile {
-            Profile::Interactive => (10, 15, 25),
+            Profile::Interactive | Profile::Service => (10, 15, 25),
             Profile::Bulk => (30, 60, 180),
         };
         Self {
@@ -409,6 +417,11 @@ impl Resolved {
         }
     }
 
+    /// What the file says of the server.
+    pub(super) fn serve(&self) -> ServeOverlay {
+        self.merged.serve.clone().unwrap_or_default()
+    }
+
     /// The operator's own reply rules.
     pub(super) fn replies(&self) -> Option<&Path> {
         self.merged.replies.as_deref()
@@ -513,7 +526,7 @@ impl Resolved {
                     percent: all.guard_percent.unwrap_or(GuardLimits::DEFAULT.percent),
                 },
                 ..match self.profile {
-                    Profile::Interactive => Limits::INTERACTIVE,
+                    Profile::Interactive | Profile::Service => Limits::INTERACTIVE,
                     Profile::Bulk => Limits::POLITE,
                 }
             },

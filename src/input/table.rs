@@ -1,6 +1,6 @@
 //! One list, or several files read as one: in order, with the columns of all of them.
 
-use std::{io, mem, path::Path, sync::Arc};
+use std::{collections::HashMap, io, mem, path::Path, sync::Arc};
 
 use csv::StringRecord;
 
@@ -206,20 +206,13 @@ fn union(lists: &[List]) -> Layout {
             ..first
         };
     }
-    let mut names: Vec<&str> = Vec::new();
-    for layout in &layouts {
-        let own = columns(layout);
-        for (index, name) in own.iter().enumerate() {
-            if place(&names, &own, index).is_none() {
-                names.push(name);
-            }
-        }
-    }
+    let mut names = Names::default();
+    let places: Vec<Vec<usize>> = layouts.iter().map(|layout| names.places(&columns(layout))).collect();
     let delimiter = layouts.iter().find_map(|layout| layout.delimiter);
-    let address_column = layouts.first().map(|layout| {
-        let own = columns(layout);
-        place(&names, &own, layout.address_column).unwrap_or_default()
-    });
+    let address_column = layouts
+        .first()
+        .zip(places.first())
+        .and_then(|(layout, places)| places.get(layout.address_column).copied());
     Layout {
         format: if all(InputFormat::Text) {
             InputFormat::Text
@@ -228,7 +221,7 @@ fn union(lists: &[List]) -> Layout {
         },
         delimiter,
         encoding: first.encoding,
-        columns: names.into_iter().map(str::to_owned).collect(),
+        columns: names.all.into_iter().map(str::to_owned).collect(),
         header: layouts.iter().any(|layout| layout.header),
         address_column: address_column.unwrap_or_default(),
         guessed,
@@ -237,12 +230,31 @@ fn union(lists: &[List]) -> Layout {
     }
 }
 
-/// Where a column of one file stands among `names`. Of two columns with one name the second is the second.
-fn place(names: &[&str], own: &[&str], index: usize) -> Option<usize> {
-    let name = own.get(index)?;
-    let before = own.iter().take(index).filter(|other| *other == name).count();
-    let mut alike = names.iter().enumerate().filter(|(_, other)| *other == name);
-    alike.nth(before).map(|(place, _)| place)
+/// The columns of all files. A header has as many as fit into its line: none is compared with all others.
+#[derive(Debug, Default)]
+struct Names<'a> {
+    all: Vec<&'a str>,
+    /// Where each name stands, once for each column that has it.
+    places: HashMap<&'a str, Vec<usize>>,
+}
+
+impl<'a> Names<'a> {
+    /// Where the columns of one file stand; those that are new come last. Of two columns with one name the second is the second.
+    fn places(&mut self, own: &[&'a str]) -> Vec<usize> {
+        let mut seen: HashMap<&str, usize> = HashMap::new();
+        let mut places = Vec::with_capacity(own.len());
+        for name in own {
+            let before = seen.entry(name).or_default();
+            let alike = self.places.entry(name).or_default();
+            if alike.len() == *before {
+                alike.push(self.all.len());
+                self.all.push(name);
+            }
+            places.extend(alike.get(*before));
+            *before += 1;
+        }
+        places
+    }
 }
 
 impl Places {
@@ -251,7 +263,9 @@ impl Places {
             return None;
         }
         let (own, names) = (columns(layout), columns(all));
-        let to: Vec<usize> = (0..own.len()).filter_map(|index| place(&names, &own, index)).collect();
+        let mut known = Names::default();
+        known.places(&names);
+        let to = known.places(&own);
         let mut from = vec![None; names.len()];
         for (index, place) in to.iter().enumerate() {
             if let Some(slot) = from.get_mut(*place) {

@@ -47,6 +47,13 @@ pub(crate) fn is_free(domain: &str) -> bool {
     bundled::is_free(domain)
 }
 
+/// Builds the indexes now, so that no look-up has to.
+pub(crate) fn prepare() {
+    let _ = bundled::role("");
+    let _ = bundled::is_disposable("a.b") || bundled::is_free("a.b");
+    let _ = suggest::for_unlisted("a.b");
+}
+
 /// Looks an address up in every bundled list.
 #[must_use]
 pub fn look_up(address: &Address) -> ListHits {

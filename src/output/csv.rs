@@ -1,4 +1,4 @@
-//! CSV: the input's delimiter, every original column, and `presend_*` after them.
+//! CSV: the input's delimiter (a comma for an unusual one), every original column, and `presend_*` after them.
 //!
 //! A cell that a spreadsheet would run as a formula gets a `'` in front (CWE-1236), original cells included: lists come from
 //! web forms, and the labelled file is the one that gets opened. Plain numbers with a sign (`-12.5`, `+49 170 1234567`) are
@@ -14,6 +14,9 @@ use crate::{
     job::Outcome,
 };
 
+/// Delimiters that are in none of the words, numbers and dates of a result.
+const DELIMITERS: [u8; 4] = *b",;\t|";
+
 #[derive(Debug)]
 pub(super) struct Csv {
     columns: Columns,
@@ -25,7 +28,11 @@ pub(super) struct Csv {
 
 impl Csv {
     pub(super) fn new(layout: &Layout, raw: bool, privacy: Privacy) -> Self {
-        let delimiter = layout.delimiter.unwrap_or(b',');
+        // `sep=` can name any punctuation mark, but dates, numbers and reasons are written without quotes.
+        let delimiter = layout
+            .delimiter
+            .filter(|mark| DELIMITERS.contains(mark))
+            .unwrap_or(b',');
         let mut special = [false; 256];
         for byte in [delimiter, b'"', b'\r', b'\n'] {
             if let Some(slot) = special.get_mut(usize::from(byte)) {

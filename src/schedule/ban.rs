@@ -84,6 +84,18 @@ impl Suspicion {
         self.held.first().copied()
     }
 
+    /// A domain that was told the same as one that waits.
+    pub(super) fn hold(&mut self, domain: usize) {
+        if !self.is_held(domain) {
+            self.held.push(domain);
+        }
+    }
+
+    /// A domain that is given up; its number is another's soon.
+    pub(super) fn forget(&mut self, domain: usize) {
+        self.held.retain(|held| *held != domain);
+    }
+
     /// Whether a domain waits for the proof.
     pub(super) fn is_held(&self, domain: usize) -> bool {
         self.held.contains(&domain)

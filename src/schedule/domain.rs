@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::{
     guard::Tally,
-    memory::{Before, Begun},
+    memory::{Before, Begun, Times},
     plan::ControlAnswer,
-    scheduler::Work,
+    scheduler::{Order, Run, Work},
 };
 use crate::{
     address::{Address, Domain},
@@ -184,8 +184,9 @@ pub(super) struct Delayed {
 }
 
 /// One domain.
-#[derive(Debug)]
 pub(super) struct DomainState {
+    /// Who wants to know. Another run that asks about the same domain has a state of its own.
+    pub(super) run: Arc<Run>,
     pub(super) name: Domain,
     pub(super) route: Arc<MailRoute>,
     /// Which lane of the group serves it.
@@ -219,19 +220,25 @@ pub(super) struct Held {
 }
 
 impl DomainState {
-    pub(super) fn new(work: Work, lane: usize, recheck_accepts: u32, begun: &Begun<'_>) -> Self {
-        let times = begun.times;
+    pub(super) fn new(order: Order, lane: usize, recheck_accepts: u32, times: Times) -> Self {
+        let Order { work, run } = order;
+        let begun = Begun {
+            times,
+            max_wait: run.manners.max_wait,
+            job: run.ledger.as_ref().map(|ledger| ledger.lease().id.as_str()),
+        };
         let Work {
             domain,
             route,
             targets,
             memory,
-        } = work;
+        } = *work;
         let control = match &memory {
-            Some(memory) => Control::recall(memory, &domain, begun),
+            Some(memory) => Control::recall(memory, &domain, &begun),
             None => Control::new(&domain, begun.job),
         };
         let mut state = Self {
+            run,
             name: domain,
             route,
             lane,
@@ -291,6 +298,11 @@ impl DomainState {
         }
     }
 
+    /// A session could ask something now.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.waiting.is_empty() || self.second.is_some() || self.wants_control()
+    }
+
     /// Keeps what the control recipient was answered.
     pub(super) fn settle_control(&mut self, answer: ControlAnswer, words: Option<u64>) {
         self.control.refusal = words;
@@ -315,6 +327,13 @@ impl DomainState {
         } else {
             answer
         });
+    }
+
+    /// What another run found out about the domain's host, unless this one knows it.
+    pub(super) fn learn(&mut self, unknown: UnknownRecipients) {
+        if self.unknown.known().is_none() {
+            self.unknown = Observed::Known(unknown);
+        }
     }
 
     /// Whether it is still open what the host does with unknown recipients. One that takes everything is asked nothing more, so
@@ -343,13 +362,11 @@ impl DomainState {
 
     /// Whether nothing is left to ask or to wait for.
     pub(super) fn is_complete(&self) -> bool {
-        self.waiting.is_empty()
+        !self.has_questions()
             && self.delayed.is_empty()
-            && self.second.is_none()
             && self.held.is_none()
             && self.in_flight == 0
             && !matches!(self.control.phase, Phase::InFlight | Phase::Waits(_))
-            && !self.wants_control()
     }
 
     /// Whether the host was shown to take everything, so that asking about more addresses adds nothing.
@@ -385,9 +402,9 @@ impl DomainState {
         }
     }
 
-    /// The evidence about every done target. The domain's own facts are added here, when they are complete: a sentinel that
-    /// flips late re-opens what looked `valid` before.
-    pub(super) fn conclude(&mut self) -> Vec<(Tracked, Observation, Evidence)> {
+    /// What `found` makes of every done target and the evidence about it. The domain's own facts are added here, when they are
+    /// complete: a sentinel that flips late re-opens what looked `valid` before.
+    pub(super) fn conclude<T>(&mut self, found: impl Fn(Tracked, Observation, Evidence) -> T) -> Vec<T> {
         let blanket = self.blanket_refusal();
         if blanket.is_some() && self.unknown.known() == Some(&UnknownRecipients::Refused) {
             // The same words for everybody do not show that strangers are told apart.
@@ -420,7 +437,7 @@ impl DomainState {
                 doubt: doubt(&tracked.target.address, &observation, (blanket, self.hosts)),
                 attempts: tracked.attempts,
             };
-            (tracked, observation, evidence)
+            found(tracked, observation, evidence)
         };
         done.into_iter().map(conclude).collect()
     }

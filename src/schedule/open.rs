@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
-    egress::NoConnection,
+    egress::{NoConnection, Way},
     places::Place,
     scheduler::{GroupContext, Shared},
 };
@@ -50,7 +50,7 @@ enum Failed {
 }
 
 /// Where a session may go.
-pub(super) struct Ways<'a> {
+pub(super) struct Reach<'a> {
     pub(super) exchangers: &'a [Exchanger],
     /// The only exchanger is an implicit MX.
     pub(super) implicit: bool,
@@ -59,32 +59,33 @@ pub(super) struct Ways<'a> {
 }
 
 /// The addresses to try, in order.
-fn candidates<'a>(ways: &Ways<'a>) -> VecDeque<(&'a Exchanger, Vetted)> {
-    let all = ways
+fn candidates<'a>(reach: &Reach<'a>) -> VecDeque<(&'a Exchanger, Vetted)> {
+    let all = reach
         .exchangers
         .iter()
         .flat_map(|exchanger| exchanger.addresses.iter().map(move |ip| (exchanger, *ip)));
-    all.filter(|(_, ip)| !ways.only_v4 || ip.ip().is_ipv4())
+    all.filter(|(_, ip)| !reach.only_v4 || ip.ip().is_ipv4())
         .take(MAX_ADDRESSES)
         .collect()
 }
 
 /// Tries the exchangers in order.
 pub(super) async fn open(
-    ways: Ways<'_>,
+    reach: Reach<'_>,
     (group, shared, place): (&GroupContext, &Shared, &Place),
 ) -> Result<Opened, NotOpened> {
-    let Ways {
+    let Reach {
         exchangers, implicit, ..
-    } = ways;
-    let mut candidates = candidates(&ways);
+    } = reach;
+    let mut candidates = candidates(&reach);
     let mut failure = NotOpened {
         host: None,
         answer: Observed::Failed(ProbeFailure::Unreachable),
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
-    let (mut blocked, mut proxy_failed) = (!candidates.is_empty(), false);
+    let mut blocked = !candidates.is_empty();
+    let (mut proxy_failed, mut proxy_dead) = (false, false);
     while let Some((exchanger, ip)) = candidates.pop_front() {
         let facts = |tls| HostFacts {
             provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
@@ -117,6 +118,7 @@ pub(super) async fn open(
             Err(Failed::Proxy(fault)) => {
                 (blocked, proxy_failed) = (false, true);
                 if !fault.is_about_one_target() {
+                    proxy_dead = true;
                     break;
                 }
             }
@@ -136,7 +138,10 @@ pub(super) async fn open(
     }
     // Our own hosts may stand behind a way out of their own, or be switched off.
     if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
-        shared.egress.silent(&group.name);
+        shared.egress.lost(&group.name, Way::Direct);
+    }
+    if proxy_dead && shared.over().is_none() {
+        shared.egress.lost(&group.name, Way::Proxy);
     }
     if proxy_failed {
         // Whatever other addresses said, the one that the proxy kept from us might have answered.

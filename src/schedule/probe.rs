@@ -7,9 +7,11 @@ use tokio::time::Instant;
 
 use super::{
     domain::{Observation, Tracked},
-    open::{NotOpened, Opened, Ways, open},
+    open::{NotOpened, Opened, Reach, open},
     places::Life,
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, Sentinel, SessionPlan, SessionReport, SliceReport, Trip, pieces},
+    plan::{
+        Ask, ControlAnswer, ControlNeed, Piece, Sentinel, SessionPlan, SessionReport, SliceReport, Trip, Ways, pieces,
+    },
     scheduler::{GroupContext, Shared},
     shapes::Shapes,
     signals::{Temper, trips, voids_session},
@@ -110,13 +112,13 @@ pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared
         () = shared.ended() => return not_started(plan, None),
     }
     let started = Instant::now();
-    let ways = Ways {
+    let reach = Reach {
         exchangers: &plan.exchangers,
         implicit: plan.implicit,
-        only_v4: plan.only_v4,
+        only_v4: plan.ways.only_v4,
     };
     let opened = tokio::select! {
-        opened = open(ways, (group, shared, &place)) => opened,
+        opened = open(reach, (group, shared, &place)) => opened,
         // Others may talk; this one gets all the time it needs when it is its turn again.
         () = place.wanted() => return not_started(plan, Some(Life::Silent)),
     };
@@ -164,9 +166,8 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         spoke: false,
         trip: None,
         sentinel: None,
-        lockstep: None,
-        tested: false,
-        only_v4: false,
+        deaf: None,
+        ways: Ways::default(),
         life,
     }
 }
@@ -220,9 +221,8 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         spoke: false,
         trip,
         sentinel,
-        lockstep: None,
-        tested: false,
-        only_v4: false,
+        deaf: None,
+        ways: Ways::default(),
         life: Some(life),
     }
 }
@@ -279,7 +279,7 @@ impl<'a> Conversation<'a> {
             });
             queue.extend(pieces(index, targets));
         }
-        let lockstep = plan.lockstep || !limits.pipelining || !offers.pipelining;
+        let lockstep = plan.ways.lockstep || !limits.pipelining || !offers.pipelining;
         let mut conversation = Self {
             shared,
             group,
@@ -300,7 +300,7 @@ impl<'a> Conversation<'a> {
             temper: Temper::Calm,
             lockstep,
             deaf: false,
-            trial: if plan.tested { Trial::Over } else { Trial::MayCome },
+            trial: if plan.ways.tested { Trial::Over } else { Trial::MayCome },
             v6: if may_leave_v6 { V6::MayLeave } else { V6::Stays },
             answers: Vec::new(),
             spoke: false,
@@ -519,15 +519,15 @@ impl<'a> Conversation<'a> {
 
     /// Says QUIT; what is still in the queue is for another session.
     async fn leave(&mut self) {
-        let (surplus, transcript) = match self.live.take() {
-            Some(Live::Ready(mut session)) => (session.surplus(), session.quit().await),
-            Some(Live::InTransaction(mut session)) => (session.surplus(), session.quit().await),
-            None => (None, None),
+        let left = match self.live.take() {
+            Some(Live::Ready(session)) => session.quit().await,
+            Some(Live::InTransaction(session)) => session.quit().await,
+            None => return,
         };
-        if surplus.is_some() {
-            self.void = Some(ProbeFailure::Desynchronised);
+        match left {
+            Ok(transcript) => self.transcripts.extend(transcript.map(Arc::new)),
+            Err(ended) => self.ended(ended),
         }
-        self.transcripts.extend(transcript.map(Arc::new));
     }
 
     async fn close(mut self) -> SessionReport {
@@ -568,9 +568,12 @@ impl<'a> Conversation<'a> {
             spoke: self.spoke,
             trip: self.trip,
             sentinel: self.sentinel,
-            lockstep: self.deaf.then(|| Arc::clone(&self.host.name)),
-            tested: self.trial == Trial::Met,
-            only_v4: self.v6 == V6::Unwelcome,
+            deaf: self.deaf.then(|| Arc::clone(&self.host.name)),
+            ways: Ways {
+                lockstep: self.deaf,
+                tested: self.trial == Trial::Met,
+                only_v4: self.v6 == V6::Unwelcome,
+            },
             life: Some(life_after(self.void)),
         }
     }

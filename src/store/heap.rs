@@ -148,9 +148,16 @@ impl Builder {
     }
 }
 
+/// Dialogues of one record: an address is asked about a few times. Without a limit a record of a megabyte could name one large
+/// dialogue a million times.
+const TRANSCRIPTS: usize = 100;
+
 /// Reads the record at `offset` of a batch.
 pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result<Kept, StoreError> {
     let stored: StoredRecord<'_> = at(bytes, offset)?;
+    if stored.transcripts.len() > TRANSCRIPTS {
+        return Err(StoreError::Damaged("a record has too many dialogues"));
+    }
     let host = stored.host.map(|offset| at::<StoredHost>(bytes, offset)).transpose()?;
     let host = host.map(|host| Arc::new(HostFacts::from(host)));
     let provider = host.as_ref().and_then(|host| host.provider);
@@ -241,11 +248,13 @@ pub(super) fn millis(at: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The time of so many milliseconds since 1970; 1970 itself for a time no clock can show.
+/// The time of so many milliseconds since 1970; 1970 itself for a time after the year 9999, which no date can show and only a
+/// damaged database holds.
 pub(super) fn time(millis: u64) -> SystemTime {
-    UNIX_EPOCH
-        .checked_add(Duration::from_millis(millis))
-        .unwrap_or(UNIX_EPOCH)
+    let shown = Some(millis)
+        .filter(|millis| *millis < 253_402_300_800_000)
+        .unwrap_or_default();
+    UNIX_EPOCH + Duration::from_millis(shown)
 }
 
 /// Bytes for a value that stands alone.

@@ -55,6 +55,8 @@ pub enum NotTried {
     RowUnreadable,
     /// Nobody may be asked, and nothing is known from before.
     Offline,
+    /// The whole run found that the proxy takes it nowhere.
+    ProxyDead,
     /// What is asked at the domain looks like guesses.
     AbuseGuard,
 }
@@ -167,7 +169,7 @@ pub struct SecondAnswer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     /// The address could not be parsed.
-    pub syntax: Option<SyntaxError>,
+    pub syntax: Option<Box<SyntaxError>>,
     /// The operator's lists decided.
     pub list: Option<ListDecision>,
     /// Where the mail goes.
@@ -207,7 +209,8 @@ impl Evidence {
     #[must_use]
     pub fn not_an_address(error: SyntaxError) -> Self {
         Self {
-            syntax: Some(error),
+            // Boxed: few addresses have one, and evidence is moved often.
+            syntax: Some(Box::new(error)),
             ..Self::not_tried(NotTried::NotNeeded)
         }
     }

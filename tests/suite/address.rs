@@ -1,6 +1,7 @@
 //! Addresses against the corpora of other projects, against hostile text, and against presend's own promises.
 
 mod corpora;
+mod others;
 
 use presend::address::{Address, Domain, Fault, Rules, Traits};
 use proptest::prelude::*;
@@ -416,7 +417,7 @@ fn near_mailbox() -> impl Strategy<Value = String> {
 
 fn promises_hold(text: &str) -> Result<(), TestCaseError> {
     // What is said in RCPT, what is suggested and what is joined: the same promises that the fuzzers hold it to.
-    crate::fuzz::readers::address(text.as_bytes());
+    crate::fuzz::bodies::address::body(text.as_bytes());
     match Address::parse(text, LAB) {
         Ok(address) => {
             let mailbox = address.mailbox();

@@ -251,6 +251,21 @@ fn csv_keeps_columns_and_delimiter_and_replaces_an_earlier_run() {
     "#);
 }
 
+/// Excel's `sep=` can name marks that stand in dates and reasons.
+#[test]
+fn an_unusual_delimiter_is_read_and_not_written() {
+    for delimiter in [b':', b'_', b'"', b'-', b'.'] {
+        let text = csv(
+            delimiter,
+            &["email", "note"],
+            &[(&["a@b.example", "a,b"], valid("a@b.example"))],
+        );
+        let (head, row) = text.split_once('\n').unwrap();
+        assert!(head.starts_with("email,note,presend_label"), "{head}");
+        assert!(row.starts_with("a@b.example,\"a,b\",valid,mailbox_exists,"), "{row}");
+    }
+}
+
 #[test]
 fn a_ragged_row_keeps_the_results_in_their_columns() {
     let columns = &["email", "note"];

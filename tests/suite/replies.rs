@@ -2,6 +2,7 @@
 
 mod accuracy;
 pub(crate) mod corpus;
+mod others;
 
 use std::time::{Duration, Instant};
 

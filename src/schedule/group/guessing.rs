@@ -39,7 +39,7 @@ impl Group {
             return;
         }
         let name = state.name.as_str();
-        let owned = self.shared.manners.owned.iter().any(|owned| is_within(name, owned));
+        let owned = state.run.manners.owned.iter().any(|owned| is_within(name, owned));
         if owned || !state.tally.looks_guessed(limits, lists::is_free(name)) {
             return;
         }

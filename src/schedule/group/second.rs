@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::{
     super::domain::DomainState, ControlNeed, Group, Hosts, Lane, Observation, SessionPlan, Slice, SliceReport, Tracked,
+    Ways,
 };
 use crate::{
     dns::Exchanger,
@@ -102,9 +103,11 @@ impl Group {
             sentinel: None,
             refusals,
             // What is known of one host is not known of the others.
-            lockstep: true,
-            tested: false,
-            only_v4: lane.only_v4,
+            ways: Ways {
+                lockstep: true,
+                tested: false,
+                ..lane.ways
+            },
             life: self.life,
             size: self.left,
         };

@@ -63,6 +63,19 @@ impl Group {
         free
     }
 
+    /// What another run's domain waits for, one that was told the same waits for too.
+    pub(super) fn hold_with(&mut self, owner: usize, twin: usize) {
+        let Some(Some(state)) = self.domains.get(owner).filter(|_| !self.context.trusted) else {
+            return;
+        };
+        if state.held.is_some()
+            && let Some(lane) = self.lanes.get_mut(state.lane)
+        {
+            lane.suspicion.hold(twin);
+            hold(&mut self.domains, twin, false);
+        }
+    }
+
     /// After a session was filed: concludes whoever waits no longer, and sees to it that the others get their proof.
     pub(super) fn set_free(&mut self, lane: usize, free: Vec<usize>) {
         for domain in free {

@@ -11,18 +11,18 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/corpora")
 }
 
-struct Row {
+pub(super) struct Row {
     corpus: String,
     line: usize,
     /// The field as it stands in the file.
     field: String,
-    text: String,
+    pub(super) text: String,
     valid: bool,
     category: String,
     comment: String,
 }
 
-fn read_corpora() -> Vec<Row> {
+pub(super) fn read_corpora() -> Vec<Row> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder().join("syntax"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -101,7 +101,7 @@ fn outcomes(row: &Row) -> Vec<(bool, Outcome)> {
         .collect()
 }
 
-fn is_domain_corpus(row: &Row) -> bool {
+pub(super) fn is_domain_corpus(row: &Row) -> bool {
     matches!(row.corpus.as_str(), "idna_test_v2" | "uasg_icann_domains")
 }
 

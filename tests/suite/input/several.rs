@@ -153,3 +153,15 @@ fn a_file_that_changes_before_its_turn_is_refused() {
     let error = table.next_row().unwrap_err().to_string();
     assert!(error.contains("b.txt") && error.contains("changed"), "{error}");
 }
+
+/// A header has as many columns as fit into its line; compared with each other, these took a minute.
+#[test]
+fn p5_wide_headers_of_several_files_are_joined_in_linear_time() {
+    let wide = |name: &str| {
+        let names: Vec<String> = (0..20_000).map(|number| format!("{name}{}", number % 15_000)).collect();
+        format!("email,{}\na@x.org\n", names.join(",")).into_bytes()
+    };
+    let (_dir, table) = open_all(&[("a.csv", &wide("a")), ("b.csv", &wide("b")), ("c.csv", &wide("a"))]);
+    let table = table.unwrap();
+    assert_eq!(table.layout().columns.len(), 40_001);
+}

@@ -114,10 +114,19 @@ async fn with_store(store: &Arc<dyn Store>, net: &FakeNet, manners: Manners, lis
         dial: Arc::new(net.clone()),
         clock,
         classifier: None,
+    };
+    net.allows(if manners.trusted.contain("mx.fake.test") {
+        &Limits::TRUSTED
+    } else {
+        &manners.limits
+    });
+    let errand = Errand {
         stop: Stop::new(),
         ledger: Some(ledger),
+        tally: Arc::default(),
+        hurried: false,
     };
-    let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::default());
+    let (mut scheduler, mut receiver) = Scheduler::new(manners.clone(), seams).run(manners, errand);
     let address = |text: &String| Address::parse(text, RULES).unwrap();
     let target = |(id, text): (u32, &String)| Target {
         id,

@@ -1,0 +1,168 @@
+//! Ten thousand hostile mail hosts (silent, a byte a second, endless replies, reset, garbage for TLS) beside a thousand healthy
+//! ones, each with an address of its own in one list: how long the healthy ones take, alone and in this company.
+//!
+//! The hosts are in a process of their own, and so is each run. `--quick` is small and asserts what does not depend on the
+//! machine: labels, descriptors, memory.
+
+#[path = "hostile/hosts.rs"]
+mod hosts;
+#[path = "hostile/probe.rs"]
+mod probe;
+
+use std::{
+    env,
+    fmt::Write as _,
+    fs,
+    io::{self, BufRead as _, BufReader, Write},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use hosts::Kind;
+use mimalloc::MiMalloc;
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// How much longer the healthy ones may take, and megabytes that a run may take.
+const SLOWER: f64 = 1.2;
+const MEGABYTES: f64 = 400.0;
+
+fn main() -> anyhow::Result<()> {
+    // Both ends of twelve thousand connections; more than the usual limit takes privileges.
+    let _ = rlimit::Resource::NOFILE.set(1 << 16, 1 << 16);
+    let _ = rlimit::increase_nofile_limit(1 << 16);
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["serve-the-hosts"] => return hosts::serve(),
+        ["probe-the-list", list, dns, port] => return probe::run(list, dns, port),
+        _ => {}
+    }
+    let quick = arguments.iter().any(|argument| argument == "--quick");
+    let (healthy, hostile) = if quick { (50, 500) } else { (1_000, 10_000) };
+    let folder = tempfile::tempdir()?;
+    let mut hosts = Hosts::start()?;
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{healthy} healthy addresses, {hostile} hostile ones, each at its own host"
+    )?;
+    let alone = run(&mut hosts, folder.path(), healthy, 0)?;
+    let among = run(&mut hosts, folder.path(), healthy, hostile)?;
+    let ratio = among.healthy_ms as f64 / alone.healthy_ms as f64;
+    writeln!(
+        out,
+        "  healthy: {} ms alone, {} ms in company, ratio {ratio:.2} (reach {SLOWER})",
+        alone.healthy_ms, among.healthy_ms
+    )?;
+    writeln!(
+        out,
+        "  open at once {}, peak {:.0} MB alone, {:.0} MB in company (reach {MEGABYTES}); whole run {} ms; descriptors back to {}",
+        among.open_at_once, alone.megabytes, among.megabytes, among.whole_ms, among.descriptors
+    )?;
+    for run in [&alone, &among] {
+        ensure!(run.wrong == 0, "{} labels are wrong", run.wrong);
+        ensure!(run.leaked == 0, "{} descriptors are still open", run.leaked);
+        ensure!(run.megabytes < MEGABYTES, "{:.0} MB are too many", run.megabytes);
+    }
+    Ok(())
+}
+
+/// What one run took.
+struct Run {
+    /// From the start to the end of the last healthy session, as the hosts saw it.
+    healthy_ms: u64,
+    open_at_once: u64,
+    whole_ms: u64,
+    megabytes: f64,
+    wrong: u64,
+    leaked: i64,
+    descriptors: i64,
+}
+
+fn run(hosts: &mut Hosts, folder: &Path, healthy: usize, hostile: usize) -> anyhow::Result<Run> {
+    let mut list = String::new();
+    let each = hostile.checked_div(healthy).unwrap_or(0);
+    for number in 0..healthy {
+        for other in number * each..(number + 1) * each {
+            writeln!(list, "ann@{}", Kind::hostile(other).domain(other))?;
+        }
+        writeln!(list, "ann@{}", Kind::Healthy.domain(number))?;
+    }
+    let path = folder.join("list.txt");
+    fs::write(&path, list)?;
+    hosts.ask()?;
+    let output = Command::new(env::current_exe()?)
+        .arg("probe-the-list")
+        .arg(&path)
+        .args([&hosts.dns, &hosts.port])
+        .stderr(Stdio::inherit())
+        .output()?;
+    let seen = hosts.ask()?;
+    ensure!(output.status.success(), "the run ended with {}", output.status);
+    let said = String::from_utf8(output.stdout)?;
+    let mut told = said.split_whitespace().map(str::parse::<i64>);
+    let mut next = || -> anyhow::Result<i64> { Ok(told.next().context("the run said too little")??) };
+    let (whole_ms, kilobytes, wrong) = (next()?.unsigned_abs(), next()?, next()?.unsigned_abs());
+    let (before, after) = (next()?, next()?);
+    let [healthy_ms, open_at_once] = seen.as_slice() else {
+        anyhow::bail!("the hosts said {seen:?}");
+    };
+    Ok(Run {
+        healthy_ms: *healthy_ms,
+        open_at_once: *open_at_once,
+        whole_ms,
+        megabytes: kilobytes as f64 * 1.024 / 1_000.0,
+        wrong,
+        leaked: after - before,
+        descriptors: after,
+    })
+}
+
+/// The hosts in another process; dropping them ends it.
+struct Hosts {
+    child: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    dns: String,
+    port: String,
+}
+
+impl Hosts {
+    fn start() -> anyhow::Result<Self> {
+        let mut child = Command::new(env::current_exe()?)
+            .arg("serve-the-hosts")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let orders = child.stdin.take().context("no pipe to the hosts")?;
+        let mut answers = BufReader::new(child.stdout.take().context("no pipe from the hosts")?);
+        let mut line = String::new();
+        answers.read_line(&mut line)?;
+        let (dns, port) = line.trim().split_once(' ').context("the hosts did not start")?;
+        Ok(Self {
+            dns: dns.to_owned(),
+            port: port.to_owned(),
+            child,
+            orders,
+            answers,
+        })
+    }
+
+    /// What was seen since the last time: milliseconds to the end of the last healthy session, and connections open at once.
+    fn ask(&mut self) -> anyhow::Result<Vec<u64>> {
+        self.orders.write_all(b"\n")?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        Ok(line.split_whitespace().map(str::parse).collect::<Result<_, _>>()?)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
