@@ -61,10 +61,6 @@ impl Group {
                     .at_millis(memory.connect_after)
                     .min(latest)
                     .max(self.connect_after);
-                if times.at_millis(memory.at) > times.now {
-                    // The clock was set back. What was cut to now must be now for the next run too, or each finds it spent anew.
-                    self.remember(false);
-                }
                 self.guesses = Counts::recall(memory.guesses, times.millis(times.now));
             }
         }
