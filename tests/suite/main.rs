@@ -32,3 +32,4 @@ mod schedule;
 mod session;
 mod socks;
 mod store;
+mod syn;
