@@ -22,6 +22,7 @@ pub mod net;
 pub mod output;
 pub mod replies;
 pub mod schedule;
+pub mod serve;
 pub mod smtp;
 pub mod stop;
 pub mod store;

@@ -9,7 +9,9 @@ use clap::{
 
 use super::{
     config::ConfigFile,
+    keys::KeysArgs,
     patience::Until,
+    serve::ServeArgs,
     settings::{BounceKinds, Overlay},
 };
 use crate::{
@@ -64,6 +66,8 @@ pub(super) enum Command {
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
     Doctor(Box<DoctorArgs>),
+    Serve(Box<ServeArgs>),
+    Keys(KeysArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against
@@ -151,12 +155,6 @@ pub(super) struct VerifyArgs {
     pub(super) layout: LayoutArgs,
     #[command(flatten)]
     pub(super) results: ResultArgs,
-    /// One JSON document: the same as `--format json`.
-    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
-    pub(super) json: bool,
-    /// Put the dialogue into JSON results.
-    #[arg(long, help_heading = OUTPUT)]
-    pub(super) transcript: bool,
     #[command(flatten)]
     pub(super) display: DisplayArgs,
     #[command(flatten)]
@@ -187,7 +185,12 @@ pub(super) struct LayoutArgs {
     pub(super) no_header: bool,
 }
 
+/// How results are to look, and where they go.
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four switches of the command line, each on its own"
+)]
 pub(super) struct ResultArgs {
     /// Format of the output [default: `table` on a terminal, `ndjson` for NDJSON, else `csv`].
     #[arg(long, value_enum, value_name = "FORMAT", help_heading = OUTPUT)]
@@ -208,6 +211,12 @@ pub(super) struct ResultArgs {
     /// Mask local-parts in everything that is written (`j***@example.com`), for results that are shown to others.
     #[arg(long, help_heading = OUTPUT)]
     pub(super) redact: bool,
+    /// One JSON document: the same as `--format json`.
+    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
+    pub(super) json: bool,
+    /// Put the dialogue into JSON results.
+    #[arg(long, help_heading = OUTPUT)]
+    pub(super) transcript: bool,
 }
 
 #[derive(Debug, Args)]
@@ -408,12 +417,6 @@ pub(super) struct ResumeArgs {
     pub(super) layout: LayoutArgs,
     #[command(flatten)]
     pub(super) results: ResultArgs,
-    /// One JSON document: the same as `--format json`.
-    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
-    pub(super) json: bool,
-    /// Put the dialogue into JSON results.
-    #[arg(long, help_heading = OUTPUT)]
-    pub(super) transcript: bool,
     #[command(flatten)]
     pub(super) display: DisplayArgs,
     #[command(flatten)]
@@ -429,12 +432,6 @@ pub(super) struct ExportArgs {
     pub(super) id: String,
     #[command(flatten)]
     pub(super) results: ResultArgs,
-    /// One JSON document: the same as `--format json`.
-    #[arg(long, conflicts_with = "format", help_heading = OUTPUT)]
-    pub(super) json: bool,
-    /// Put the dialogue into JSON results, where it was kept.
-    #[arg(long, help_heading = OUTPUT)]
-    pub(super) transcript: bool,
     #[command(flatten)]
     pub(super) display: DisplayArgs,
     #[command(flatten)]

@@ -24,11 +24,11 @@ use super::{
 use crate::{
     output,
     replies::{
-        About, Class, Classifier, Confidence, Existence, Meaning, Persistence,
+        About, Class, Classifier, Confidence, Existence, Meaning,
         providers::{self, Provider},
     },
     smtp::{Reply, Stage},
-    verdict::{Alone, BounceKind, Policy, read_alone},
+    verdict::{Alone, Policy, read_alone},
 };
 
 /// Output is passed on when so much has gathered, or when nothing more can be read at once.
@@ -254,27 +254,6 @@ struct Asked<'a> {
     mx: Option<&'a str>,
 }
 
-/// What is answered.
-#[derive(Serialize)]
-struct Answered<'a> {
-    class: Class,
-    about: About,
-    persistence: Persistence,
-    evidence: Existence,
-    confidence: Confidence,
-    rule: &'a str,
-    retry_after_s: Option<u64>,
-    blocklist: Option<&'a str>,
-    bounce: Bounce,
-    label: &'a str,
-}
-
-#[derive(Serialize)]
-struct Bounce {
-    kind: BounceKind,
-    class: Option<Class>,
-}
-
 /// Names of ours that a row may hold as well: ours replace them.
 const OURS: [&str; 14] = [
     "reply",
@@ -295,36 +274,13 @@ const OURS: [&str; 14] = [
 
 /// One line of NDJSON: the input's members, then ours.
 fn write_json(question: &Question<'_>, alone: &Alone, out: &mut Vec<u8>) {
-    let Meaning {
-        class,
-        about,
-        persistence,
-        existence,
-        confidence,
-        ref rule,
-        ..
-    } = alone.meaning;
     let asked = Asked {
         reply: &question.reply,
         stage: question.stage,
         provider: question.provider_name,
         mx: question.mx,
     };
-    let answered = Answered {
-        class,
-        about,
-        persistence,
-        evidence: existence,
-        confidence,
-        rule,
-        retry_after_s: wait(&alone.meaning).map(|after| after.as_secs()),
-        blocklist: alone.meaning.blocklist.as_deref(),
-        bounce: Bounce {
-            kind: alone.verdict.bounce.kind,
-            class: alone.verdict.bounce.class,
-        },
-        label: alone.label(),
-    };
+    let answered = output::ReplyReading::of(alone);
     // Memory cannot fail to be written, and no map key is anything but a string. The objects are written as one.
     let _ = serde_json::to_writer(&mut *out, &asked);
     out.pop();

@@ -44,7 +44,7 @@ pub(super) fn run(
         }
         anyhow::Ok(engine.plan(table).await?)
     })?;
-    let text = if args.json {
+    let text = if args.results.json {
         let mut object = serde_json::to_value(&plan)?;
         if let Some(object) = object.as_object_mut() {
             object.insert("schema".to_owned(), output::SCHEMA.into());

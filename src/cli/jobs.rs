@@ -212,12 +212,60 @@ struct Counts {
     answered: Option<u64>,
     by_label: BTreeMap<String, u64>,
     by_reason: BTreeMap<String, u64>,
+    waiting_hosts: u64,
+    eta: Option<String>,
+    last_group: Option<String>,
+    retry_at: Option<String>,
 }
 
 impl Counts {
     fn of(job: &JobRecord) -> Self {
-        serde_json::from_str(&job.summary).unwrap_or_default()
+        let counts: Self = serde_json::from_str(&job.summary).unwrap_or_default();
+        if job.taken {
+            return counts;
+        }
+        // Of a run that is gone, killed perhaps: nobody waits any more.
+        Self {
+            waiting_hosts: 0,
+            eta: None,
+            last_group: None,
+            ..counts
+        }
     }
+}
+
+/// A time that was written down, for people: itself and how far off it is.
+fn ahead(time: &str, now: SystemTime) -> Option<String> {
+    let at = humantime::parse_rfc3339(time).ok()?;
+    let shown = humantime::format_rfc3339_seconds(at);
+    Some(match at.duration_since(now) {
+        Ok(left) if left.as_secs() > 0 => {
+            let left = humantime::format_duration(Duration::from_secs(left.as_secs()));
+            format!("{shown} (in {left})")
+        }
+        Ok(_) | Err(_) => format!("{shown} (now)"),
+    })
+}
+
+/// When an unfinished job will be ready, and what it waits for.
+fn outlook(counts: &Counts, now: SystemTime) -> Vec<(&'static str, String)> {
+    let time = |time: &Option<String>| ahead(time.as_deref()?, now);
+    let mut lines = Vec::new();
+    match (time(&counts.eta), time(&counts.retry_at)) {
+        (Some(ready), _) => lines.push(("ready", format!("about {ready}"))),
+        (None, Some(retry)) => lines.push(("next question", format!("not before {retry}"))),
+        (None, None) => lines.push(("ready", "unknown".to_owned())),
+    }
+    if counts.waiting_hosts > 0 {
+        lines.push((
+            "waiting",
+            counted(counts.waiting_hosts, "group of mail hosts", "groups of mail hosts"),
+        ));
+    }
+    if let Some(group) = &counts.last_group {
+        lines.push(("last", output::clean(group, 120).into_owned()));
+    }
+    lines
 }
 
 /// How far it is, and who works on it.
@@ -322,7 +370,9 @@ fn details(job: &JobRecord, now: SystemTime) -> String {
     line("made", &at(job.created_at));
     line("last active", &at(job.updated_at));
     if matches!(job.state, JobState::Importing | JobState::Open) {
-        line("ready", "unknown");
+        for (word, said) in outlook(&counts, now) {
+            line(word, &said);
+        }
     }
     let settings = output::clean(&job.settings, 500);
     if !matches!(&*settings, "" | "{}") {
@@ -428,7 +478,10 @@ fn as_json(job: &JobRecord) -> Value {
         "process": job.process,
         "created_at": humantime::format_rfc3339_millis(job.created_at).to_string(),
         "updated_at": humantime::format_rfc3339_millis(job.updated_at).to_string(),
-        "eta": null,
+        "eta": counts.eta,
+        "last_group": counts.last_group,
+        "waiting_hosts": counts.waiting_hosts,
+        "retry_at": counts.retry_at,
         "settings": parsed(&job.settings),
         "layout": parsed(&job.layout),
     })

@@ -12,6 +12,7 @@ mod doctor;
 mod dry_run;
 mod fault;
 mod jobs;
+mod keys;
 mod lab;
 mod lists;
 mod outward;
@@ -20,6 +21,7 @@ mod patience;
 mod progress;
 mod reasons;
 mod replies;
+mod serve;
 mod settings;
 mod shell;
 mod show;
@@ -86,7 +88,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             return if bad { Exit::Usage } else { Exit::Done };
         }
     };
-    start_log();
+    // A server has a log of its own.
+    if !matches!(cli.command, Command::Serve(_)) {
+        start_log();
+    }
     raise_open_file_limit();
     match dispatch(cli.command, &matches) {
         Ok(exit) => exit,
@@ -110,6 +115,8 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Jobs(args) => jobs::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
         Command::Doctor(args) => doctor::run(&args, inner),
+        Command::Serve(args) => serve::run(&args, inner),
+        Command::Keys(args) => keys::run(&args, inner),
         Command::Lists(args) => lists::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),

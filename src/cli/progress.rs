@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
@@ -110,11 +110,14 @@ fn message(now: &Snapshot) -> String {
         .map(|(label, count)| format!("{} {}", grouped(count), label.name()))
         .collect();
     let mut text = labels.join(", ");
-    if let Some(what) = &now.waiting_for {
-        let _ = write!(text, "  {}", crate::output::clean(what, 120));
+    let waiting = now.waiting.text();
+    if !waiting.is_empty() {
+        let _ = write!(text, "  {}", crate::output::clean(&waiting, 120));
     }
     // Whole seconds: more would flicker.
-    if let Some(seconds) = now.eta.map(|eta| eta.as_secs()).filter(|seconds| *seconds > 0) {
+    let left = now.waiting.last.as_ref();
+    let left = left.and_then(|last| last.done_at.duration_since(SystemTime::now()).ok());
+    if let Some(seconds) = left.map(|left| left.as_secs()).filter(|seconds| *seconds > 0) {
         let _ = write!(
             text,
             "  {} left",

@@ -2,127 +2,17 @@
 
 use std::{fmt::Write as _, io::Write as _};
 
-use serde::Serialize;
-
 use super::{
     Exit,
     args::ReasonsArgs,
     classify::elsewhere,
     paint::{BOLD, DIM, paint},
 };
-use crate::{
-    replies::{Class, Persistence},
-    verdict::{BounceKind, Reason},
-};
-
-/// One line of either list.
-#[derive(Serialize)]
-struct Entry {
-    #[serde(flatten)]
-    name: Name,
-    sentence: &'static str,
-    advice: &'static str,
-    #[serde(flatten)]
-    names: Option<Names>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Name {
-    Reason(&'static str),
-    Class(&'static str),
-}
-
-/// Under what a bounce is filed, by us and by others.
-#[derive(Serialize)]
-struct Names {
-    bounce: Bounce,
-    hubspot: &'static str,
-    mailpro: &'static str,
-    zerobounce: ZeroBounce,
-    neverbounce: &'static str,
-    sisimai: &'static str,
-    kumomta: &'static str,
-    rfc3463: &'static str,
-    #[serde(skip)]
-    of: Class,
-}
-
-#[derive(Serialize)]
-struct Bounce {
-    kind: &'static str,
-    class: Class,
-}
-
-#[derive(Serialize)]
-struct ZeroBounce {
-    status: &'static str,
-    sub_status: &'static str,
-}
-
-impl Entry {
-    fn of_reason(reason: Reason) -> Self {
-        Self {
-            name: Name::Reason(reason.name()),
-            sentence: reason.sentence(),
-            advice: reason.advice(),
-            names: reason.class().map(|class| Names {
-                bounce: Bounce {
-                    // The host says so and our DNS does not: no proof.
-                    kind: if reason == Reason::DomainDoubt {
-                        BounceKind::Soft.name()
-                    } else {
-                        class.hardness(Persistence::Permanent).name()
-                    },
-                    class,
-                },
-                ..Names::of(class)
-            }),
-        }
-    }
-
-    fn of_class(class: Class) -> Self {
-        Self {
-            name: Name::Class(class.name()),
-            sentence: class.sentence(),
-            advice: class.advice(),
-            names: Some(Names::of(class)),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self.name {
-            Name::Reason(name) | Name::Class(name) => name,
-        }
-    }
-}
-
-impl Names {
-    fn of(class: Class) -> Self {
-        let zerobounce = class.zerobounce();
-        Self {
-            bounce: Bounce {
-                kind: class.hardness(Persistence::Permanent).name(),
-                class,
-            },
-            hubspot: class.hubspot(),
-            mailpro: class.mailpro(),
-            zerobounce: ZeroBounce {
-                status: zerobounce.status,
-                sub_status: zerobounce.sub_status,
-            },
-            neverbounce: class.neverbounce(),
-            sisimai: class.sisimai(),
-            kumomta: class.kumomta(),
-            rfc3463: class.enhanced(),
-            of: class,
-        }
-    }
-}
+use crate::output::{Entry, classes, reasons};
 
 pub(super) fn run(args: &ReasonsArgs) -> anyhow::Result<Exit> {
     let reasons = reasons();
-    let classes: Vec<Entry> = Class::ALL.iter().copied().map(Entry::of_class).collect();
+    let classes = classes();
     let mut out = anstream::stdout();
     if args.json {
         let all: Vec<Entry> = reasons.into_iter().chain(classes).collect();
@@ -134,17 +24,6 @@ pub(super) fn run(args: &ReasonsArgs) -> anyhow::Result<Exit> {
         out.write_all(people(&reasons, &classes).as_bytes())?;
     }
     Ok(Exit::Done)
-}
-
-/// Reasons by name; two faults may share one.
-fn reasons() -> Vec<Entry> {
-    let mut all: Vec<Entry> = Vec::new();
-    for reason in Reason::all() {
-        if !all.iter().any(|entry| entry.name() == reason.name()) {
-            all.push(Entry::of_reason(reason));
-        }
-    }
-    all
 }
 
 fn people(reasons: &[Entry], classes: &[Entry]) -> String {

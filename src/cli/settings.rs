@@ -23,6 +23,7 @@ use super::{
     fault::fault,
     outward::{self, IpName, ProxyText},
     patience::{self, ProfileName, RetryDelays},
+    serve::ServeOverlay,
 };
 use crate::{
     address::Rules,
@@ -146,6 +147,10 @@ pub(super) struct Overlay {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_ALLOW_SPECIAL_USE", help_heading = LABS)]
     allow_special_use: Option<bool>,
+
+    /// What only `presend serve` needs.
+    #[arg(skip)]
+    serve: Option<ServeOverlay>,
 }
 
 const IDENTITY: &str = "How far and as whom";
@@ -156,7 +161,7 @@ const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 16] = [
+const PATIENCE_KEYS: [&str; 17] = [
     "no_wait",
     "timeout_connect",
     "timeout_reply",
@@ -174,6 +179,7 @@ const PATIENCE_KEYS: [&str; 16] = [
     "max_age",
     "refresh",
     "offline",
+    "serve",
 ];
 
 /// Which defaults apply.
@@ -183,6 +189,8 @@ pub(super) enum Profile {
     Interactive,
     /// A list is worked through.
     Bulk,
+    /// Programs wait for answers, and come back for late ones.
+    Service,
 }
 
 /// Where a setting comes from.
@@ -209,7 +217,7 @@ impl Overlay {
     /// What holds when nobody says anything.
     fn defaults(profile: Profile) -> Self {
         let (connect, reply, session) = match profile {
-            Profile::Interactive => (10, 15, 25),
+            Profile::Interactive | Profile::Service => (10, 15, 25),
             Profile::Bulk => (30, 60, 180),
         };
         Self {
@@ -386,6 +394,11 @@ impl Resolved {
         }
     }
 
+    /// What the file says of the server.
+    pub(super) fn serve(&self) -> ServeOverlay {
+        self.merged.serve.clone().unwrap_or_default()
+    }
+
     /// The operator's own reply rules.
     pub(super) fn replies(&self) -> Option<&Path> {
         self.merged.replies.as_deref()
@@ -481,7 +494,7 @@ impl Resolved {
                 .map(|server| server.0)
                 .collect(),
             limits: match self.profile {
-                Profile::Interactive => Limits::INTERACTIVE,
+                Profile::Interactive | Profile::Service => Limits::INTERACTIVE,
                 Profile::Bulk => Limits::POLITE,
             },
             timeouts,

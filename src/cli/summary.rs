@@ -200,7 +200,13 @@ fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
     let of = |reason| summary.by_reason.get(&reason).copied().unwrap_or_default();
     let mut steps = Vec::new();
     if let Some(job) = summary.job.as_ref().filter(|_| !summary.complete) {
-        steps.push(format!("some answers are still to come:  presend jobs resume {job}"));
+        let from = summary
+            .retry_at
+            .map(|at| format!(", not before {}", humantime::format_rfc3339_seconds(at)))
+            .unwrap_or_default();
+        steps.push(format!(
+            "some answers are still to come{from}:  presend jobs resume {job}"
+        ));
     }
     let files: Vec<String> = run.inputs.iter().map(|path| paint::quoted(path)).collect();
     let file = files.join(" ");
@@ -233,6 +239,11 @@ fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
         steps.push(
             "port 25 seems blocked, so most hosts were not asked; `presend doctor --host mx.example.net` tells more"
                 .into(),
+        );
+    }
+    if of(Reason::ProxyFailed) > 0 {
+        steps.push(
+            "the proxy let some hosts or all go unasked: is it running, and are its name, port and login right?".into(),
         );
     }
     if of(Reason::SenderBlocked) + of(Reason::SenderReputation) > 0 {

@@ -33,7 +33,7 @@ use crate::{
 
 pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Bulk)?;
-    let settings = resolved.to_settings(args.transcript)?;
+    let settings = resolved.to_settings(args.results.transcript)?;
     let inputs = inputs(&args.inputs)?;
     let table = Table::open_all(&inputs, &input_options(&args.layout))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -53,11 +53,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     if let Some(missing) = &missing {
         hint(missing);
     }
-    let shape = Shape {
-        results: &args.results,
-        json: args.json,
-        transcript: args.transcript,
-    };
+    let shape = &args.results;
     let display = shape.display(&args.display);
     let output = shape.open(table.layout(), &display)?;
     let store = match settings.level {
@@ -76,7 +72,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     };
     let (summary, files) = job.finish_on(runtime)?;
     if !quiet {
-        report(&summary, &files, &shape, (&inputs, args.display.verbose));
+        report(&summary, &files, shape, (&inputs, args.display.verbose));
     }
     let exit = exit(&summary);
     let asked_in_vain = missing.is_some() && resolved.smtp_was_asked_for();
@@ -88,14 +84,14 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
 }
 
 /// What people hear at the end.
-pub(super) fn report(summary: &Summary, files: &[PathBuf], shape: &Shape<'_>, (inputs, verbose): (&[PathBuf], bool)) {
+pub(super) fn report(summary: &Summary, files: &[PathBuf], shape: &ResultArgs, (inputs, verbose): (&[PathBuf], bool)) {
     for file in files {
         note(&paint(DIM, format!("wrote {}", file.display())));
     }
     let next = summary::Next {
         inputs,
         written: !files.is_empty(),
-        split: shape.results.split.as_deref(),
+        split: shape.split.as_deref(),
     };
     let run = summary::Run {
         verbose,
@@ -279,23 +275,16 @@ pub(super) fn understood(name: &str, layout: &Layout) -> String {
     )
 }
 
-/// How results are to look, and where they go.
-pub(super) struct Shape<'a> {
-    pub(super) results: &'a ResultArgs,
-    pub(super) json: bool,
-    pub(super) transcript: bool,
-}
-
-impl Shape<'_> {
+impl ResultArgs {
     /// Progress stays off a terminal that shows the results.
     pub(super) fn display(&self, args: &DisplayArgs) -> Display {
-        let files = self.results.split.is_some() || self.results.output.is_some();
+        let files = self.split.is_some() || self.output.is_some();
         Display::new(args.progress, args.quiet, !files)
     }
 
     fn options(&self, layout: &Layout) -> Options {
         let by_name = || {
-            let path = self.results.output.as_deref()?;
+            let path = self.output.as_deref()?;
             let extension = path.extension()?.to_str()?;
             let extension = match Packing::by_extension(extension) {
                 Some(_) => Path::new(path.file_stem()?).extension()?.to_str()?,
@@ -309,28 +298,20 @@ impl Shape<'_> {
                 _ => None,
             }
         };
-        let to_terminal = self.results.output.is_none() && self.results.split.is_none() && io::stdout().is_terminal();
+        let to_terminal = self.output.is_none() && self.split.is_none() && io::stdout().is_terminal();
         let by_input = || match layout.format {
             _ if to_terminal => Format::Table,
             InputFormat::Ndjson => Format::Ndjson,
             InputFormat::Text | InputFormat::Csv | InputFormat::Xlsx => Format::Csv,
         };
-        let named = if self.json {
-            Some(FormatName::Json)
-        } else {
-            self.results.format
-        };
+        let named = if self.json { Some(FormatName::Json) } else { self.format };
         Options {
             format: named.map(Format::from).or_else(by_name).unwrap_or_else(by_input),
-            only: self.results.only.clone(),
-            raw: self.results.raw,
+            only: self.only.clone(),
+            raw: self.raw,
             detail: Detail {
                 transcript: self.transcript,
-                privacy: if self.results.redact {
-                    Privacy::Redacted
-                } else {
-                    Privacy::Open
-                },
+                privacy: if self.redact { Privacy::Redacted } else { Privacy::Open },
             },
             terminal: paint::stdout_terminal(),
         }
@@ -338,10 +319,10 @@ impl Shape<'_> {
 
     pub(super) fn open(&self, layout: &Layout, display: &Display) -> anyhow::Result<Output> {
         let options = &self.options(layout);
-        if let Some(folder) = &self.results.split {
+        if let Some(folder) = &self.split {
             return Ok(Output::split(layout, options, folder)?);
         }
-        let target = match &self.results.output {
+        let target = match &self.output {
             Some(path) if path != Path::new("-") => Target::file(path)?,
             _ if options.format == Format::Xlsx && io::stdout().is_terminal() => {
                 return Err(fault(

@@ -6,6 +6,7 @@
 mod cache;
 mod canary;
 mod direct;
+mod local;
 mod records;
 mod resolver;
 mod route;

@@ -39,6 +39,9 @@ const ADDRESS_LIMIT: usize = 32;
 /// Answers kept by hickory below the router's own table, for names asked again after a short-lived failure.
 const CACHED_ANSWERS: u64 = 1024;
 
+/// Aliases in a row that are followed, whether in one answer or in several.
+const ALIASES_MAX: usize = 8;
+
 /// Asks recursive name servers over UDP, and over TCP what does not fit.
 #[derive(Debug)]
 pub struct HickoryResolver {
@@ -163,15 +166,16 @@ impl HickoryResolver {
         loop {
             left -= 1;
             let error = match self.look_up(name, kind).await {
+                Ok(records) if aliases(&records) > ALIASES_MAX => return Err(DnsFailure::Loop),
                 Ok(records) => return Ok(Reply::Records(records)),
                 Err(error) => error,
             };
             if let NetError::Dns(DnsError::NoRecordsFound(nothing)) = &error {
-                return self.read_nothing(nothing, kind).await;
+                return Box::pin(self.read_nothing(nothing, kind)).await;
             }
             let failure = failure(&error);
             if failure == DnsFailure::ServFail {
-                return Err(self.why_servfail(name, kind).await);
+                return Err(Box::pin(self.why_servfail(name, kind)).await);
             }
             if left == 0 || !is_silence(&error) {
                 return Err(failure);
@@ -191,7 +195,8 @@ impl HickoryResolver {
                 Said::Otherwise => {}
             }
         }
-        let lookup = hickory.lookup(name.clone(), kind).await?;
+        // Boxed, as all that is seldom needed: a question's future is as large as the largest it may wait for.
+        let lookup = Box::pin(hickory.lookup(name.clone(), kind)).await?;
         Ok(lookup.answers().to_vec())
     }
 
@@ -351,6 +356,11 @@ pub(super) fn host_text(name: &Name) -> Box<str> {
 
 fn seconds(ttl: u32) -> Duration {
     Duration::from_secs(ttl.into())
+}
+
+fn aliases(records: &[Record]) -> usize {
+    let is_alias = |record: &&Record| matches!(record.data, RData::CNAME(_));
+    records.iter().filter(is_alias).count()
 }
 
 /// RFC 6761 names that hickory never asks anybody about, so there is nobody to testify.

@@ -234,7 +234,13 @@ impl Knock<'_> {
         match session.greeting(identity).await {
             Ok(greeted) => {
                 let took = started.elapsed();
-                let banner = greeted.quit().await.map(|said| greeting(&said)).unwrap_or_default();
+                let banner = greeted
+                    .quit()
+                    .await
+                    .ok()
+                    .flatten()
+                    .map(|said| greeting(&said))
+                    .unwrap_or_default();
                 Door::Greeted { banner, took }
             }
             Err(Ended {

@@ -24,10 +24,12 @@ enum Slot {
 }
 
 /// Every address's answer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Answers {
     slots: Vec<Slot>,
     settled: u64,
+    /// Why nobody was asked about the rest, once the run is over.
+    over: NotTried,
 }
 
 impl Answers {
@@ -35,7 +37,13 @@ impl Answers {
         Self {
             slots: vec![Slot::Open; addresses],
             settled: 0,
+            over: NotTried::Interrupted,
         }
+    }
+
+    /// Why nobody was asked about the rest.
+    pub(super) fn ended(&mut self, why: NotTried) {
+        self.over = why;
     }
 
     /// Whether its row can be written.
@@ -117,18 +125,23 @@ impl Answers {
         row: &Row,
         address: u32,
     ) -> Result<Outcome, StoreError> {
-        let place = self.place(address).filter(|_| row.fault.is_none());
-        let kept = place.map(|place| ledger.store().record(ledger.job(), place, ledger.reading()));
-        Ok(self.outcome_of(engine, row, address, kept.transpose()?))
+        let Some(place) = self.place(address).filter(|_| row.fault.is_none()) else {
+            return Ok(self.outcome_of(engine, row, address, None));
+        };
+        let mut outcome = None;
+        let mut report = |kept: &Kept| outcome = Some(self.outcome_of(engine, row, address, Some(kept)));
+        let store = ledger.store();
+        store.with_record(ledger.job(), place, ledger.reading(), &mut report)?;
+        outcome.ok_or(StoreError::Gone)
     }
 
     /// What is reported about a row whose record was read.
-    pub(super) fn outcome_of(&self, engine: &Engine, row: &Row, address: u32, kept: Option<Kept>) -> Outcome {
+    pub(super) fn outcome_of(&self, engine: &Engine, row: &Row, address: u32, kept: Option<&Kept>) -> Outcome {
         match (kept, self.slots.get(address as usize)) {
-            (Some(kept), _) => report(engine, row.address(), kept),
+            (Some(kept), _) => engine.reported(row.address(), kept),
             (None, Some(Slot::Open | Slot::Unasked)) if row.fault.is_none() => {
                 let mut outcome = engine.read(row.address());
-                outcome.conclude(Evidence::not_tried(NotTried::Interrupted), engine.settings.policy);
+                outcome.conclude(Evidence::not_tried(self.over), engine.settings.policy);
                 outcome
             }
             (None, _) => unasked(engine, row),
@@ -145,13 +158,12 @@ pub(super) fn unasked(engine: &Engine, row: &Row) -> Outcome {
     outcome
 }
 
-/// What is reported about an address of which something is kept.
-fn report(engine: &Engine, typed: &str, kept: Kept) -> Outcome {
-    engine.settled(typed, engine.known(0, kept))
-}
-
-/// A record of what was found out.
-pub(super) fn record(settled: Settled, mailbox: Arc<str>, key: (i64, i64)) -> Record {
+/// A record of what was found out, with the address and the key by which a later run finds it, if there can be one.
+pub(super) fn record(settled: Settled, found_by: Option<(Arc<str>, (i64, i64))>) -> Record {
+    let judged = found_by
+        .as_ref()
+        .map(|_| Judged::new(&settled.evidence, &settled.verdict));
+    let (mailbox, key) = found_by.unwrap_or_default();
     let from_here = settled.source == crate::store::Source::Live;
     Record {
         address: settled.id,
@@ -163,7 +175,7 @@ pub(super) fn record(settled: Settled, mailbox: Arc<str>, key: (i64, i64)) -> Re
         // An attempt is no answer for others, and what came from another job is known already.
         verdict: (settled.standing != Standing::Attempt && from_here).then_some(settled.verdict),
         kept: Kept {
-            judged: Some(Judged::new(&settled.evidence, &settled.verdict)),
+            judged,
             mailbox,
             evidence: settled.evidence,
             first_asked: settled.first_asked,
@@ -179,12 +191,14 @@ pub(super) fn record(settled: Settled, mailbox: Arc<str>, key: (i64, i64)) -> Re
     }
 }
 
-/// Whether nothing at all was learned about the address, so that there is nothing to keep.
-pub(super) fn is_empty(settled: &Settled) -> bool {
-    settled.standing == Standing::Provisional
-        && settled.retry_at.is_none()
-        && matches!(
-            settled.evidence.answer,
-            Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
-        )
+/// Why nothing at all was learned about the address, so that there is nothing to keep.
+pub(super) fn nothing_learned(settled: &Settled) -> Option<NotTried> {
+    let Observed::NotTried(why) = settled.evidence.answer else {
+        return None;
+    };
+    let over = matches!(
+        why,
+        NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked | NotTried::ProxyDead
+    );
+    (over && settled.standing == Standing::Provisional && settled.retry_at.is_none()).then_some(why)
 }

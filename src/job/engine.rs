@@ -10,7 +10,8 @@ use std::{
 use super::{
     Level, Outcome, Plan, Progress, Settings, Stop, Summary, forecast,
     resolve::{Settled, found},
-    run, syntax,
+    run::{self, Few},
+    syntax,
 };
 use crate::{
     address::{Address, Rules},
@@ -21,10 +22,10 @@ use crate::{
     net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
-    schedule::{Finding, Manners, Standing, TrustedHosts},
+    schedule::{Finding, Manners, Scheduler, Seams, Standing, TrustedHosts},
     smtp::Identity,
-    store::{JobRecord, Kept, Lease, Ledger, NewJob, PrivateStore, Source, Store, StoreError},
-    verdict::{Evidence, NotTried, judge},
+    store::{JobRecord, Kept, Lease, Ledger, NewJob, Patience, PrivateStore, Source, Store, StoreError},
+    verdict::{Evidence, NotTried, Policy, judge},
 };
 
 /// Takes the answered rows, in input order.
@@ -103,12 +104,13 @@ pub struct EngineSeams {
 pub struct Engine {
     pub(super) settings: Settings,
     pub(super) route: Option<Arc<dyn Route>>,
-    pub(super) dial: Arc<dyn Dial>,
     pub(super) clock: Arc<dyn Clock>,
     /// With the user's rules; `None` is the bundled classifier.
     pub(super) classifier: Option<Arc<Classifier>>,
     /// How mail hosts are asked; `None` below the SMTP level and without an identity.
     pub(super) manners: Option<Manners>,
+    /// Asks them, for every run at once.
+    pub(super) scheduler: Option<Scheduler>,
     /// What outlives the process; lists use a private one without it.
     pub(super) store: Option<Arc<dyn Store>>,
 }
@@ -122,6 +124,10 @@ impl Engine {
         if settings.level == Level::Smtp && settings.identity.is_some() && settings.replies.is_none() {
             // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
             tokio::task::spawn_blocking(Classifier::built_in);
+        }
+        if settings.level != Level::Syntax {
+            // They are needed when the first rows are written, by all threads at once.
+            tokio::task::spawn_blocking(lists::prepare);
         }
         let dial = TcpDialler::new(&settings.network);
         let route = match settings.level {
@@ -161,13 +167,21 @@ impl Engine {
             .transpose()?
             .map(Arc::new);
         let manners = manners(&settings);
+        let scheduler = manners.clone().map(|manners| {
+            let seams = Seams {
+                dial,
+                clock: Arc::clone(&clock),
+                classifier: classifier.clone(),
+            };
+            Scheduler::new(manners, seams)
+        });
         Ok(Self {
             settings,
             route,
-            dial,
             clock,
             classifier,
             manners,
+            scheduler,
             store: None,
         })
     }
@@ -188,8 +202,17 @@ impl Engine {
     }
 
     pub(super) fn ledger(&self, store: &Arc<dyn Store>, lease: Lease) -> Result<Ledger, Arc<StoreError>> {
-        let settings = &self.settings;
-        let how = (settings.memory, settings.exact);
+        self.ledger_for(store, lease, self.settings.memory)
+    }
+
+    /// The ledger of a run that takes answers of another age than the settings say.
+    pub(super) fn ledger_for(
+        &self,
+        store: &Arc<dyn Store>,
+        lease: Lease,
+        memory: Patience,
+    ) -> Result<Ledger, Arc<StoreError>> {
+        let how = (memory, self.settings.exact);
         let clock = Arc::clone(&self.clock);
         Ok(Ledger::new(
             Arc::clone(store),
@@ -280,6 +303,17 @@ impl Engine {
         }
     }
 
+    /// What is reported about a text, an address of which something is kept.
+    pub(super) fn reported(&self, typed: &str, kept: &Kept) -> Outcome {
+        match Address::parse(typed, self.settings.rules) {
+            Ok(address) => {
+                let hits = lists::look_up(&address);
+                Outcome::kept(typed, (address, hits), kept, self.settings.policy)
+            }
+            Err(_) => self.read(typed),
+        }
+    }
+
     /// Answers a few addresses, in the order given; equal ones, and those of one mail host, share questions and sessions.
     ///
     /// When `stop` is requested, open sessions are closed politely and what is still open is `unknown/interrupted`.
@@ -287,10 +321,85 @@ impl Engine {
     /// # Errors
     /// The store failed.
     pub async fn check(&self, typed: &[String], stop: &Stop) -> Result<Vec<Outcome>, VerifyError> {
+        self.ask(typed, stop, self.settings.memory, &mut |_, _| {}).await
+    }
+
+    /// The same with answers no older than `memory` allows; `heard` is told of answers that may be bettered by asking again,
+    /// with the number of their text.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn ask(
+        &self,
+        typed: &[String],
+        stop: &Stop,
+        memory: Patience,
+        heard: &mut (dyn FnMut(usize, Outcome) + Send),
+    ) -> Result<Vec<Outcome>, VerifyError> {
+        let few = Few {
+            typed,
+            stop,
+            memory,
+            heard,
+        };
         match &self.route {
             None => Ok(typed.iter().map(|typed| self.read(typed)).collect()),
-            Some(_) => run::few(self, typed, stop).await,
+            Some(_) => run::few(self, few).await,
         }
+    }
+
+    /// The same engine, asking less far or keeping dialogues: routes, mail hosts, budgets and the store are shared with it.
+    #[must_use]
+    pub fn variant(&self, level: Level, transcript: bool) -> Self {
+        let level = level.min(self.settings.level);
+        let settings = Settings {
+            level,
+            transcript,
+            ..self.settings.clone()
+        };
+        Self {
+            route: self.route.clone().filter(|_| level > Level::Syntax),
+            clock: Arc::clone(&self.clock),
+            classifier: self.classifier.clone(),
+            manners: manners(&settings),
+            scheduler: self.scheduler.clone(),
+            store: self.store.clone(),
+            settings,
+        }
+    }
+
+    /// What is known about a text before anybody answered.
+    #[must_use]
+    pub fn pending(&self, typed: &str) -> Outcome {
+        let mut outcome = self.read(typed);
+        if outcome.evidence.syntax.is_none() && outcome.evidence.list.is_none() {
+            outcome.conclude(Evidence::not_tried(NotTried::Interrupted), self.settings.policy);
+        }
+        outcome
+    }
+
+    /// How many groups of mail hosts wait for something.
+    #[must_use]
+    pub fn waiting_groups(&self) -> usize {
+        self.scheduler.as_ref().map_or(0, Scheduler::waiting_groups)
+    }
+
+    /// How replies are understood.
+    #[must_use]
+    pub fn classifier(&self) -> &Classifier {
+        self.classifier.as_deref().unwrap_or_else(|| Classifier::built_in())
+    }
+
+    /// What the operator decided about verdicts.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        self.settings.policy
+    }
+
+    /// How old answers may be when nobody says.
+    #[must_use]
+    pub fn memory(&self) -> Patience {
+        self.settings.memory
     }
 
     /// Answers every row of `table`, in input order; equal addresses are asked about once.

@@ -1,6 +1,9 @@
 //! The list as it was imported: each different address once.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, RandomState},
+};
 
 use hashbrown::HashTable;
 
@@ -17,6 +20,7 @@ pub(super) const NOBODY: u32 = u32::MAX;
 #[derive(Default)]
 pub(super) struct List {
     index: HashTable<u32>,
+    hasher: RandomState,
     pub(super) addresses: Vec<Address>,
     /// How many rows hold each address.
     copies: Vec<u32>,
@@ -27,54 +31,57 @@ pub(super) struct List {
 }
 
 impl List {
-    pub(super) fn add(&mut self, engine: &Engine, row: &Row) -> Result<(), VerifyError> {
+    /// Adds a row; gives its domain when it is the first one of it.
+    pub(super) fn add(&mut self, engine: &Engine, row: &Row) -> Result<Option<Domain>, VerifyError> {
         if row.fault.is_some() {
             self.rows.push(NOBODY);
-            return Ok(());
+            return Ok(None);
         }
         self.add_typed(engine, row.address())
     }
 
-    pub(super) fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<(), VerifyError> {
+    pub(super) fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<Option<Domain>, VerifyError> {
         let settings = &engine.settings;
         let parsed = Address::parse(typed, settings.rules).ok();
-        let id = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
+        let (id, new) = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
             Some(address) => self.join(address, settings.exact)?,
-            None => NOBODY,
+            None => (NOBODY, None),
         };
         self.rows.push(id);
-        Ok(())
+        Ok(new)
     }
 
-    /// The number of an address; equal ones share it.
-    fn join(&mut self, address: Address, exact: bool) -> Result<u32, VerifyError> {
+    /// The number of an address, and its domain if that is new; equal addresses share a number.
+    fn join(&mut self, address: Address, exact: bool) -> Result<(u32, Option<Domain>), VerifyError> {
         let addresses = &self.addresses;
         let same = |id: &u32| {
             let known = addresses.get(*id as usize);
             known.is_some_and(|known| known.join_eq_key(exact) == address.join_eq_key(exact))
         };
-        let hash = fold(address.join_hash(exact));
+        let hasher = &self.hasher;
+        let hash_of = |address: &Address| hasher.hash_one(&*address.join_eq_key(exact));
+        let hash = hash_of(&address);
         if let Some(id) = self.index.find(hash, same).copied() {
             if let Some(copies) = self.copies.get_mut(id as usize) {
                 *copies += 1;
             }
-            return Ok(id);
+            return Ok((id, None));
         }
         let id = u32::try_from(self.addresses.len()).ok().filter(|id| *id != NOBODY);
         let id = id.ok_or(VerifyError::TooManyAddresses)?;
-        let rehash = |id: &u32| {
-            addresses
-                .get(*id as usize)
-                .map_or(0, |known| fold(known.join_hash(exact)))
-        };
+        let rehash = |id: &u32| addresses.get(*id as usize).map_or(0, hash_of);
         self.index.insert_unique(hash, id, rehash);
-        match self.domains.get_mut(address.domain()) {
-            Some(ids) => ids.push(id),
-            None => drop(self.domains.insert(address.to_domain(), vec![id])),
-        }
+        let new = if let Some(ids) = self.domains.get_mut(address.domain()) {
+            ids.push(id);
+            None
+        } else {
+            let domain = address.to_domain();
+            self.domains.insert(domain.clone(), vec![id]);
+            Some(domain)
+        };
         self.addresses.push(address);
         self.copies.push(1);
-        Ok(id)
+        Ok((id, new))
     }
 
     /// No more rows come: what only joining needed is given back.
@@ -95,10 +102,4 @@ impl List {
     pub(super) fn unasked(&self) -> usize {
         self.rows.iter().filter(|row| **row == NOBODY).count()
     }
-}
-
-/// A fingerprint's lower half: hash tables want 64 bits.
-#[expect(clippy::cast_possible_truncation, reason = "the lower half is wanted")]
-fn fold(hash: u128) -> u64 {
-    hash as u64
 }

@@ -19,6 +19,6 @@ pub use crate::store::Source;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use forecast::{Plan, PlannedGroup};
 pub use outcome::Outcome;
-pub use progress::{Progress, Snapshot, Summary};
+pub use progress::{Progress, Snapshot, Summary, Waiting};
 pub use rows::is_list_of;
 pub use settings::{Level, Settings};

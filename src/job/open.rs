@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Engine, VerifyError, answers::Answers, list::List, resolve::Settled};
+use super::{Engine, VerifyError, answers::Answers, list::List, progress::Later, resolve::Settled};
 use crate::{
     address::Domain,
     store::{Kept, Ledger, Place, StoreError},
@@ -19,6 +19,7 @@ pub(super) struct Open {
     pub(super) known: Vec<Settled>,
     /// What an earlier run of the job found stands until a later one: this one may not wait so long, or asks nobody.
     pub(super) left: Vec<u32>,
+    pub(super) later: Later,
     /// How far earlier runs came with what is asked again.
     pub(super) histories: HashMap<u32, Box<Kept>>,
 }
@@ -76,6 +77,7 @@ impl Open {
     fn goes_on(&mut self, engine: &Engine, ledger: &Ledger, (id, place): (u32, Place)) -> Result<bool, StoreError> {
         let kept = ledger.store().record(ledger.job(), place, ledger.reading())?;
         if engine.settings.memory.offline || waits_too_long(engine, &kept) {
+            self.later.add(kept.due);
             return Ok(false);
         }
         self.histories.insert(id, Box::new(kept));

@@ -10,7 +10,7 @@ use crate::{
     address::Address,
     lists::ListHits,
     smtp::Transcript,
-    store::Source,
+    store::{Kept, Source},
     verdict::{Evidence, Policy, Verdict, judge},
 };
 
@@ -75,6 +75,22 @@ impl Outcome {
             checked_at: settled.checked_at,
             elapsed: settled.elapsed,
             transcripts: settled.transcripts,
+        }
+    }
+
+    /// What is kept about the address.
+    pub(super) fn kept(typed: &str, (address, hits): (Address, ListHits), kept: &Kept, policy: Policy) -> Self {
+        Self {
+            typed: typed.into(),
+            address: Some(address),
+            hits,
+            verdict: judge(&kept.evidence, &policy),
+            evidence: kept.evidence.clone(),
+            retry_at: kept.retry_at,
+            source: kept.source,
+            checked_at: kept.checked_at,
+            elapsed: kept.elapsed,
+            transcripts: kept.transcripts.clone(),
         }
     }
 

@@ -22,7 +22,7 @@ pub struct Progress {
     rows_done: AtomicU64,
     input_read: AtomicU64,
     labels: [AtomicU64; 4],
-    waiting: Mutex<(Option<String>, Option<Duration>)>,
+    waiting: Mutex<Waiting>,
 }
 
 /// The counters at one moment.
@@ -37,24 +37,54 @@ pub struct Snapshot {
     /// Rows by label, in the order of [`Label::ALL`].
     pub labels: [u64; 4],
     /// What the run waits for.
-    pub waiting_for: Option<String>,
-    /// When the slowest group will be done.
-    pub eta: Option<Duration>,
+    pub waiting: Waiting,
+}
+
+/// What a run waits for: mail hosts that may not be asked yet, and the one that will be done last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Waiting {
+    /// Groups of mail hosts that may not be asked yet.
+    pub groups: usize,
+    /// When the first of them may be.
+    pub until: Option<SystemTime>,
+    /// The group that will be done last, and with it the run.
+    pub last: Option<Critical>,
+}
+
+impl Waiting {
+    /// In words; empty when nothing is waited for.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut texts = Vec::new();
+        texts.extend(self.until.map(|until| {
+            let hosts = if self.groups == 1 {
+                "mail host waits"
+            } else {
+                "mail hosts wait"
+            };
+            format!("{} {hosts}; next at {}", self.groups, clock_time(until))
+        }));
+        texts.extend(self.last.as_ref().map(|last| format!("last: {}", last.text())));
+        texts.join("; ")
+    }
 }
 
 impl Progress {
     /// The counters now.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        let (waiting_for, eta) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Snapshot {
             rows_read: self.rows_read.load(Ordering::Relaxed),
             rows_done: self.rows_done.load(Ordering::Relaxed),
             input_read: self.input_read.load(Ordering::Relaxed) > 0,
             labels: self.labels.each_ref().map(|count| count.load(Ordering::Relaxed)),
-            waiting_for,
-            eta,
+            waiting: self.waiting(),
         }
+    }
+
+    /// What the run waits for now.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn row_read(&self) {
@@ -85,24 +115,9 @@ impl Progress {
         }
     }
 
-    /// Some groups of mail hosts wait: until when the first does, how many there are, and which will be done last.
-    pub(super) fn waits(&self, waiting: Option<(SystemTime, usize)>, critical: Option<Critical>) {
-        let mut texts = Vec::new();
-        texts.extend(waiting.map(|(until, groups)| {
-            let hosts = if groups == 1 {
-                "mail host waits"
-            } else {
-                "mail hosts wait"
-            };
-            format!("{groups} {hosts}; next at {}", clock_time(until))
-        }));
-        texts.extend(critical.as_ref().map(|critical| {
-            let (group, what) = (&critical.group, critical.waits_for.text());
-            format!("last: {group}, waits for {what}")
-        }));
-        let eta = critical.and_then(|critical| critical.done_at.duration_since(SystemTime::now()).ok());
-        let text = Some(texts.join("; ")).filter(|text| !text.is_empty());
-        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = (text, eta);
+    /// The run waits for something else now.
+    pub(super) fn waits(&self, waiting: Waiting) {
+        *self.waiting.lock().unwrap_or_else(PoisonError::into_inner) = waiting;
     }
 }
 
@@ -140,6 +155,10 @@ pub struct Summary {
     pub out_of_time: bool,
     /// Nothing is left for a later run of the job.
     pub complete: bool,
+    /// What the run waits for, while it runs.
+    pub waiting: Waiting,
+    /// Nobody that is left may be asked before, when the job is not complete.
+    pub retry_at: Option<SystemTime>,
     /// The job's name, for lists whose mail hosts or DNS were asked.
     pub job: Option<String>,
     /// SMTP connections opened.
@@ -150,11 +169,67 @@ pub struct Summary {
     pub elapsed: Duration,
 }
 
+/// When what a run leaves may be asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Later {
+    /// Nothing is left.
+    #[default]
+    Never,
+    /// Nothing of it before.
+    From(SystemTime),
+    /// Something of it need not wait.
+    AtOnce,
+}
+
+impl Later {
+    /// Something is left, which may be asked then.
+    pub(super) fn add(&mut self, at: Option<SystemTime>) {
+        *self = match (*self, at) {
+            (Self::AtOnce, _) | (_, None) => Self::AtOnce,
+            (Self::Never, Some(at)) => Self::From(at),
+            (Self::From(first), Some(at)) => Self::From(first.min(at)),
+        };
+    }
+
+    /// More is left.
+    pub(super) fn join(&mut self, other: Self) {
+        match other {
+            Self::Never => {}
+            Self::From(at) => self.add(Some(at)),
+            Self::AtOnce => self.add(None),
+        }
+    }
+
+    pub(super) fn time(self) -> Option<SystemTime> {
+        match self {
+            Self::From(at) => Some(at),
+            Self::Never | Self::AtOnce => None,
+        }
+    }
+}
+
 impl Summary {
     /// What the run cost.
     pub(super) fn cost(&mut self, tally: &Tally) {
         self.connections = tally.connections.load(Ordering::Relaxed);
         self.commands = tally.commands.load(Ordering::Relaxed);
+    }
+
+    /// Adds the rows of another summary.
+    pub(super) fn add(&mut self, rows: &Self) {
+        self.rows += rows.rows;
+        self.row_errors += rows.row_errors;
+        self.hard_bounces += rows.hard_bounces;
+        self.hard_bounces_sent += rows.hard_bounces_sent;
+        for (label, count) in &rows.by_label {
+            *self.by_label.entry(*label).or_default() += count;
+        }
+        for (reason, count) in &rows.by_reason {
+            *self.by_reason.entry(*reason).or_default() += count;
+        }
+        for (action, count) in &rows.by_action {
+            *self.by_action.entry(*action).or_default() += count;
+        }
     }
 
     /// The counts as they are kept with a job.
@@ -165,12 +240,18 @@ impl Summary {
                 .map(|(name, count)| (name.to_owned(), count.into()))
                 .collect()
         };
+        let time = |at: SystemTime| humantime::format_rfc3339_seconds(at).to_string();
+        let last = self.waiting.last.as_ref();
         serde_json::json!({
             "unique": self.unique,
             "duplicates": self.duplicates,
             "answered": self.rows,
             "by_label": names(self.by_label.iter().map(|(label, count)| (label.name(), *count)).collect()),
             "by_reason": names(self.by_reason.iter().map(|(reason, count)| (reason.name(), *count)).collect()),
+            "waiting_hosts": self.waiting.groups,
+            "eta": last.map(|last| time(last.done_at)),
+            "last_group": last.map(Critical::text),
+            "retry_at": self.retry_at.map(time),
         })
         .to_string()
     }

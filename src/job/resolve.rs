@@ -8,11 +8,11 @@ use std::{
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{Engine, Level, Progress, Stop};
+use super::{Engine, Level, Progress, Stop, Waiting};
 use crate::{
     address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
-    schedule::{Finding, Findings, Scheduler, Seams, Standing, Target, WaitingView, Work},
+    schedule::{Asker, Errand, Finding, Findings, Standing, Target, WaitingView, Work},
     smtp::{Tally, Transcript},
     store::{Kept, Ledger, Source},
     verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge, reason_of_route},
@@ -21,7 +21,7 @@ use crate::{
 /// Routes looked up at once; the resolver has its own, lower limit on questions in flight.
 pub(super) const ROUTES: usize = 512;
 /// Domains whose findings are taken from the channel at once.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 /// How often the display is told what the run waits for.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -76,15 +76,14 @@ pub(super) fn next(engine: &Engine, route: &Arc<MailRoute>) -> Next {
     }))
 }
 
-fn scheduler(engine: &Engine, start: &Start<'_>) -> Option<(Scheduler, Findings)> {
-    let seams = Seams {
-        dial: Arc::clone(&engine.dial),
-        clock: Arc::clone(&engine.clock),
-        classifier: engine.classifier.clone(),
+fn asker(engine: &Engine, start: &Start<'_>) -> Option<(Asker, Findings)> {
+    let errand = Errand {
         stop: start.stop.clone(),
         ledger: start.ledger.cloned(),
+        tally: Arc::clone(&start.tally),
+        hurried: start.hurried,
     };
-    Some(Scheduler::new(engine.manners.clone()?, seams, Arc::clone(&start.tally)))
+    Some(engine.scheduler.as_ref()?.run(engine.manners.clone()?, errand))
 }
 
 /// Evidence of a fault of ours.
@@ -110,6 +109,8 @@ pub(super) struct Start<'a> {
     pub(super) ledger: Option<&'a Ledger>,
     /// What earlier runs of the job left of addresses that are asked again.
     pub(super) histories: HashMap<u32, Box<Kept>>,
+    /// Somebody waits for the answers.
+    pub(super) hurried: bool,
 }
 
 /// A list being asked about.
@@ -121,7 +122,7 @@ pub(super) struct Probing<'a> {
     untouched: usize,
     routing: JoinSet<(usize, Arc<MailRoute>)>,
     /// Until every route is known.
-    scheduler: Option<Scheduler>,
+    asker: Option<Asker>,
     groups: JoinSet<()>,
     findings: Option<Findings>,
     waiting: Option<WaitingView>,
@@ -136,7 +137,7 @@ pub(super) struct Probing<'a> {
 
 impl<'a> Probing<'a> {
     pub(super) fn start(engine: &'a Engine, start: Start<'a>) -> Self {
-        let (scheduler, findings) = scheduler(engine, &start).unzip();
+        let (asker, findings) = asker(engine, &start).unzip();
         let Start {
             mut domains,
             addresses,
@@ -164,8 +165,8 @@ impl<'a> Probing<'a> {
             untouched: unrouted.len(),
             unrouted,
             routing: JoinSet::new(),
-            waiting: scheduler.as_ref().map(Scheduler::waiting),
-            scheduler,
+            waiting: asker.as_ref().map(Asker::waiting),
+            asker,
             groups: JoinSet::new(),
             findings,
             addresses,
@@ -192,8 +193,14 @@ impl<'a> Probing<'a> {
             let stop = self.stop.clone();
             let routing = !self.routing.is_empty();
             tokio::select! {
+                // Findings come before the end of their groups: all at once they would be more than the caches hold.
+                biased;
                 Some(routed) = self.routing.join_next(), if routing => self.routed(routed.ok(), &mut settled),
                 received = receive(self.findings.as_mut(), &mut batch) => {
+                    if received == 0 {
+                        self.findings = None;
+                    }
+                    settled.reserve(batch.iter().take(received).map(Vec::len).sum());
                     for finding in batch.drain(..received).flatten() {
                         let found = self.found(finding);
                         settled.push(found);
@@ -202,8 +209,7 @@ impl<'a> Probing<'a> {
                 Some(_) = self.groups.join_next(), if !self.groups.is_empty() => self.ended(&mut settled),
                 () = stop.requested(), if routing => self.interrupted(&mut settled),
                 _ = self.tick.tick() => {
-                    let waiting = self.waiting.as_ref();
-                    progress.waits(waiting.and_then(WaitingView::next), waiting.and_then(WaitingView::critical));
+                    progress.waits(self.waiting.as_ref().map(waiting).unwrap_or_default());
                 }
             }
         }
@@ -236,8 +242,8 @@ impl<'a> Probing<'a> {
         let Some((domain, ids)) = self.unrouted.get_mut(index).and_then(Option::take) else {
             return;
         };
-        match (next(self.engine, &route), &mut self.scheduler) {
-            (Next::Ask, Some(scheduler)) => {
+        match (next(self.engine, &route), &mut self.asker) {
+            (Next::Ask, Some(asker)) => {
                 let histories = &mut self.histories;
                 let target = |id: u32| {
                     let address = self.addresses.get(id as usize)?.clone();
@@ -250,7 +256,7 @@ impl<'a> Probing<'a> {
                 let memory = self
                     .ledger
                     .and_then(|ledger| ledger.domain(&domain, resumed).ok().flatten());
-                scheduler.add(Work {
+                asker.add(Work {
                     domain,
                     route,
                     targets,
@@ -266,8 +272,8 @@ impl<'a> Probing<'a> {
 
     /// No more work comes; the groups run to their ends.
     fn all_routed(&mut self) {
-        if let Some(scheduler) = self.scheduler.take() {
-            self.groups.spawn(scheduler.finish());
+        if let Some(asker) = self.asker.take() {
+            self.groups.spawn(asker.finish());
         }
     }
 
@@ -332,6 +338,15 @@ impl<'a> Probing<'a> {
 
     fn found(&self, finding: Finding) -> Settled {
         found(self.engine, finding)
+    }
+}
+
+fn waiting(view: &WaitingView) -> Waiting {
+    let (until, groups) = view.next().unzip();
+    Waiting {
+        groups: groups.unwrap_or_default(),
+        until,
+        last: view.critical(),
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Import<'a> {
     number: u32,
     rows: u64,
     digest: [u64; 2],
+    /// Another run may have the same rows.
+    lasts: bool,
 }
 
 impl<'a> Import<'a> {
@@ -33,6 +35,7 @@ impl<'a> Import<'a> {
             number: 0,
             rows: 0,
             digest: [1, 2],
+            lasts: store.outlives_the_run(),
         }
     }
 
@@ -49,7 +52,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// The number of rows and what tells equal lists.
+    /// The number of rows and what tells equal lists, if any other can be equal.
     pub(super) fn finish(mut self) -> (u64, [u8; 16]) {
         if !self.bytes.is_empty() {
             self.keep();
@@ -61,7 +64,9 @@ impl<'a> Import<'a> {
     fn keep(&mut self) {
         let rows = std::mem::replace(&mut self.bytes, Vec::with_capacity(CHUNK + (CHUNK >> 2)));
         // A chain: each chunk's number depends on all before it.
-        self.digest = self.digest.map(|so_far| stable_hash(&rows, so_far));
+        if self.lasts {
+            self.digest = self.digest.map(|so_far| stable_hash(&rows, so_far));
+        }
         self.store.submit(Write::Chunk {
             lease: self.lease.clone(),
             number: self.number,

@@ -4,29 +4,34 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
 
 use super::{
-    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError,
-    answers::{Answers, is_empty, record},
+    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError, Waiting,
+    answers::{Answers, nothing_learned, record},
     list::List,
     open::Open,
-    resolve::{Probing, Settled, Start},
+    progress::Later,
+    resolve::{Probing, ROUTES, Settled, Start},
     rows::{Cursor, Import, flushed},
     writing::Writer,
 };
 use crate::{
+    address::Domain,
+    dns::Route,
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
-    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Store, StoreError, Write},
+    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Patience, Record, Store, StoreError, Write},
+    verdict::NotTried,
 };
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
 const AHEAD: usize = 16;
-/// Answers that are known already, kept together.
-const KNOWN: usize = 1024;
+/// Records of one batch at most: whoever reads one of them reads the batch.
+const BATCH: usize = 1024;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -41,7 +46,8 @@ pub(super) async fn table(
     let store = engine.store();
     forget_cut_off(&*store).map_err(Arc::new)?;
     let lease = store.create(&engine.description(&table)).map_err(Arc::new)?;
-    let imported = import(engine, &mut table, &*store, &lease, progress).await;
+    let ahead = Ahead::new(engine, &*store, stop);
+    let imported = import(engine, &mut table, (&*store, &lease), progress, ahead).await;
     drop(table);
     let list = match imported {
         Ok((list, None)) => list,
@@ -106,26 +112,58 @@ pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> R
     Ok(summarised(writer.summary, &list))
 }
 
-/// Reads the whole table into the store; nobody is asked yet. If an open job has the same rows, it is returned as well.
+/// Reads the whole table into the store; no mail host is asked yet. If an open job has the same rows, it is returned as well.
 async fn import(
     engine: &Engine,
     table: &mut Table,
-    store: &dyn Store,
-    lease: &Lease,
+    (store, lease): (&dyn Store, &Lease),
     progress: &Progress,
+    mut ahead: Ahead,
 ) -> Result<(List, Option<JobRecord>), VerifyError> {
     let (mut list, mut import) = (List::default(), Import::new(store, lease));
     let mut row = Row::default();
     while table.read_row(&mut row)? {
         progress.row_read();
         import.add(&row).await?;
-        list.add(engine, &row)?;
+        if let Some(domain) = list.add(engine, &row)? {
+            ahead.look_up(domain);
+        }
     }
+    ahead.lookups.detach_all();
     let (rows, digest) = import.finish();
     let open = store.imported(lease, rows, &digest).map_err(Arc::new)?;
     progress.input_ended();
     list.close();
     Ok((list, open))
+}
+
+/// Routes that are looked up while the list is still read, on the other cores; the router keeps them until they are wanted.
+struct Ahead {
+    /// `None` where what is kept may answer for a domain, so that nobody needs its route.
+    router: Option<Arc<dyn Route>>,
+    lookups: JoinSet<()>,
+    stop: Stop,
+}
+
+impl Ahead {
+    fn new(engine: &Engine, store: &dyn Store, stop: &Stop) -> Self {
+        let wanted = !store.outlives_the_run() && !engine.settings.memory.offline;
+        Self {
+            router: engine.route.clone().filter(|_| wanted),
+            lookups: JoinSet::new(),
+            stop: stop.clone(),
+        }
+    }
+
+    fn look_up(&mut self, domain: Domain) {
+        while self.lookups.try_join_next().is_some() {}
+        if let Some(router) = self.router.as_ref().filter(|_| self.lookups.len() < ROUTES)
+            && !self.stop.is_requested()
+        {
+            let router = Arc::clone(router);
+            self.lookups.spawn(async move { drop(router.route(&domain).await) });
+        }
+    }
 }
 
 /// The list of a job, from its rows in the store.
@@ -159,6 +197,12 @@ struct Keeping<'a> {
     kept: mpsc::UnboundedSender<InFile>,
     /// Batches not in the file yet.
     under_way: usize,
+    /// When what the run leaves may be asked.
+    later: Later,
+    /// What ended the run before its end, other than its caller.
+    over: Option<NotTried>,
+    /// The store outlives the run.
+    lasts: bool,
 }
 
 /// A batch is in the file, or is not.
@@ -166,9 +210,12 @@ type InFile = (Result<Vec<Entry>, Arc<StoreError>>, Vec<Standing>);
 
 impl Keeping<'_> {
     fn keep(&mut self, settled: Vec<Settled>) {
-        let mut standings = Vec::with_capacity(settled.len());
-        let mut records = Vec::with_capacity(settled.len());
+        let most = settled.len().min(BATCH);
+        let (mut standings, mut records) = (Vec::with_capacity(most), Vec::with_capacity(most));
         for settled in settled {
+            if records.len() == BATCH {
+                self.submit(std::mem::take(&mut records), std::mem::take(&mut standings));
+            }
             let Some(address) = self.list.addresses.get(settled.id as usize) else {
                 continue;
             };
@@ -176,16 +223,25 @@ impl Keeping<'_> {
                 self.progress
                     .settled(settled.verdict.label, self.list.copies(settled.id));
             }
-            if is_empty(&settled) {
+            if settled.standing == Standing::Provisional {
+                self.later.add(settled.retry_at);
+            }
+            if let Some(why) = nothing_learned(&settled) {
+                self.over = self.over.or(Some(why).filter(|why| *why != NotTried::Interrupted));
                 // An earlier attempt may be on its way into the file: it is shown, once all is there.
                 continue;
             }
             standings.push(settled.standing);
-            records.push(record(settled, address.to_mailbox(), self.ledger.key(address)));
+            // What a later run finds it by is seldom near at hand, and not needed where there is none.
+            let found_by = self.lasts.then(|| (address.to_mailbox(), self.ledger.key(address)));
+            records.push(record(settled, found_by));
         }
-        if records.is_empty() {
-            return;
+        if !records.is_empty() {
+            self.submit(records, standings);
         }
+    }
+
+    fn submit(&mut self, records: Vec<Record>, standings: Vec<Standing>) {
         self.under_way += 1;
         let kept = self.kept.clone();
         self.ledger.store().submit(Write::Records {
@@ -229,11 +285,14 @@ async fn run(
         progress,
         kept: sender,
         under_way: 0,
+        later: Later::default(),
+        over: None,
+        lasts: store.outlives_the_run(),
     };
     let mut open = Open::default();
     for domain in domains {
         open.add(engine, &ledger, (&list, &answers), domain)?;
-        if open.known.len() >= KNOWN {
+        if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
             while keeping.under_way >= AHEAD
                 && let Some(in_file) = kept.recv().await
@@ -243,6 +302,7 @@ async fn run(
         }
     }
     keeping.keep(open.known);
+    keeping.later.join(open.later);
     for id in open.left {
         answers.leave(id);
         progress.restored(list.copies(id));
@@ -254,6 +314,7 @@ async fn run(
         stop,
         ledger: Some(&ledger),
         histories: open.histories,
+        hurried: false,
     };
     let mut probing = Probing::start(engine, start);
     let mut writer = Writer::new(engine, &ledger, sink);
@@ -269,7 +330,10 @@ async fn run(
             },
             Some(in_file) = kept.recv() => keeping.returned(in_file, &mut answers)?,
             error = failed(&mut failure) => return Err(error.into()),
-            _ = note.tick() => note_down(&ledger, &writer.summary, JobState::Open, false),
+            _ = note.tick() => {
+                writer.summary.waiting = progress.waiting();
+                note_down(&ledger, &writer.summary, JobState::Open, false);
+            }
         }
         while writer.advance(&list.rows, &answers)? {
             tokio::task::yield_now().await;
@@ -278,10 +342,14 @@ async fn run(
     for id in (0..).take(list.addresses.len()) {
         if !answers.is_known(id) {
             answers.leave(id);
+            keeping.later.add(None);
         }
     }
+    answers.ended(keeping.over.unwrap_or(NotTried::Interrupted));
     while writer.advance(&list.rows, &answers)? {}
     let mut summary = summarised(writer.summary, &list);
+    summary.waiting = Waiting::default();
+    summary.retry_at = keeping.later.time();
     summary.cost(&tally);
     summary.complete = answers.is_complete();
     // Nobody can go on with a job that ends with the process.
@@ -320,32 +388,46 @@ fn note_down(ledger: &Ledger, summary: &Summary, state: JobState, released: bool
     });
 }
 
+/// A question about a few addresses.
+pub(super) struct Few<'a> {
+    pub(super) typed: &'a [String],
+    pub(super) stop: &'a Stop,
+    pub(super) memory: Patience,
+    /// Hears of answers that another question may better.
+    pub(super) heard: &'a mut (dyn FnMut(usize, Outcome) + Send),
+}
+
 /// Answers a few addresses.
-pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Result<Vec<Outcome>, VerifyError> {
+pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, VerifyError> {
+    let Few {
+        typed,
+        stop,
+        memory,
+        heard,
+    } = few;
     let mut list = List::default();
     for typed in typed {
         list.add_typed(engine, typed)?;
     }
-    let ledger = match &engine.store {
+    let domains = std::mem::take(&mut list.domains);
+    let mut open = Open::default();
+    match &engine.store {
+        Some(store) => {
+            let known = engine.ledger_for(store, Lease::nobody(), memory)?;
+            let answers = Answers::new(list.addresses.len());
+            for domain in domains {
+                open.add(engine, &known, (&list, &answers), domain)?;
+            }
+        }
+        None => open.asked = domains.into_iter().collect(),
+    }
+    // Nothing is written about what is known already.
+    let ledger = match engine.store.as_ref().filter(|_| !open.asked.is_empty()) {
         Some(store) => {
             let lease = store.create(&NewJob::unlisted()).map_err(Arc::new)?;
-            Some(engine.ledger(store, lease)?)
+            Some(engine.ledger_for(store, lease, memory)?)
         }
         None => None,
-    };
-    let answers = Answers::new(list.addresses.len());
-    let open = match &ledger {
-        Some(ledger) => {
-            let mut open = Open::default();
-            for domain in std::mem::take(&mut list.domains) {
-                open.add(engine, ledger, (&list, &answers), domain)?;
-            }
-            open
-        }
-        None => Open {
-            asked: std::mem::take(&mut list.domains).into_iter().collect(),
-            ..Open::default()
-        },
     };
     let mut results: HashMap<u32, Settled> = open.known.into_iter().map(|known| (known.id, known)).collect();
     let start = Start {
@@ -355,13 +437,23 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
         stop,
         ledger: ledger.as_ref(),
         histories: open.histories,
+        hurried: true,
     };
     let mut probing = Probing::start(engine, start);
+    let mut asked = Vec::new();
     while let Some(settled) = probing.next(&Progress::default()).await {
-        let last_words = settled
-            .into_iter()
-            .filter(|settled| settled.standing != Standing::Attempt);
-        results.extend(last_words.map(|settled| (settled.id, settled)));
+        for settled in settled {
+            if settled.standing == Standing::Attempt {
+                for (index, typed) in (0..)
+                    .zip(typed)
+                    .filter(|(index, _)| list.rows.get(*index) == Some(&settled.id))
+                {
+                    heard(index, engine.settled(typed, settled.clone()));
+                }
+            } else {
+                asked.push(settled);
+            }
+        }
     }
     if let Some(ledger) = &ledger {
         let (kept, _) = mpsc::unbounded_channel();
@@ -371,11 +463,15 @@ pub(super) async fn few(engine: &Engine, typed: &[String], stop: &Stop) -> Resul
             progress: &Progress::default(),
             kept,
             under_way: 0,
+            later: Later::default(),
+            over: None,
+            lasts: ledger.store().outlives_the_run(),
         };
-        keeping.keep(results.values().cloned().collect());
+        keeping.keep(asked.clone());
         note_down(ledger, &Summary::default(), JobState::Done, true);
         flushed(&**ledger.store()).await?;
     }
+    results.extend(asked.into_iter().map(|settled| (settled.id, settled)));
     let outcome = |(typed, id): (&String, &u32)| match results.get(id) {
         Some(settled) => engine.settled(typed, settled.clone()),
         None => engine.read(typed),

@@ -1,8 +1,15 @@
 //! Rows out: read back from the store in input order, answered, rendered on every core when many are ready.
 
-use std::{iter, num::NonZeroUsize, panic::resume_unwind, sync::Arc, thread};
+use std::{
+    collections::BTreeMap,
+    iter,
+    num::NonZeroUsize,
+    panic::resume_unwind,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
 
-use super::{Engine, Outcome, Sink, Summary, VerifyError, answers::Answers, list::NOBODY, rows::Cursor};
+use super::{Engine, Sink, Summary, VerifyError, answers::Answers, list::NOBODY, rows::Cursor};
 use crate::{
     input::Row,
     output::{Chunk, Renderer},
@@ -13,6 +20,8 @@ use crate::{
 const WRITE_AHEAD: usize = 32_768;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
+/// Rows that a thread takes at once: they and what they become stay in its cache, and its memory is used again.
+const BLOCK: usize = 256;
 /// From so many rows on their records are read in the order in which they lie in the store: the rows of a large list are all
 /// over it, and each batch is read once for all of them.
 const SCATTERED: usize = 16_384;
@@ -47,6 +56,7 @@ impl<'a> Writer<'a> {
         let ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
         let ids = open.get(..ready).unwrap_or_default();
         match self.sink.renderer() {
+            Some(renderer) if ready >= SCATTERED => self.write_scattered(ids, answers, &renderer)?,
             Some(renderer) if ready >= MANY => self.write_together(ids, answers, &renderer)?,
             Some(_) | None => self.write_each(ids, answers)?,
         }
@@ -60,7 +70,7 @@ impl<'a> Writer<'a> {
     fn write_each(&mut self, ids: &[u32], answers: &Answers) -> Result<(), VerifyError> {
         let mut row = Row::default();
         for id in ids {
-            self.read(&mut row)?;
+            read(&mut self.rows, &mut row)?;
             let outcome = answers.outcome(self.engine, self.ledger, &row, *id).map_err(Arc::new)?;
             self.summary.count(&outcome.verdict);
             self.summary.row_errors += u64::from(row.fault.is_some());
@@ -69,12 +79,47 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    fn read(&mut self, row: &mut Row) -> Result<(), VerifyError> {
-        if self.rows.read(row)? {
-            Ok(())
-        } else {
-            Err(Arc::new(StoreError::Damaged("rows of the job are gone")).into())
+    /// Renders rows on every core and writes them in order meanwhile: the first row of a list may be the last to be known, and
+    /// then all are ready at once.
+    fn write_together(&mut self, ids: &[u32], answers: &Answers, renderer: &Renderer) -> Result<(), VerifyError> {
+        // What was written row by row before comes first.
+        self.sink.flush()?;
+        let (engine, ledger) = (self.engine, self.ledger);
+        let source = Mutex::new((&mut self.rows, ids.chunks(BLOCK).enumerate()));
+        let order = Mutex::new(Order::new(&mut *self.sink));
+        let work = || -> Result<Summary, VerifyError> {
+            let (mut rows, mut summary) = (Vec::new(), Summary::default());
+            loop {
+                let (number, ids) = {
+                    let mut source = lock(&source);
+                    let (cursor, blocks) = &mut *source;
+                    let Some((number, ids)) = blocks.next() else {
+                        return Ok(summary);
+                    };
+                    rows.resize_with(ids.len(), Row::default);
+                    rows.iter_mut().try_for_each(|row| read(cursor, row))?;
+                    (number, ids)
+                };
+                let mut chunk = lock(&order).empty();
+                for (row, id) in rows.iter().zip(ids) {
+                    let outcome = answers.outcome(engine, ledger, row, *id).map_err(Arc::new)?;
+                    renderer.row(row, &outcome, &mut chunk);
+                    summary.count(&outcome.verdict);
+                    summary.row_errors += u64::from(row.fault.is_some());
+                }
+                lock(&order).write(number, chunk)?;
+            }
+        };
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let shares: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (1..cores).map(|_| scope.spawn(work)).collect();
+            let mine = work();
+            iter::once(mine).chain(threads.into_iter().map(join)).collect()
+        });
+        for share in shares {
+            self.summary.add(&share?);
         }
+        Ok(())
     }
 
     /// The records of rows, read in the order of their places.
@@ -110,53 +155,88 @@ impl<'a> Writer<'a> {
         Ok(kept)
     }
 
-    /// Renders rows on every core: the first row of a list may be the last to be known, and then all are ready at once.
-    fn write_together(&mut self, ids: &[u32], answers: &Answers, renderer: &Renderer) -> Result<(), VerifyError> {
+    /// As [`Self::write_together`], the records read first.
+    fn write_scattered(&mut self, ids: &[u32], answers: &Answers, renderer: &Renderer) -> Result<(), VerifyError> {
         let mut rows = Vec::with_capacity(ids.len());
         rows.resize_with(ids.len(), Row::default);
-        rows.iter_mut().try_for_each(|row| self.read(row))?;
+        rows.iter_mut().try_for_each(|row| read(&mut self.rows, row))?;
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = rows.len().div_ceil(cores).max(1);
-        let (engine, ledger) = (self.engine, self.ledger);
-        let mut kept = if rows.len() < SCATTERED {
-            Vec::new()
-        } else {
-            self.records(&rows, ids, answers).map_err(Arc::new)?
-        };
-        let render = |rows: &[Row], ids: &[u32], kept: &mut [Option<Kept>]| -> Result<_, StoreError> {
-            let (mut chunk, mut verdicts) = (Chunk::default(), Vec::with_capacity(rows.len()));
-            let mut kept = kept.iter_mut();
-            for (row, id) in rows.iter().zip(ids) {
-                let outcome: Outcome = match kept.next() {
-                    Some(kept) => answers.outcome_of(engine, row, *id, kept.take()),
-                    None => answers.outcome(engine, ledger, row, *id)?,
-                };
+        let engine = self.engine;
+        let kept = self.records(&rows, ids, answers).map_err(Arc::new)?;
+        let render = |rows: &[Row], ids: &[u32], kept: &[Option<Kept>]| {
+            let (mut chunk, mut summary) = (Chunk::default(), Summary::default());
+            for ((row, id), kept) in rows.iter().zip(ids).zip(kept) {
+                let outcome = answers.outcome_of(engine, row, *id, kept.as_ref());
                 renderer.row(row, &outcome, &mut chunk);
-                verdicts.push(outcome.verdict);
+                summary.count(&outcome.verdict);
+                summary.row_errors += u64::from(row.fault.is_some());
             }
-            Ok((chunk, verdicts))
+            (chunk, summary)
         };
         let finished: Vec<_> = thread::scope(|scope| {
             let render = &render;
-            let shares = rows.chunks(share).zip(ids.chunks(share));
-            let kept = kept.chunks_mut(share).map(Some).chain(iter::repeat_with(|| None));
+            let shares = rows.chunks(share).zip(ids.chunks(share)).zip(kept.chunks(share));
             let threads: Vec<_> = shares
-                .zip(kept)
-                .map(|((rows, ids), kept)| scope.spawn(move || render(rows, ids, kept.unwrap_or_default())))
+                .map(|((rows, ids), kept)| scope.spawn(move || render(rows, ids, kept)))
                 .collect();
             threads.into_iter().map(join).collect()
         });
         // What was written row by row before comes first.
         self.sink.flush()?;
-        for finished in finished {
-            let (chunk, verdicts) = finished.map_err(Arc::new)?;
+        for (chunk, summary) in finished {
             self.sink.append(&chunk)?;
-            for verdict in &verdicts {
-                self.summary.count(verdict);
-            }
+            self.summary.add(&summary);
         }
-        self.summary.row_errors += rows.iter().filter(|row| row.fault.is_some()).count() as u64;
         Ok(())
+    }
+}
+
+/// Chunks that were rendered in any order, on their way to the sink.
+struct Order<'a> {
+    sink: &'a mut dyn Sink,
+    next: usize,
+    early: BTreeMap<usize, Chunk>,
+    /// Written ones, whose memory is used again.
+    spare: Vec<Chunk>,
+}
+
+impl<'a> Order<'a> {
+    fn new(sink: &'a mut dyn Sink) -> Self {
+        Self {
+            sink,
+            next: 0,
+            early: BTreeMap::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    fn empty(&mut self) -> Chunk {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Writes a chunk when its turn has come, and those that waited for it.
+    fn write(&mut self, number: usize, chunk: Chunk) -> Result<(), VerifyError> {
+        self.early.insert(number, chunk);
+        while let Some(mut chunk) = self.early.remove(&self.next) {
+            self.sink.append(&chunk)?;
+            chunk.clear();
+            self.spare.push(chunk);
+            self.next += 1;
+        }
+        Ok(())
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn read(rows: &mut Cursor, row: &mut Row) -> Result<(), VerifyError> {
+    if rows.read(row)? {
+        Ok(())
+    } else {
+        Err(Arc::new(StoreError::Damaged("rows of the job are gone")).into())
     }
 }
 

@@ -12,6 +12,8 @@ use std::{
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::monitor::{Allowance, Verb, Violations, complaints};
+
 /// RCPT arrival times and lines kept per host: a bench of millions must not grow without bound.
 const KEPT_MAX: usize = 100_000;
 
@@ -73,6 +75,10 @@ pub struct HostCounters {
     pub deferred: u64,
     /// ... of them with 5yz.
     pub refused: u64,
+    /// ... of them in one session, at most.
+    pub refused_most: u64,
+    /// When each of them was, in microseconds since the lab started; the first 100,000.
+    pub refused_at_us: Vec<u64>,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
@@ -85,26 +91,11 @@ pub struct HostCounters {
     pub lines: Vec<Line>,
 }
 
-/// What a verifier must never do, counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Violations {
-    /// DATA, BDAT, AUTH, VRFY, EXPN.
-    pub forbidden: u64,
-    /// Verbs that nobody knows.
-    pub unknown: u64,
-    /// Commands sent together without PIPELINING, or behind one that must come last (RFC 2920 section 3.1).
-    pub burst: u64,
-    /// Bytes before the greeting.
-    pub early: u64,
-    /// Lines without CR, or longer than 4 KiB.
-    pub line: u64,
-}
-
-impl Violations {
-    /// The sum.
+impl HostCounters {
+    /// What the host has to complain about; with an allowance also refusals beyond it.
     #[must_use]
-    pub fn total(&self) -> u64 {
-        self.forbidden + self.unknown + self.burst + self.early + self.line
+    pub fn complaints(&self, allowance: Option<Allowance>) -> Vec<String> {
+        complaints(self.violations, self.refused_most, &self.refused_at_us, allowance)
     }
 }
 
@@ -119,68 +110,10 @@ pub struct Line {
     pub text: String,
 }
 
-/// A command, as far as counting goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verb {
-    Ehlo,
-    Helo,
-    Starttls,
-    Mail,
-    Rcpt,
-    Rset,
-    Noop,
-    Quit,
-    Data,
-    Bdat,
-    Vrfy,
-    Expn,
-    Auth,
-    Other,
-}
-
-/// In the order of `Verb`.
-const NAMES: [&str; 14] = [
-    "EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "RSET", "NOOP", "QUIT", "DATA", "BDAT", "VRFY", "EXPN", "AUTH", "OTHER",
-];
-
-impl Verb {
-    /// The verb of a command line, whatever its case.
-    pub(super) fn of(line: &[u8]) -> Self {
-        let word = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-        if word.eq_ignore_ascii_case(b"STARTTLS") {
-            return Self::Starttls;
-        }
-        let Ok(mut word) = <[u8; 4]>::try_from(word) else {
-            return Self::Other;
-        };
-        word.make_ascii_uppercase();
-        match &word {
-            b"RCPT" => Self::Rcpt,
-            b"MAIL" => Self::Mail,
-            b"RSET" => Self::Rset,
-            b"EHLO" => Self::Ehlo,
-            b"HELO" => Self::Helo,
-            b"QUIT" => Self::Quit,
-            b"NOOP" => Self::Noop,
-            b"DATA" => Self::Data,
-            b"BDAT" => Self::Bdat,
-            b"VRFY" => Self::Vrfy,
-            b"EXPN" => Self::Expn,
-            b"AUTH" => Self::Auth,
-            _ => Self::Other,
-        }
-    }
-
-    /// RFC 2920 section 3.1: nothing may follow these in one burst.
-    pub(super) fn ends_burst(self) -> bool {
-        matches!(self, Self::Ehlo | Self::Helo | Self::Starttls | Self::Noop | Self::Quit)
-    }
-}
-
 /// What one batch of lines added; taken over by the host's meter before the replies leave.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    pub(super) commands: [u64; NAMES.len()],
+    pub(super) commands: [u64; Verb::NAMES.len()],
     pub(super) deferred: u64,
     pub(super) refused: u64,
     pub(super) bytes_in: u64,
@@ -205,6 +138,7 @@ pub(super) struct Meter {
     peak: AtomicU64,
     without_quit: AtomicU64,
     tls: AtomicU64,
+    refused_most: AtomicU64,
     sums: Mutex<Sums>,
 }
 
@@ -212,6 +146,7 @@ pub(super) struct Meter {
 struct Sums {
     tally: Tally,
     rcpt_at_us: Vec<u64>,
+    refused_at_us: Vec<u64>,
 }
 
 impl Meter {
@@ -230,6 +165,11 @@ impl Meter {
         self.without_quit.fetch_add(1, Relaxed);
     }
 
+    /// A session had so many recipients refused up to now.
+    pub(super) fn refused(&self, in_session: u32) {
+        self.refused_most.fetch_max(in_session.into(), Relaxed);
+    }
+
     pub(super) fn secured(&self) {
         self.tls.fetch_add(1, Relaxed);
     }
@@ -238,10 +178,8 @@ impl Meter {
     pub(super) fn take(&self, batch: &mut Tally, at_us: u64) {
         let mut sums = lock(&self.sums);
         let recipients = batch.commands.get(Verb::Rcpt as usize).copied().unwrap_or(0);
-        let room = KEPT_MAX - sums.rcpt_at_us.len().min(KEPT_MAX);
-        let kept = usize::try_from(recipients).unwrap_or(room).min(room);
-        let length = sums.rcpt_at_us.len() + kept;
-        sums.rcpt_at_us.resize(length, at_us);
+        note(&mut sums.rcpt_at_us, recipients, at_us);
+        note(&mut sums.refused_at_us, batch.refused, at_us);
         let tally = &mut sums.tally;
         for (sum, count) in tally.commands.iter_mut().zip(&mut batch.commands) {
             *sum += std::mem::take(count);
@@ -250,13 +188,7 @@ impl Meter {
         tally.refused += std::mem::take(&mut batch.refused);
         tally.bytes_in += std::mem::take(&mut batch.bytes_in);
         tally.bytes_out += std::mem::take(&mut batch.bytes_out);
-        let found = std::mem::take(&mut batch.violations);
-        let violations = &mut tally.violations;
-        violations.forbidden += found.forbidden;
-        violations.unknown += found.unknown;
-        violations.burst += found.burst;
-        violations.early += found.early;
-        violations.line += found.line;
+        tally.violations.add(std::mem::take(&mut batch.violations));
         let room = KEPT_MAX - tally.lines.len().min(KEPT_MAX);
         tally.lines.extend(batch.lines.drain(..).take(room));
     }
@@ -271,7 +203,7 @@ impl Meter {
             concurrent_peak: self.peak.load(Relaxed),
             without_quit: self.without_quit.load(Relaxed),
             tls: self.tls.load(Relaxed),
-            commands: NAMES
+            commands: Verb::NAMES
                 .into_iter()
                 .zip(tally.commands)
                 .filter(|(_, count)| *count > 0)
@@ -279,6 +211,8 @@ impl Meter {
             recipients: tally.commands.get(Verb::Rcpt as usize).copied().unwrap_or(0),
             deferred: tally.deferred,
             refused: tally.refused,
+            refused_most: self.refused_most.load(Relaxed),
+            refused_at_us: sums.refused_at_us.clone(),
             bytes_in: tally.bytes_in,
             bytes_out: tally.bytes_out,
             violations: tally.violations,
@@ -286,6 +220,13 @@ impl Meter {
             lines: tally.lines.clone(),
         }
     }
+}
+
+/// So many things were at this time, as far as there is room.
+fn note(times: &mut Vec<u64>, count: u64, at_us: u64) {
+    let room = KEPT_MAX - times.len().min(KEPT_MAX);
+    let kept = usize::try_from(count).unwrap_or(room).min(room);
+    times.resize(times.len() + kept, at_us);
 }
 
 /// Locks whatever a panicked holder left: counts stay counts.
@@ -315,7 +256,8 @@ mod tests {
         ] {
             assert_eq!(Verb::of(line.as_bytes()), verb, "{line}");
             assert!(
-                verb == Verb::Other || NAMES.contains(&&*line[..line.find(' ').unwrap_or(line.len())].to_uppercase())
+                verb == Verb::Other
+                    || Verb::NAMES.contains(&&*line[..line.find(' ').unwrap_or(line.len())].to_uppercase())
             );
         }
     }

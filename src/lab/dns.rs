@@ -1,34 +1,30 @@
 //! The DNS of the world: one handler that answers like a recursive resolver, from memory, and fails where the world says so.
 
+mod serve;
+
 use std::{
     collections::BTreeMap,
-    future::Future,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
-    pin::Pin,
-    sync::{Arc, Mutex},
+    net::IpAddr,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use hashbrown::{HashMap, HashSet};
-use hickory_server::{
-    Server,
-    net::runtime::Time,
-    proto::{
-        ProtoError,
-        op::{Edns, Header, HeaderCounts, Metadata, ResponseCode},
-        rr::{
-            Name, RData, Record, RecordData, RecordType,
-            rdata::{CNAME, MX, PTR, SOA, TXT},
-        },
+use hickory_resolver::proto::{
+    ProtoError,
+    rr::{
+        Name, RData, Record, RecordData, RecordType,
+        rdata::{CNAME, MX, PTR, SOA, TXT},
     },
-    server::{Request, RequestHandler, ResponseHandler, ResponseInfo},
-    zone_handler::MessageResponseBuilder,
 };
-use tokio::net::{TcpListener, UdpSocket};
 
+pub(super) use self::serve::DnsServer;
 use super::{
     counters::lock,
-    world::{DnsFault, Domain, World, canonical},
+    world::{DnsFault, Domain, Forgery, World, canonical},
 };
 
 /// Time to live where the world gives none.
@@ -39,8 +35,6 @@ const NEGATIVE_TTL: u32 = 60;
 const ALIASES_MAX: usize = 16;
 /// Names counted; a flood of random names must not grow the table without bound.
 const COUNTED_MAX: usize = 100_000;
-/// What fits into one UDP answer without fragments (DNS flag day 2020).
-const UDP_PAYLOAD: u16 = 1232;
 
 /// Everything the DNS knows.
 #[derive(Debug, Default)]
@@ -52,13 +46,28 @@ pub(super) struct Zone {
     asked: Mutex<BTreeMap<String, u64>>,
 }
 
+/// A name: what the first, second and so on question of each type is answered, the last for ever.
 #[derive(Debug, Default)]
 struct Entry {
+    turns: Vec<Turn>,
+    wildcard: bool,
+    /// Questions of each type; only where there is more than one turn.
+    asked: Mutex<HashMap<RecordType, usize>>,
+}
+
+#[derive(Debug, Default)]
+struct Turn {
     records: Vec<Record>,
     fault: Option<DnsFault>,
     fault_times: u64,
-    faults_given: std::sync::atomic::AtomicU64,
-    wildcard: bool,
+    faults_given: AtomicU64,
+    /// Types that fail; empty is all.
+    only: Vec<RecordType>,
+    /// In the place of the answer, and how many records are promised.
+    raw: Option<(u16, Vec<u8>)>,
+    /// In the place of everything behind the transaction id.
+    message: Option<Vec<u8>>,
+    forged: Option<(Vec<Forgery>, Vec<RData>)>,
 }
 
 /// What the zone says.
@@ -66,6 +75,10 @@ enum Answer {
     Records(Vec<Record>),
     NoData,
     Failure(DnsFault),
+    /// An answer section of so many records that are these bytes.
+    Raw(u16, Vec<u8>),
+    /// A whole message but for its id.
+    Message(Vec<u8>),
 }
 
 impl Zone {
@@ -104,42 +117,41 @@ impl Zone {
 
     fn add(&mut self, name: &str, ttl: u32, data: RData) -> Result<(), String> {
         let record = Record::from_rdata(absolute(name)?, ttl, data);
-        self.names.entry_ref(name).or_default().records.push(record);
+        self.turn(name).records.push(record);
         Ok(())
     }
 
+    /// What a name answers first.
+    fn turn(&mut self, name: &str) -> &mut Turn {
+        self.names.entry_ref(name).or_default().turn(0)
+    }
+
     fn add_domain(&mut self, domain: &Domain, hosts: &HashMap<&str, IpAddr>) -> Result<(), String> {
-        let ttl = domain.ttl.unwrap_or(TTL);
-        let mut data = Vec::new();
-        for mx in &domain.mx {
-            data.push(RData::MX(MX::new(mx.preference, absolute(&mx.host)?)));
+        for (number, said) in std::iter::once(domain).chain(&domain.then).enumerate() {
+            if number > 0 && !(said.name.is_empty() && said.then.is_empty()) {
+                return Err(format!("a `then` of {} has a name or a `then` of its own", domain.name));
+            }
+            let owner = absolute(&domain.name)?;
+            let ttl = said.ttl.unwrap_or(TTL);
+            let records = data(said, &domain.name, hosts)?;
+            let turn = self.names.entry_ref(&domain.name).or_default().turn(number);
+            let record = |data| Record::from_rdata(owner.clone(), ttl, data);
+            turn.records.extend(records.into_iter().map(record));
+            turn.fault = said.fail;
+            turn.fault_times = said.fail_times;
+            turn.only.clone_from(&said.only);
+            turn.raw = said.raw.clone().map(|raw| (said.raw_count.unwrap_or(1), raw.0));
+            turn.message = said.message.clone().map(|message| message.0);
+            if let Some(forged) = &said.forged {
+                let evil = Domain {
+                    mx: forged.mx.clone(),
+                    a: forged.a.clone(),
+                    ..Domain::default()
+                };
+                turn.forged = Some((forged.ways.clone(), data(&evil, &domain.name, hosts)?));
+            }
         }
-        for text in &domain.a {
-            let address = text
-                .parse()
-                .ok()
-                .or_else(|| hosts.get(&*canonical(text).ok()?).copied());
-            data.push(RData::from(address.ok_or_else(|| {
-                format!(
-                    "`{text}` (a of {}) is neither an address nor a host of this world",
-                    domain.name
-                )
-            })?));
-        }
-        if let Some(target) = &domain.cname {
-            data.push(RData::CNAME(CNAME(absolute(&canonical(target)?)?)));
-        }
-        if let Some(target) = &domain.ptr {
-            data.push(RData::PTR(PTR(absolute(&canonical(target)?)?)));
-        }
-        data.extend(domain.txt.iter().map(|text| RData::TXT(TXT::new(vec![text.clone()]))));
-        for data in data {
-            self.add(&domain.name, ttl, data)?;
-        }
-        let entry = self.names.entry_ref(&domain.name).or_default();
-        entry.fault = domain.fail;
-        entry.fault_times = domain.fail_times;
-        entry.wildcard = domain.wildcard;
+        self.names.entry_ref(&domain.name).or_default().wildcard = domain.wildcard;
         Ok(())
     }
 
@@ -166,7 +178,8 @@ impl Zone {
         })
     }
 
-    fn answer(&self, name: &str, kind: RecordType) -> Answer {
+    /// What a question gets; over TCP a fault of UDP alone is none.
+    fn answer(&self, name: &str, kind: RecordType, udp: bool) -> Answer {
         let mut found = Vec::new();
         let mut name = name.to_owned();
         for _ in 0..ALIASES_MAX {
@@ -177,11 +190,14 @@ impl Zone {
                     false => Answer::Records(found),
                 };
             };
-            if let Some(fault) = entry.fails() {
-                return Answer::Failure(fault);
+            let Some(turn) = entry.turn_for(kind) else {
+                return Answer::NoData;
+            };
+            if let Some(answer) = turn.misbehaves(kind, udp) {
+                return answer;
             }
             let owner = || absolute(&name).unwrap_or_else(|_| Name::root());
-            let matching = entry
+            let matching = turn
                 .records
                 .iter()
                 .filter(|record| record.record_type() == kind || kind == RecordType::ANY);
@@ -190,7 +206,7 @@ impl Zone {
             if found.len() > before {
                 return Answer::Records(found);
             }
-            let alias = entry.records.iter().find_map(|record| {
+            let alias = turn.records.iter().find_map(|record| {
                 let target = CNAME::try_borrow(&record.data)?;
                 Some((record.ttl, target.0.clone()))
             });
@@ -217,64 +233,83 @@ impl Zone {
         vec![Record::from_rdata(owner, NEGATIVE_TTL, RData::SOA(soa))]
     }
 
-    async fn respond(&self, request: &Request, mut handle: impl ResponseHandler) -> ResponseInfo {
-        let mut metadata = Metadata::response_from_request(&request.metadata);
-        metadata.authoritative = true;
-        metadata.recursion_available = true;
-        let (mut answers, mut denial) = (Vec::new(), Vec::new());
-        match request.request_info() {
-            Err(_) => metadata.response_code = ResponseCode::FormErr,
-            Ok(info) => {
-                let name = plain(info.query.name());
-                let kind = info.query.query_type();
-                self.count(kind, &name);
-                if !self.latency.is_zero() {
-                    tokio::time::sleep(self.latency).await;
-                }
-                match self.answer(&name, kind) {
-                    Answer::Records(records) => answers = records,
-                    Answer::NoData => denial = self.denial(&name),
-                    Answer::Failure(DnsFault::Nxdomain) => {
-                        metadata.response_code = ResponseCode::NXDomain;
-                        denial = self.denial(&name);
-                    }
-                    Answer::Failure(DnsFault::Servfail) => metadata.response_code = ResponseCode::ServFail,
-                    Answer::Failure(DnsFault::Refused) => metadata.response_code = ResponseCode::Refused,
-                    Answer::Failure(DnsFault::Truncate) => metadata.truncation = true,
-                    Answer::Failure(DnsFault::Timeout) => return unsent(metadata),
-                }
-            }
-        }
-        let edns = request.edns.as_ref().map(|theirs| {
-            let mut ours = Edns::new();
-            ours.set_max_payload(theirs.max_payload().min(UDP_PAYLOAD));
-            ours
-        });
-        let mut builder = MessageResponseBuilder::from_message_request(request);
-        if let Some(edns) = &edns {
-            builder.edns(edns);
-        }
-        let response = builder.build(metadata, &answers, &[], &denial, &[]);
-        handle
-            .send_response(response)
-            .await
-            .unwrap_or_else(|_| unsent(metadata))
+    /// What somebody else sends before the answer: how it is betrayed, and the records.
+    fn forged(&self, name: &str, kind: RecordType) -> Option<(&[Forgery], Vec<Record>)> {
+        let turn = self.entry(name)?.turns.first()?;
+        let (ways, data) = turn.forged.as_ref().filter(|_| turn.concerns(kind))?;
+        let owner = absolute(name).ok()?;
+        let record = |data: &RData| Record::from_rdata(owner.clone(), TTL, data.clone());
+        let matching = data.iter().filter(|data| data.record_type() == kind);
+        Some((ways, matching.map(record).collect()))
     }
 }
 
 impl Entry {
-    /// The fault of this question, if it has one.
-    fn fails(&self) -> Option<DnsFault> {
-        let given = self.faults_given.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.fault.filter(|_| self.fault_times == 0 || given < self.fault_times)
+    fn turn(&mut self, number: usize) -> &mut Turn {
+        if self.turns.len() <= number {
+            self.turns.resize_with(number + 1, Turn::default);
+        }
+        // Cannot be empty; the first is as good as any.
+        let last = self.turns.len() - 1;
+        &mut self.turns[number.min(last)]
+    }
+
+    /// What this question is answered.
+    fn turn_for(&self, kind: RecordType) -> Option<&Turn> {
+        let [only] = self.turns.as_slice() else {
+            let mut asked = lock(&self.asked);
+            let nth = asked.entry(kind).or_default();
+            *nth += 1;
+            return self.turns.get(*nth - 1).or(self.turns.last());
+        };
+        Some(only)
     }
 }
 
-fn unsent(metadata: Metadata) -> ResponseInfo {
-    ResponseInfo::from(Header {
-        metadata,
-        counts: HeaderCounts::default(),
-    })
+impl Turn {
+    /// Whether the fault, the raw bytes and the forgeries are meant for such questions.
+    fn concerns(&self, kind: RecordType) -> bool {
+        self.only.is_empty() || self.only.contains(&kind)
+    }
+
+    /// What comes in the place of the records, if anything.
+    fn misbehaves(&self, kind: RecordType, udp: bool) -> Option<Answer> {
+        if !self.concerns(kind) {
+            return None;
+        }
+        let given = self.faults_given.fetch_add(1, Relaxed);
+        let fault = self.fault.filter(|fault| {
+            let due = self.fault_times == 0 || given < self.fault_times;
+            due && (udp || *fault != DnsFault::TruncateUdp)
+        });
+        let raw = || Some(Answer::Raw(self.raw.as_ref()?.0, self.raw.as_ref()?.1.clone()));
+        let message = || self.message.clone().map(Answer::Message);
+        fault.map(Answer::Failure).or_else(message).or_else(raw)
+    }
+}
+
+/// The records of a domain, or of what it says later.
+fn data(domain: &Domain, name: &str, hosts: &HashMap<&str, IpAddr>) -> Result<Vec<RData>, String> {
+    let mut data = Vec::new();
+    for mx in &domain.mx {
+        data.push(RData::MX(MX::new(mx.preference, absolute(&mx.host)?)));
+    }
+    for text in &domain.a {
+        let address = text
+            .parse()
+            .ok()
+            .or_else(|| hosts.get(&*canonical(text).ok()?).copied());
+        let unknown = || format!("`{text}` (a of {name}) is neither an address nor a host of this world");
+        data.push(RData::from(address.ok_or_else(unknown)?));
+    }
+    if let Some(target) = &domain.cname {
+        data.push(RData::CNAME(CNAME(absolute(&canonical(target)?)?)));
+    }
+    if let Some(target) = &domain.ptr {
+        data.push(RData::PTR(PTR(absolute(&canonical(target)?)?)));
+    }
+    data.extend(domain.txt.iter().map(|text| RData::TXT(TXT::new(vec![text.clone()]))));
+    Ok(data)
 }
 
 /// Lower case, no final dot.
@@ -289,58 +324,4 @@ fn plain(name: &Name) -> String {
 
 fn absolute(name: &str) -> Result<Name, String> {
     Name::from_ascii(format!("{name}.")).map_err(|error: ProtoError| format!("`{name}` is no domain name: {error}"))
-}
-
-/// The handler that hickory's server calls; written out because the trait is an `async_trait`.
-#[derive(Debug)]
-struct Handler(Arc<Zone>);
-
-impl RequestHandler for Handler {
-    fn handle_request<'s, 'r, 'f, R, T>(
-        &'s self,
-        request: &'r Request,
-        handle: R,
-    ) -> Pin<Box<dyn Future<Output = ResponseInfo> + Send + 'f>>
-    where
-        R: ResponseHandler + 'f,
-        T: Time + 'f,
-        's: 'f,
-        'r: 'f,
-        Self: 'f,
-    {
-        Box::pin(self.0.respond(request, handle))
-    }
-}
-
-/// A DNS server that stops when it is dropped.
-pub(super) struct DnsServer {
-    pub(super) address: SocketAddr,
-    server: Server<Handler>,
-}
-
-impl DnsServer {
-    /// Listens on 127.0.0.1, UDP and TCP on one port.
-    ///
-    /// # Errors
-    /// No port is free for both, or the one that was asked for is taken.
-    pub(super) async fn start(zone: Arc<Zone>, port: u16) -> std::io::Result<Self> {
-        let mut attempts = 0;
-        let (socket, listener) = loop {
-            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).await?;
-            match TcpListener::bind(socket.local_addr()?).await {
-                Ok(listener) => break (socket, listener),
-                Err(error) if port != 0 || attempts >= super::PORT_ATTEMPTS => return Err(error),
-                Err(_) => attempts += 1,
-            }
-        };
-        let address = socket.local_addr()?;
-        let mut server = Server::new(Handler(zone));
-        server.register_socket(socket);
-        server.register_listener(listener, Duration::from_secs(30), 1024);
-        Ok(Self { address, server })
-    }
-
-    pub(super) async fn stop(mut self) {
-        let _ = self.server.shutdown_gracefully().await;
-    }
 }

@@ -69,6 +69,11 @@ impl Text {
         out.extend_from_slice(rest);
     }
 
+    /// The text so often that it has about `size` bytes, braces as they are.
+    pub(super) fn repeated(&self, size: usize) -> Vec<u8> {
+        self.bytes.repeat((size / self.bytes.len().max(1)).max(1))
+    }
+
     /// 2yz.
     pub(super) fn is_positive(&self) -> bool {
         self.bytes.first() == Some(&b'2')
@@ -89,15 +94,15 @@ pub(super) struct Act {
 
 impl Act {
     fn new(script: &Script) -> Self {
-        let text = match (&script.reply, &script.send) {
-            (Some(reply), _) => Some(Text::reply(reply)),
-            (None, Some(raw)) => {
-                let times = usize::try_from(script.repeat.max(1)).unwrap_or(1);
-                Some(Text::raw(
-                    raw.repeat(times.min(SCRIPT_BYTES_MAX / raw.len().max(1))).into_bytes(),
-                ))
-            }
-            (None, None) => None,
+        let repeated = |raw: &[u8]| {
+            let times = usize::try_from(script.repeat.max(1)).unwrap_or(1);
+            Text::raw(raw.repeat(times.min(SCRIPT_BYTES_MAX / raw.len().max(1))))
+        };
+        let text = match (&script.reply, &script.send, &script.hex) {
+            (Some(reply), ..) => Some(Text::reply(reply)),
+            (None, Some(raw), _) => Some(repeated(raw.as_bytes())),
+            (None, None, Some(raw)) => Some(repeated(&raw.0)),
+            (None, None, None) => None,
         };
         Self {
             script: script.clone(),
@@ -105,14 +110,36 @@ impl Act {
         }
     }
 
-    fn applies(&self, on: On, nth: u32, session: u32) -> bool {
+    fn applies(&self, moment: &Moment<'_>) -> bool {
         let script = &self.script;
-        script.on == on
-            && nth >= script.from
-            && (script.to == 0 || nth <= script.to)
-            && (script.sessions == 0 || session <= script.sessions)
-            && session >= script.since
+        script.on == moment.on
+            && moment.nth >= script.from
+            && (script.to == 0 || moment.nth <= script.to)
+            && (script.sessions == 0 || moment.session <= script.sessions)
+            && moment.session >= script.since
+            && script.tls.is_none_or(|tls| tls == moment.tls)
+            && script
+                .has
+                .as_ref()
+                .is_none_or(|text| contains(moment.line, text.as_bytes()))
     }
+}
+
+/// Whether `text` is in `line`, whatever its case.
+fn contains(line: &[u8], text: &[u8]) -> bool {
+    text.is_empty() || line.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text))
+}
+
+/// A point in a session.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment<'l> {
+    pub(super) on: On,
+    /// Occurrence of it in the session, from 1.
+    pub(super) nth: u32,
+    /// Number of the session among the client's, from 1.
+    pub(super) session: u32,
+    pub(super) tls: bool,
+    pub(super) line: &'l [u8],
 }
 
 /// A repeated script sends at most so much.
@@ -229,9 +256,9 @@ impl Behaviour {
         }
     }
 
-    /// The script for the `nth` occurrence in the client's `session`-th session.
-    pub(super) fn act(&self, on: On, nth: u32, session: u32) -> Option<&Act> {
-        self.acts.iter().find(|act| act.applies(on, nth, session))
+    /// The script for this point.
+    pub(super) fn act(&self, moment: &Moment<'_>) -> Option<&Act> {
+        self.acts.iter().find(|act| act.applies(moment))
     }
 
     /// Counts a session of this client; returns its number, from 1.

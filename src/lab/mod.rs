@@ -6,9 +6,11 @@
 mod counters;
 mod dns;
 mod host;
+mod monitor;
 mod serve;
 mod session;
 mod smtp;
+mod tls;
 mod world;
 
 use std::{
@@ -22,17 +24,19 @@ use std::{
     time::Duration,
 };
 
+use hashbrown::HashMap;
 use rand::Rng;
 use tokio::{net::TcpListener, task::JoinSet, time::Instant};
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{self, pki_types::PrivatePkcs8KeyDer},
-};
+use tokio_rustls::TlsAcceptor;
 
 pub use self::{
-    counters::{Counters, HostCounters, Line, Violations},
+    counters::{Counters, HostCounters, Line},
+    monitor::{Allowance, Monitor, Violations, complaints},
     serve::serve,
-    world::{DnsFault, Domain, Host, Mx, On, Pipelining, Replies, Script, StartTls, Then, World, WorldError},
+    world::{
+        DnsFault, Domain, Forged, Forgery, Hex, Host, Mx, On, Pipelining, Replies, Script, StartTls, Then, World,
+        WorldError,
+    },
 };
 use self::{
     dns::{DnsServer, Zone},
@@ -91,7 +95,8 @@ struct Shared {
     start: Instant,
     idle: Duration,
     record_lines: bool,
-    tls: Option<TlsAcceptor>,
+    /// For those kinds of STARTTLS that are a handshake.
+    tls: HashMap<StartTls, TlsAcceptor>,
     open: AtomicU64,
     peak: AtomicU64,
 }
@@ -123,11 +128,7 @@ impl Lab {
             start: Instant::now(),
             idle: Duration::from_millis(world.idle_timeout_ms),
             record_lines: world.record_lines,
-            tls: if world.hosts.iter().any(|host| host.starttls != StartTls::Off) {
-                Some(acceptor()?)
-            } else {
-                None
-            },
+            tls: tls::acceptors(world.hosts.iter().map(|host| host.starttls))?,
             open: AtomicU64::new(0),
             peak: AtomicU64::new(0),
         });
@@ -287,21 +288,4 @@ async fn accept(socket: TcpListener, host: Arc<Behaviour>, shared: Arc<Shared>) 
         }
         while connections.try_join_next().is_some() {}
     }
-}
-
-/// One self-signed certificate for all hosts: presend does not verify it, as no MTA does.
-fn acceptor() -> Result<TlsAcceptor, LabError> {
-    let broken = |error: &dyn std::fmt::Display| LabError::Certificate(error.to_string());
-    let made = rcgen::generate_simple_self_signed(vec!["lab.test".to_owned()]).map_err(|error| broken(&error))?;
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| {
-            builder
-                .with_no_client_auth()
-                .with_single_cert(vec![made.cert.der().clone()], key.into())
-        })
-        .map_err(|error| broken(&error))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -4,8 +4,9 @@ use std::{net::IpAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{
     Shared,
-    counters::{Line, Tally, Verb, micros},
-    host::{Act, Behaviour, Question, Text},
+    counters::{Line, Tally, micros},
+    host::{Act, Behaviour, Moment, Question, Text},
+    monitor::{Monitor, Verb},
     world::{On, Pipelining, StartTls, Then},
 };
 
@@ -17,7 +18,12 @@ pub(super) enum Next {
     Reset,
     Hang,
     StartTls,
+    /// The words of the script, again and again.
+    Flood,
 }
+
+/// An endless text is sent in pieces of about this size.
+const FLOOD_PIECE: usize = 16 << 10;
 
 /// The state of one connection.
 pub(super) struct Session<'h> {
@@ -29,6 +35,12 @@ pub(super) struct Session<'h> {
     pub(super) tally: Tally,
     /// QUIT was said.
     pub(super) quit: bool,
+    /// Sees every byte in both directions.
+    monitor: Monitor,
+    /// Replies that the monitor has not seen: a burst is one when all of it was sent before the first reply.
+    unseen: Vec<u8>,
+    /// What is sent for ever.
+    pub(super) flood: Vec<u8>,
     client: IpAddr,
     /// `client` as text, for replies.
     client_text: String,
@@ -46,10 +58,11 @@ pub(super) struct Session<'h> {
     greeted: Option<(Box<[u8]>, bool)>,
     transaction: Option<Transaction>,
     refusals: u32,
+    recipients_refused: u32,
     occurrences: [u32; 9],
-    previous: Option<Verb>,
-    /// Wait of a script before the reply just written.
+    /// Wait of a script before the reply just written, and before every byte of it.
     scripted_wait: Duration,
+    scripted_gap: Option<Duration>,
     key: Vec<u8>,
 }
 
@@ -82,6 +95,9 @@ impl<'h> Session<'h> {
             out: Vec::with_capacity(4096),
             tally: Tally::default(),
             quit: false,
+            monitor: Monitor::new(),
+            unseen: Vec::new(),
+            flood: Vec::new(),
             client,
             client_text: client.to_string(),
             connection,
@@ -93,17 +109,30 @@ impl<'h> Session<'h> {
             greeted: None,
             transaction: None,
             refusals: 0,
+            recipients_refused: 0,
             occurrences: [0; 9],
-            previous: None,
             scripted_wait: Duration::ZERO,
+            scripted_gap: None,
             key: Vec::new(),
         }
     }
 
     /// Hands the counts over; before replies leave, so that who reads a reply finds it counted.
     pub(super) fn report(&mut self) {
+        self.tally.violations.add(self.monitor.take());
         self.tally.bytes_out += self.out.len() as u64;
         self.host.meter.take(&mut self.tally, micros(self.shared.start));
+    }
+
+    /// Bytes of the client, before they are answered.
+    pub(super) fn heard(&mut self, bytes: &[u8]) {
+        self.monitor.heard(bytes);
+    }
+
+    /// Everything that came together is answered.
+    pub(super) fn answered(&mut self) {
+        self.monitor.said(&self.unseen);
+        self.unseen.clear();
     }
 
     /// The last reply is about to leave: a client that reads it and connects again has one connection, not two.
@@ -126,18 +155,22 @@ impl<'h> Session<'h> {
 
     /// The greeting; the client may have spoken `early`.
     pub(super) fn greet(&mut self, early: bool) -> Next {
+        if early {
+            self.monitor.early();
+        }
         let next = self.greeting(early);
+        if !matches!(next, Next::Hang | Next::Flood) {
+            // Whatever it was, the client may speak from now on.
+            self.monitor.said(b"220 \n");
+        }
         self.ended(next)
     }
 
     fn greeting(&mut self, early: bool) -> Next {
-        if early {
-            self.tally.violations.early += 1;
-            if self.host.keys.enforce_sync {
-                return self.out_of_step();
-            }
+        if early && self.host.keys.enforce_sync {
+            return self.out_of_step();
         }
-        if let Some(act) = self.scripted(On::Greeting) {
+        if let Some(act) = self.scripted(On::Greeting, b"") {
             return self.play(act, b"");
         }
         let limit = self.host.keys.connections_max;
@@ -155,8 +188,8 @@ impl<'h> Session<'h> {
         Next::Continue
     }
 
-    /// One command line without its end. `follows` says that it came in one burst with the one before.
-    pub(super) fn line(&mut self, line: &[u8], follows: bool) -> Next {
+    /// One command line without its end.
+    pub(super) fn line(&mut self, line: &[u8]) -> Next {
         let verb = Verb::of(line);
         self.tally.command(verb);
         if self.shared.record_lines {
@@ -166,16 +199,13 @@ impl<'h> Session<'h> {
                 text: String::from_utf8_lossy(line).into_owned(),
             });
         }
-        let previous = self.previous.replace(verb);
-        if follows && (!self.may_pipeline() || previous.is_some_and(Verb::ends_burst)) {
-            self.tally.violations.burst += 1;
-            if self.host.keys.enforce_sync {
-                let next = self.out_of_step();
-                return self.ended(next);
-            }
+        let behind_another = !self.unseen.is_empty();
+        if self.host.keys.enforce_sync && behind_another && self.monitor.violations().burst > 0 {
+            let next = self.out_of_step();
+            return self.ended(next);
         }
         let mark = self.out.len();
-        let next = match on(verb).and_then(|on| self.scripted(on)) {
+        let next = match on(verb).and_then(|on| self.scripted(on, line)) {
             Some(act) => {
                 // A positive reply keeps the command's effect; only the words are the script's.
                 if act.text.as_ref().is_some_and(Text::is_positive) {
@@ -192,12 +222,15 @@ impl<'h> Session<'h> {
 
     /// Counts the reply that starts at `mark`, and ends the session after too many refusals.
     fn judge(&mut self, verb: Verb, mark: usize, next: Next) -> Next {
+        self.unseen.extend(self.out.get(mark..).unwrap_or_default());
         match (self.out.get(mark), verb) {
             (Some(b'4'), Verb::Rcpt) => self.tally.deferred += 1,
             (Some(b'5'), Verb::Rcpt) => {
                 self.tally.refused += 1;
                 self.host.refused(self.client);
                 self.refusals += 1;
+                self.recipients_refused += 1;
+                self.host.meter.refused(self.recipients_refused);
             }
             (Some(b'5'), _) => self.refusals += 1,
             _ => {}
@@ -212,7 +245,6 @@ impl<'h> Session<'h> {
 
     /// A line that never ended within the limit.
     pub(super) fn too_long(&mut self) {
-        self.tally.violations.line += 1;
         self.say("500", "5.5.2", "Line too long");
     }
 
@@ -226,7 +258,7 @@ impl<'h> Session<'h> {
         self.tls = true;
         self.greeted = None;
         self.transaction = None;
-        self.previous = None;
+        self.monitor.secured();
         self.host.meter.secured();
     }
 
@@ -238,8 +270,10 @@ impl<'h> Session<'h> {
         Duration::from_millis(keys.reply_delay_ms + error) + std::mem::take(&mut self.scripted_wait)
     }
 
-    fn may_pipeline(&self) -> bool {
-        self.host.keys.pipelining != Pipelining::Off && self.greeted.as_ref().is_some_and(|(_, extended)| *extended)
+    /// The wait before every byte of the reply just written.
+    pub(super) fn gap(&mut self) -> Duration {
+        let usual = Duration::from_millis(self.host.keys.byte_delay_ms);
+        self.scripted_gap.take().unwrap_or(usual)
     }
 
     fn out_of_step(&mut self) -> Next {
@@ -247,10 +281,17 @@ impl<'h> Session<'h> {
         Next::Close
     }
 
-    fn scripted(&mut self, on: On) -> Option<&'h Act> {
+    fn scripted(&mut self, on: On, line: &[u8]) -> Option<&'h Act> {
         let occurrence = self.occurrences.get_mut(on as usize)?;
         *occurrence += 1;
-        self.host.act(on, *occurrence, self.nth)
+        let moment = Moment {
+            on,
+            nth: *occurrence,
+            session: self.nth,
+            tls: self.tls,
+            line,
+        };
+        self.host.act(&moment)
     }
 
     /// A scripted reply knows the address in the command that it answers, though the command has no effect.
@@ -260,6 +301,12 @@ impl<'h> Session<'h> {
             self.write_for(text, said(b"RCPT TO:<").unwrap_or_default(), said(b"MAIL FROM:<"));
         }
         self.scripted_wait = Duration::from_millis(act.script.after_ms);
+        self.scripted_gap = act.script.byte_delay_ms.map(Duration::from_millis);
+        if let (Some(text), true) = (&act.text, act.script.endless) {
+            // Some at once, as a host would that has much to say.
+            self.flood = text.repeated(FLOOD_PIECE);
+            return Next::Flood;
+        }
         match act.script.then {
             Then::Continue => Next::Continue,
             Then::Close => Next::Close,
@@ -287,13 +334,9 @@ impl<'h> Session<'h> {
                 return Next::Close;
             }
             Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn | Verb::Auth => {
-                self.tally.violations.forbidden += 1;
                 self.say("502", "5.5.1", "Error: command not implemented");
             }
-            Verb::Other => {
-                self.tally.violations.unknown += 1;
-                self.say("500", "5.5.2", "Error: command not recognized");
-            }
+            Verb::Other => self.say("500", "5.5.2", "Error: command not recognized"),
         }
         Next::Continue
     }
@@ -334,7 +377,14 @@ impl<'h> Session<'h> {
             _ if self.tls => self.say("503", "5.5.1", "Error: TLS is active already"),
             StartTls::Off => self.say("502", "5.5.1", "Error: command not implemented"),
             StartTls::Refused => self.say("454", "4.7.0", "TLS not available due to local problem"),
-            StartTls::On | StartTls::Required | StartTls::Broken | StartTls::Stall => {
+            StartTls::On
+            | StartTls::Required
+            | StartTls::Expired
+            | StartTls::HugeChain
+            | StartTls::OnlyOld
+            | StartTls::Broken
+            | StartTls::Stall
+            | StartTls::Endless => {
                 self.say("220", "2.0.0", "Ready to start TLS");
                 return Next::StartTls;
             }

@@ -34,7 +34,7 @@ pub(super) async fn serve(mut stream: TcpStream, client: IpAddr, host: Arc<Behav
             let _ = stream.set_zero_linger();
         }
         Ok(Next::Close) => linger(&mut stream).await,
-        Ok(Next::Continue | Next::Hang | Next::StartTls) | Err(_) => {
+        Ok(Next::Continue | Next::Hang | Next::Flood | Next::StartTls) | Err(_) => {
             if !session.quit {
                 host.meter.left_without_quit();
             }
@@ -49,33 +49,83 @@ async fn talk(stream: &mut TcpStream, session: &mut Session<'_>) -> io::Result<N
     if next == Next::Continue {
         next = converse(stream, session).await?;
     }
-    if next == Next::Hang {
-        silence(stream, session).await?;
-    }
     if next != Next::StartTls {
+        last_words(stream, session, next).await?;
         return Ok(next);
     }
-    match (keys.starttls, &session.shared.tls) {
-        (StartTls::Stall, _) => silence(stream, session).await.map(|()| Next::Hang),
-        (StartTls::On | StartTls::Required | StartTls::Inject, Some(acceptor)) => {
+    match session.shared.tls.get(&keys.starttls) {
+        Some(acceptor) => {
             let mut tls = timeout(session.shared.idle, acceptor.accept(stream)).await??;
             session.secured();
             next = converse(&mut tls, session).await?;
-            if next == Next::Hang {
-                silence(&mut tls, session).await?;
-            } else if next == Next::Close {
+            last_words(&mut tls, session, next).await?;
+            if next == Next::Close {
                 let _ = timeout(LINGER, tls.shutdown()).await;
             }
             Ok(next)
         }
-        _ => {
-            // The client's hello must have arrived, or the garbage would look like an injected reply.
-            let mut hello = Vec::with_capacity(BATCH_BYTES);
-            timeout(session.shared.idle, stream.read_buf(&mut hello)).await??;
-            stream.write_all(b"\x16\x03\x01\x00\x04oops").await?;
-            Ok(Next::Close)
-        }
+        None => no_handshake(stream, session).await,
     }
+}
+
+/// What a host does that says nothing, or the same for ever.
+async fn last_words<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: &mut S,
+    session: &mut Session<'_>,
+    next: Next,
+) -> io::Result<()> {
+    match next {
+        Next::Hang => silence(wire, session).await,
+        Next::Flood => flood(wire, session).await,
+        Next::Continue | Next::Close | Next::Reset | Next::StartTls => Ok(()),
+    }
+}
+
+/// Instead of a handshake.
+async fn no_handshake(stream: &mut TcpStream, session: &mut Session<'_>) -> io::Result<Next> {
+    let kind = session.host.keys.starttls;
+    if kind == StartTls::Stall {
+        return silence(stream, session).await.map(|()| Next::Hang);
+    }
+    // The client's hello must have arrived, or the garbage would look like an injected reply.
+    let mut hello = Vec::with_capacity(BATCH_BYTES);
+    timeout(session.shared.idle, stream.read_buf(&mut hello)).await??;
+    if kind == StartTls::Endless {
+        // A handshake message of 16 MiB, in records of one byte.
+        stream.write_all(b"\x16\x03\x03\x00\x04\x02\xff\xff\xff").await?;
+        session.flood = b"\x16\x03\x03\x00\x01\x00".to_vec();
+        flood(stream, session).await?;
+        return Ok(Next::Flood);
+    }
+    let words: &[u8] = match kind {
+        // Fatal alert: protocol_version.
+        StartTls::OnlyOld => b"\x15\x03\x01\x00\x02\x02\x46",
+        _ => b"\x16\x03\x01\x00\x04oops",
+    };
+    stream.write_all(words).await?;
+    Ok(Next::Close)
+}
+
+/// Says the same until the client has enough of it.
+async fn flood<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut S, session: &mut Session<'_>) -> io::Result<()> {
+    let gap = session.gap();
+    let until = Instant::now() + session.shared.idle;
+    while Instant::now() < until {
+        if gap.is_zero() {
+            let sent = timeout(session.shared.idle, wire.write(&session.flood)).await??;
+            session.tally.bytes_out += sent as u64;
+        } else {
+            for byte in session.flood.clone() {
+                sleep(gap).await;
+                wire.write_all(&[byte]).await?;
+                wire.flush().await?;
+                session.tally.bytes_out += 1;
+            }
+        }
+        wire.flush().await?;
+        session.report();
+    }
+    Ok(())
 }
 
 async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, wait_ms: u64) -> io::Result<Next> {
@@ -93,9 +143,9 @@ async fn greet(stream: &mut TcpStream, session: &mut Session<'_>, wait_ms: u64) 
         () = sleep_until(due) => false,
     };
     let next = session.greet(early);
-    let wait = session.wait_before(0);
+    let (wait, gap) = (session.wait_before(0), session.gap());
     session.report();
-    send_slowly(stream, session, 0, wait).await?;
+    send_slowly(stream, session, 0, (wait, gap)).await?;
     Ok(next)
 }
 
@@ -106,12 +156,15 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut S, session: &mut
         input: Vec::with_capacity(BATCH_BYTES),
         queue: VecDeque::new(),
         skipping: false,
-        carried: false,
     };
     loop {
         match conversation.fill(wire, session.shared.idle).await {
             Ok(0) => return Ok(Next::Continue),
-            Ok(count) => session.tally.bytes_in += count as u64,
+            Ok(count) => {
+                session.tally.bytes_in += count as u64;
+                let read = conversation.input.len() - count;
+                session.heard(conversation.input.get(read..).unwrap_or_default());
+            }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 session.idle();
                 session.report();
@@ -123,6 +176,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut S, session: &mut
         }
         let due = Instant::now() + conversation.latency;
         let next = conversation.answer(wire, session).await?;
+        session.answered();
         session.report();
         if conversation.latency.is_zero() {
             wire.write_all(&session.out).await?;
@@ -148,8 +202,6 @@ struct Conversation {
     queue: VecDeque<(Instant, Vec<u8>)>,
     /// Inside a line that was refused as too long.
     skipping: bool,
-    /// The input goes on behind a line that was answered.
-    carried: bool,
 }
 
 impl Conversation {
@@ -188,23 +240,18 @@ impl Conversation {
                 continue;
             }
             let mark = session.out.len();
-            let bare = line.strip_suffix(b"\r");
-            session.tally.violations.line += u64::from(bare.is_none());
-            next = session.line(bare.unwrap_or(line), std::mem::replace(&mut self.carried, true));
-            let wait = session.wait_before(mark);
-            if !wait.is_zero() || keys.byte_delay_ms > 0 {
+            next = session.line(line.strip_suffix(b"\r").unwrap_or(line));
+            let (wait, gap) = (session.wait_before(mark), session.gap());
+            if !wait.is_zero() || !gap.is_zero() {
                 session.report();
                 self.drain(wire).await?;
-                send_slowly(wire, session, mark, wait + self.latency).await?;
+                send_slowly(wire, session, mark, (wait + self.latency, gap)).await?;
             }
             if next != Next::Continue {
                 break;
             }
         }
         self.input.drain(..start);
-        self.carried = lines > 0 && !self.input.is_empty();
-        // Clear text behind STARTTLS would be taken for encrypted by a careless host (CVE-2011-0411).
-        session.tally.violations.burst += u64::from(next == Next::StartTls && self.carried);
         if self.input.len() >= LINE_MAX {
             if !std::mem::replace(&mut self.skipping, true) {
                 session.too_long();
@@ -229,7 +276,7 @@ async fn send_slowly<S: AsyncWrite + Unpin>(
     wire: &mut S,
     session: &mut Session<'_>,
     mark: usize,
-    wait: Duration,
+    (wait, gap): (Duration, Duration),
 ) -> io::Result<()> {
     let slow = session.out.split_off(mark);
     wire.write_all(&session.out).await?;
@@ -238,7 +285,6 @@ async fn send_slowly<S: AsyncWrite + Unpin>(
     if !wait.is_zero() {
         sleep(wait).await;
     }
-    let gap = Duration::from_millis(session.host.keys.byte_delay_ms);
     if gap.is_zero() {
         wire.write_all(&slow).await?;
     } else {
@@ -252,15 +298,17 @@ async fn send_slowly<S: AsyncWrite + Unpin>(
 }
 
 /// Reads and says nothing until the client leaves or the idle limit is over.
-async fn silence<S: AsyncRead + Unpin>(wire: &mut S, session: &Session<'_>) -> io::Result<()> {
+async fn silence<S: AsyncRead + Unpin>(wire: &mut S, session: &mut Session<'_>) -> io::Result<()> {
     let mut waste = Vec::with_capacity(BATCH_BYTES);
+    let idle = session.shared.idle;
     let drained = async {
         while wire.read_buf(&mut waste).await? > 0 {
+            session.heard(&waste);
             waste.clear();
         }
         Ok(())
     };
-    timeout(session.shared.idle, drained).await?
+    timeout(idle, drained).await?
 }
 
 async fn linger(stream: &mut TcpStream) {

@@ -1,5 +1,8 @@
 //! The world format: which domains exist, which hosts listen and how they behave. Data only; `docs/lab.md` explains every key.
 
+mod domain;
+mod script;
+
 use std::{
     collections::{BTreeMap, HashSet},
     fmt,
@@ -8,6 +11,11 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, de};
+
+pub use self::{
+    domain::{DnsFault, Domain, Forged, Forgery, Mx},
+    script::{On, Script, Then},
+};
 
 /// A miniature internet.
 #[derive(Debug, Clone, Deserialize)]
@@ -114,82 +122,6 @@ pub enum WorldError {
         /// Line, column and what is wrong there.
         source: Box<toml::de::Error>,
     },
-}
-
-/// A name in the DNS. Without any record it exists and answers NODATA; names that are nowhere in the world are NXDOMAIN.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Domain {
-    /// The name; U-labels are converted.
-    #[serde(deserialize_with = "name")]
-    pub name: String,
-    /// MX records, `"10 mx1.acme.test"`; without a number the preference is 10. `"0 ."` is the null MX (RFC 7505).
-    #[serde(deserialize_with = "exchangers")]
-    pub mx: Vec<Mx>,
-    /// Addresses, or names of hosts of this world whose address is meant.
-    #[serde(deserialize_with = "one_or_many")]
-    pub a: Vec<String>,
-    /// An alias; answered together with what it points at.
-    pub cname: Option<String>,
-    /// TXT records.
-    #[serde(deserialize_with = "one_or_many")]
-    pub txt: Vec<String>,
-    /// A PTR record.
-    pub ptr: Option<String>,
-    /// Every question about this name fails like this.
-    pub fail: Option<DnsFault>,
-    /// Only so many questions fail, the ones after them are answered; 0 means all.
-    pub fail_times: u64,
-    /// Every name below, that the world does not have, answers the same.
-    pub wildcard: bool,
-    /// Time to live in seconds; 300 when absent.
-    pub ttl: Option<u32>,
-}
-
-/// How a question fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum DnsFault {
-    /// SERVFAIL.
-    Servfail,
-    /// REFUSED.
-    Refused,
-    /// NXDOMAIN, for a name that would exist otherwise.
-    Nxdomain,
-    /// No answer at all.
-    Timeout,
-    /// An empty answer with the TC bit, over TCP too.
-    Truncate,
-}
-
-/// One MX record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mx {
-    /// Lower is tried first.
-    pub preference: u16,
-    /// Host name without final dot; empty is the root of the null MX.
-    pub host: String,
-}
-
-impl std::str::FromStr for Mx {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut words = text.split_ascii_whitespace();
-        let (preference, host) = match (words.next(), words.next(), words.next()) {
-            (Some(host), None, None) => ("10", host),
-            (Some(preference), Some(host), None) => (preference, host),
-            _ => return Err(bad_mx(text)),
-        };
-        Ok(Self {
-            preference: preference.parse().map_err(|_| bad_mx(text))?,
-            host: if host == "." { String::new() } else { canonical(host)? },
-        })
-    }
-}
-
-fn bad_mx(text: &str) -> String {
-    format!("`{text}` is no MX record; write `\"10 mx1.acme.test\"`, or `\"0 .\"` for a domain without mail")
 }
 
 /// A machine that listens for SMTP on its own loopback address.
@@ -383,7 +315,7 @@ pub enum Pipelining {
 }
 
 /// How STARTTLS is treated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartTls {
     /// Not offered.
@@ -393,86 +325,22 @@ pub enum StartTls {
     On,
     /// Works, and MAIL without it is refused (530 5.7.0).
     Required,
+    /// Works, with a certificate that expired long ago.
+    Expired,
+    /// The handshake has a certificate chain of more than 1 MB.
+    HugeChain,
+    /// 220, then the alert of a host that knows TLS 1.0 at most.
+    OnlyOld,
     /// 220, then garbage instead of a handshake, and the end.
     Broken,
     /// 220, then silence.
     Stall,
+    /// 220, then handshake records without end.
+    Endless,
     /// 454.
     Refused,
     /// 220 with a further reply in clear behind it.
     Inject,
-}
-
-/// What is said or done instead of the usual reply.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Script {
-    /// When.
-    pub on: On,
-    /// From this occurrence in the session on, counted from 1.
-    #[serde(default)]
-    pub from: u32,
-    /// To this occurrence; 0 is for ever.
-    #[serde(default)]
-    pub to: u32,
-    /// In the first so many sessions of a client only; 0 is all.
-    #[serde(default)]
-    pub sessions: u32,
-    /// From this session of a client on, counted from 1.
-    #[serde(default)]
-    pub since: u32,
-    /// A reply; lines are separated by `\n` and CRLF is added.
-    pub reply: Option<String>,
-    /// Raw bytes, sent as they are.
-    pub send: Option<String>,
-    /// Repeat `send` so many times.
-    #[serde(default)]
-    pub repeat: u32,
-    /// Wait before it.
-    #[serde(default)]
-    pub after_ms: u64,
-    /// What happens after it.
-    #[serde(default)]
-    pub then: Then,
-}
-
-/// The point in a session where a script acts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum On {
-    /// Instead of the greeting.
-    Greeting,
-    /// EHLO.
-    Ehlo,
-    /// HELO.
-    Helo,
-    /// STARTTLS.
-    Starttls,
-    /// MAIL.
-    Mail,
-    /// RCPT.
-    Rcpt,
-    /// RSET.
-    Rset,
-    /// NOOP.
-    Noop,
-    /// QUIT.
-    Quit,
-}
-
-/// What happens after a script.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Then {
-    /// The session goes on; the command had no other effect.
-    #[default]
-    Continue,
-    /// The connection is closed.
-    Close,
-    /// The connection is reset (RST).
-    Reset,
-    /// Silence, the connection stays open.
-    Hang,
 }
 
 /// A name in lower-case A-labels without final dot.
@@ -529,4 +397,25 @@ fn one_or_many<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<String>, D::Er
         }
     }
     input.deserialize_any(OneOrMany)
+}
+
+/// Bytes, written as hexadecimal digits; spaces may stand between them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hex(pub Vec<u8>);
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(input)?;
+        let digits: Option<Vec<u8>> = text
+            .chars()
+            .filter(|c| !c.is_whitespace())
+            .map(|c| u8::try_from(c.to_digit(16)?).ok())
+            .collect();
+        let wrong = || de::Error::custom(format!("`{text}` is not hexadecimal: write two digits for each byte"));
+        let digits = digits.ok_or_else(wrong)?;
+        let (pairs, []) = digits.as_chunks::<2>() else {
+            return Err(wrong());
+        };
+        Ok(Self(pairs.iter().map(|[high, low]| high << 4 | low).collect()))
+    }
 }

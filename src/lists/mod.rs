@@ -42,6 +42,13 @@ const ANY_NAME: Rules = Rules {
     allow_special_use: true,
 };
 
+/// Builds the indexes now, so that no look-up has to.
+pub(crate) fn prepare() {
+    let _ = bundled::role("");
+    let _ = bundled::is_disposable("a.b") || bundled::is_free("a.b");
+    let _ = suggest::for_unlisted("a.b");
+}
+
 /// Looks an address up in every bundled list.
 #[must_use]
 pub fn look_up(address: &Address) -> ListHits {

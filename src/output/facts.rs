@@ -7,7 +7,7 @@ use crate::{
     dns::{Exchanger, MailRoute},
     input::Row,
     job::Outcome,
-    verdict::{Evidence, Observed, UnknownRecipients},
+    verdict::{Evidence, Observed, SecondAnswer, UnknownRecipients},
 };
 
 /// Characters of reply text that are shown.
@@ -76,6 +76,12 @@ pub fn control(evidence: &Evidence) -> &'static str {
 pub fn did_you_mean(outcome: &Outcome) -> Option<&str> {
     let by_syntax = || outcome.evidence.syntax.as_ref()?.suggestion.as_deref();
     outcome.hits.did_you_mean.as_deref().or_else(by_syntax)
+}
+
+/// What another host of the same preference said, masked if need be.
+pub(super) fn second(outcome: &Outcome, second: &SecondAnswer, privacy: Privacy) -> Cow<'static, str> {
+    let text = second.answer.reply.text();
+    Cow::Owned(clean(&privacy.heard(&text, outcome), TEXT_LIMIT).into_owned())
 }
 
 /// The text that decided: the reply, cleaned and cut; without a reply, the fault of the row or of the syntax and where it is.

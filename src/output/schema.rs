@@ -83,6 +83,12 @@ pub fn write_result(outcome: &Outcome, row: Option<&Row>, detail: Detail, out: &
             text: heard(outcome, row, privacy),
             control: facts::control(evidence),
             attempts: evidence.attempts,
+            second: evidence.second.as_deref().map(|second| SecondRecord {
+                name: &second.host.name,
+                code: second.answer.reply.code().number(),
+                enhanced: second.answer.reply.enhanced().map(Shown),
+                text: facts::second(outcome, second, privacy),
+            }),
         },
         source: outcome.source.name(),
         checked_at: Time(outcome.checked_at),
@@ -152,6 +158,17 @@ struct EvidenceRecord<'a> {
     text: Option<Cow<'a, str>>,
     control: &'static str,
     attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    second: Option<SecondRecord<'a>>,
+}
+
+/// What another host of the same preference said against the answer.
+#[derive(Serialize)]
+struct SecondRecord<'a> {
+    name: &'a str,
+    code: u16,
+    enhanced: Option<Shown<crate::smtp::EnhancedStatusCode>>,
+    text: Cow<'a, str>,
 }
 
 /// Serialises as its `Display`.

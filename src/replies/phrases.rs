@@ -18,6 +18,10 @@ const MAX_EXPANSION: usize = 5_000;
 /// The end of a list in [`Tree::ends`].
 const NONE: u32 = u32::MAX;
 
+/// Room for the words, and for the nodes, of the bundled rules: growing would hash each of them again.
+const WORDS: usize = 1 << 12;
+const NODES: usize = 1 << 14;
+
 /// Words and phrases.
 #[derive(Debug)]
 struct Tree {
@@ -32,8 +36,8 @@ struct Tree {
 impl Tree {
     fn new() -> Self {
         Self {
-            words: HashMap::new(),
-            next: HashMap::new(),
+            words: HashMap::with_capacity(WORDS),
+            next: HashMap::with_capacity(NODES),
             ends: vec![NONE],
             lists: Vec::new(),
         }

@@ -8,8 +8,8 @@ use super::{
     domain::{Observation, Tracked, vague_refusal},
     open::observe,
     plan::{Ask, ControlAnswer, ControlNeed, Piece, Trip},
-    probe::{Conversation, Trial, asked},
-    signals::{Temper, asks_for_another_session, control_answer, is_first_session_test, trips},
+    probe::{Conversation, Trial, V6, asked},
+    signals::{Temper, asks_for_another_session, control_answer, is_about_our_address, is_first_session_test, trips},
 };
 use crate::{
     replies::Class,
@@ -25,7 +25,6 @@ impl Conversation<'_> {
         let refused = reply.code().is_permanent();
         let answer = self.understood(reply);
         let class = answer.meaning.class;
-        let progress = self.slices.get_mut(slice)?;
         if class == Class::TooManyRecipients && accepted > 0 {
             // RFC 5321 section 4.5.3.1.10: the rest goes into another transaction.
             self.per_transaction = self.per_transaction.min(accepted);
@@ -34,6 +33,11 @@ impl Conversation<'_> {
         if self.trial != Trial::Over && !self.spoke && is_first_session_test(&answer) {
             // No answer about anybody: all go into the session that the host wants to see, uncounted.
             self.trial = Trial::Met;
+            return Some(ask);
+        }
+        if self.is_unwelcome(&answer) {
+            // The refusal counts towards the budget, and says nothing about anybody.
+            self.answers.push(refused);
             return Some(ask);
         }
         self.spoke = true;
@@ -51,6 +55,7 @@ impl Conversation<'_> {
         }
         let throttled = self.temper > Temper::Calm;
         self.temper = self.temper.max(Temper::shown_by(class));
+        let progress = self.slices.get_mut(slice)?;
         match ask {
             Ask::Control(_) => {
                 progress.report.control = if throttled {
@@ -72,6 +77,15 @@ impl Conversation<'_> {
         None
     }
 
+    /// Whether the first thing the host says of a recipient or the reverse-path is that it does not want us over IPv6
+    /// (HOSTILE S15).
+    fn is_unwelcome(&mut self, answer: &Answer) -> bool {
+        if self.v6 == V6::MayLeave && !self.spoke && is_about_our_address(answer) {
+            self.v6 = V6::Unwelcome;
+        }
+        self.v6 == V6::Unwelcome && is_about_our_address(answer)
+    }
+
     /// The answer that a reply to RCPT is; equal replies are one.
     fn understood(&mut self, reply: Reply) -> Arc<Answer> {
         if let Some(last) = self.last.as_ref().filter(|last| last.reply == reply) {
@@ -91,6 +105,7 @@ impl Conversation<'_> {
         let now = Instant::now();
         let observation = Observation {
             host: Some(Arc::clone(&self.host)),
+            second: None,
             throttled,
             elapsed: now - self.started,
             transcripts: None,
@@ -136,6 +151,9 @@ impl Conversation<'_> {
         let stage = Stage::Mail;
         let meaning = self.shared.classify(stage, &reply, self.host.provider);
         let answer = Arc::new(Answer { stage, reply, meaning });
+        if self.is_unwelcome(&answer) {
+            return self.put_back(piece);
+        }
         if trips(&answer) {
             self.trip = Some(Trip {
                 host: Some(Arc::clone(&self.host)),

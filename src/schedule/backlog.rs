@@ -8,20 +8,21 @@ use std::sync::{
 use tokio::sync::{Notify, mpsc};
 
 use super::scheduler::Finding;
+use crate::stop::Stop;
 
 /// Findings that may wait before new sessions do; those of sessions under way come on top. One takes half a kilobyte.
 const MOST: usize = 20_000;
 
 /// How many wait.
 #[derive(Debug, Default)]
-pub(super) struct Backlog {
+struct Backlog {
     waiting: AtomicUsize,
     taken: Notify,
 }
 
 impl Backlog {
     /// Waits until there is room for the findings of another session.
-    pub(super) async fn room(&self) {
+    async fn room(&self) {
         loop {
             let mut taken = std::pin::pin!(self.taken.notified());
             // What is taken from here on is heard of.
@@ -44,10 +45,29 @@ impl Backlog {
 /// The sending end.
 pub(super) struct Reports {
     sender: mpsc::UnboundedSender<Vec<Finding>>,
-    pub(super) backlog: Arc<Backlog>,
+    backlog: Arc<Backlog>,
+    unheard: Stop,
 }
 
 impl Reports {
+    /// Waits until the receiver keeps up, or is gone.
+    pub(super) async fn room(&self) {
+        tokio::select! {
+            () = self.backlog.room() => {}
+            () = self.unheard.requested() => {}
+        }
+    }
+
+    /// Nobody listens any more.
+    pub(super) fn is_unheard(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Requested when nobody listens any more.
+    pub(super) fn unheard(&self) -> Stop {
+        self.unheard.clone()
+    }
+
     /// The receiver is gone only when the run was dropped; nobody wants the findings then.
     pub(super) fn send(&self, findings: Vec<Finding>) {
         self.backlog.waiting.fetch_add(findings.len(), Ordering::Relaxed);
@@ -59,6 +79,14 @@ impl Reports {
 pub struct Findings {
     receiver: mpsc::UnboundedReceiver<Vec<Finding>>,
     backlog: Arc<Backlog>,
+    unheard: Stop,
+}
+
+impl Drop for Findings {
+    fn drop(&mut self) {
+        self.receiver.close();
+        self.unheard.request();
+    }
 }
 
 impl Findings {
@@ -92,9 +120,16 @@ impl Findings {
 pub(super) fn channel() -> (Reports, Findings) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let backlog = Arc::new(Backlog::default());
+    let unheard = Stop::new();
     let reports = Reports {
         sender,
         backlog: Arc::clone(&backlog),
+        unheard: unheard.clone(),
     };
-    (reports, Findings { receiver, backlog })
+    let findings = Findings {
+        receiver,
+        backlog,
+        unheard,
+    };
+    (reports, findings)
 }

@@ -9,9 +9,9 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    memory::{Before, Begun},
+    memory::{Before, Begun, Times},
     plan::ControlAnswer,
-    scheduler::Work,
+    scheduler::{Order, Run, Work},
 };
 use crate::{
     address::{Address, Domain},
@@ -19,7 +19,9 @@ use crate::{
     replies::{Class, Confidence, fingerprint},
     smtp::{Stage, Transcript},
     store::{Kept, stable_hash},
-    verdict::{Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients},
+    verdict::{
+        Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt, UnknownRecipients,
+    },
 };
 
 /// Refusals of one domain with the same words, and nobody accepted, from which on the words prove nothing unless they are
@@ -47,6 +49,8 @@ pub(super) struct Tracked {
     pub(super) requeued: bool,
     /// When it was asked about for the first time.
     pub(super) first_asked: Option<Instant>,
+    /// What one host said of it, while another of the same preference is asked.
+    pub(super) before: Option<Box<Observation>>,
 }
 
 /// What one attempt observed.
@@ -54,6 +58,8 @@ pub(super) struct Tracked {
 pub(super) struct Observation {
     pub(super) host: Option<Arc<HostFacts>>,
     pub(super) answer: Observed<Arc<Answer>, ProbeFailure>,
+    /// What another host of the same preference said against it.
+    pub(super) second: Option<Arc<SecondAnswer>>,
     /// A rate reply came earlier in the session, or a harvest reply at any time of it: the answer proves nothing.
     pub(super) throttled: bool,
     pub(super) elapsed: Duration,
@@ -67,6 +73,7 @@ impl Observation {
         Self {
             host: None,
             answer: Observed::NotTried(why),
+            second: None,
             throttled: false,
             elapsed: Duration::ZERO,
             transcripts: None,
@@ -144,6 +151,15 @@ impl Control {
     }
 }
 
+/// Whether hosts of the same preference were compared by what they say of a recipient (HOSTILE S14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hosts {
+    NotCompared,
+    Compared,
+    /// One refused whom another accepts: refusals prove nothing.
+    Disagree,
+}
+
 /// What is being done about the control recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -164,8 +180,9 @@ pub(super) struct Delayed {
 }
 
 /// One domain.
-#[derive(Debug)]
 pub(super) struct DomainState {
+    /// Who wants to know. Another run that asks about the same domain has a state of its own.
+    pub(super) run: Arc<Run>,
     pub(super) name: Domain,
     pub(super) route: Arc<MailRoute>,
     /// Which lane of the group serves it.
@@ -173,6 +190,10 @@ pub(super) struct DomainState {
     pub(super) waiting: VecDeque<Tracked>,
     pub(super) delayed: Vec<Delayed>,
     pub(super) done: Vec<(Tracked, Observation)>,
+    /// One who was refused, and about whom another host of the same preference is to be asked.
+    pub(super) second: Option<Box<(Tracked, Observation)>>,
+    /// Whether that was done, and what it showed.
+    pub(super) hosts: Hosts,
     pub(super) in_flight: usize,
     pub(super) unknown: Observed<UnknownRecipients, Stage>,
     pub(super) control: Control,
@@ -182,25 +203,33 @@ pub(super) struct DomainState {
 }
 
 impl DomainState {
-    pub(super) fn new(work: Work, lane: usize, recheck_accepts: u32, begun: &Begun<'_>) -> Self {
-        let times = begun.times;
+    pub(super) fn new(order: Order, lane: usize, recheck_accepts: u32, times: Times) -> Self {
+        let Order { work, run } = order;
+        let begun = Begun {
+            times,
+            max_wait: run.manners.max_wait,
+            job: run.ledger.as_ref().map(|ledger| ledger.lease().id.as_str()),
+        };
         let Work {
             domain,
             route,
             targets,
             memory,
-        } = work;
+        } = *work;
         let control = match &memory {
-            Some(memory) => Control::recall(memory, &domain, begun),
+            Some(memory) => Control::recall(memory, &domain, &begun),
             None => Control::new(&domain, begun.job),
         };
         let mut state = Self {
+            run,
             name: domain,
             route,
             lane,
             waiting: VecDeque::with_capacity(targets.len()),
             delayed: Vec::new(),
             done: Vec::new(),
+            second: None,
+            hosts: Hosts::NotCompared,
             in_flight: 0,
             unknown: Observed::NotTried(NotTried::NotNeeded),
             control,
@@ -227,16 +256,32 @@ impl DomainState {
 
     /// Keeps an observation that is final for this run.
     pub(super) fn settle(&mut self, tracked: Tracked, observation: Observation, recheck_accepts: u32) {
+        if observation.second.is_some() {
+            self.hosts_disagree();
+        }
         if observation.accepted() {
             self.accepted_since_control += 1;
             self.accepted |= !observation.host.as_ref().is_some_and(|host| host.untruthful);
             if self.accepted_since_control >= recheck_accepts {
                 self.control.recheck = true;
             }
-        } else if observation.proves_refusing() && self.unknown.known().is_none() {
+        } else if observation.proves_refusing() && self.hosts != Hosts::Disagree && self.unknown.known().is_none() {
             self.unknown = Observed::Known(UnknownRecipients::Refused);
         }
         self.done.push((tracked, observation));
+    }
+
+    /// A host refused whom another accepts: that somebody was refused does not show any more that strangers are.
+    pub(super) fn hosts_disagree(&mut self) {
+        self.hosts = Hosts::Disagree;
+        if self.control.attempts == 0 && self.unknown.known() == Some(&UnknownRecipients::Refused) {
+            self.unknown = Observed::NotTried(NotTried::NotNeeded);
+        }
+    }
+
+    /// A session could ask something now.
+    pub(super) fn has_questions(&self) -> bool {
+        !self.waiting.is_empty() || self.second.is_some() || self.wants_control()
     }
 
     /// Keeps what the control recipient was answered.
@@ -265,6 +310,13 @@ impl DomainState {
         });
     }
 
+    /// What another run found out about the domain's host, unless this one knows it.
+    pub(super) fn learn(&mut self, unknown: UnknownRecipients) {
+        if self.unknown.known().is_none() {
+            self.unknown = Observed::Known(unknown);
+        }
+    }
+
     /// Whether it is still open what the host does with unknown recipients. One that takes everything is asked nothing more, so
     /// a check that became due in the meantime would wait for ever.
     pub(super) fn is_open(&self) -> bool {
@@ -291,11 +343,10 @@ impl DomainState {
 
     /// Whether nothing is left to ask or to wait for.
     pub(super) fn is_complete(&self) -> bool {
-        self.waiting.is_empty()
+        !self.has_questions()
             && self.delayed.is_empty()
             && self.in_flight == 0
             && !matches!(self.control.phase, Phase::InFlight | Phase::Waits(_))
-            && !self.wants_control()
     }
 
     /// Whether the host was shown to take everything, so that asking about more addresses adds nothing.
@@ -305,15 +356,16 @@ impl DomainState {
 
     /// Moves every target that waits, for whatever reason, to the done ones.
     pub(super) fn give_up(&mut self, observation: &Observation) {
+        self.done.extend(self.second.take().map(|second| *second));
         let delayed = self.delayed.drain(..).map(|delayed| delayed.tracked);
         for tracked in self.waiting.drain(..).chain(delayed) {
             self.done.push((tracked, observation.clone()));
         }
     }
 
-    /// The evidence about every done target. The domain's own facts are added here, when they are complete: a sentinel that
-    /// flips late re-opens what looked `valid` before.
-    pub(super) fn conclude(&mut self) -> Vec<(Tracked, Observation, Evidence)> {
+    /// What `found` makes of every done target and the evidence about it. The domain's own facts are added here, when they are
+    /// complete: a sentinel that flips late re-opens what looked `valid` before.
+    pub(super) fn conclude<T>(&mut self, found: impl Fn(Tracked, Observation, Evidence) -> T) -> Vec<T> {
         let blanket = self.blanket_refusal();
         if blanket.is_some() && self.unknown.known() == Some(&UnknownRecipients::Refused) {
             // The same words for everybody do not show that strangers are told apart.
@@ -337,15 +389,16 @@ impl DomainState {
                 route: Observed::Known(Arc::clone(&self.route)),
                 host: observation.host.clone(),
                 answer: observation.answer.clone(),
+                second: observation.second.clone(),
                 unknown_recipients: if unproven {
                     Observed::Failed(Stage::Rcpt)
                 } else {
                     self.unknown.clone()
                 },
-                doubt: doubt(&tracked.target.address, &observation, blanket),
+                doubt: doubt(&tracked.target.address, &observation, (blanket, self.hosts)),
                 attempts: tracked.attempts,
             };
-            (tracked, observation, evidence)
+            found(tracked, observation, evidence)
         };
         done.into_iter().map(conclude).collect()
     }
@@ -390,7 +443,7 @@ pub(super) fn vague_refusal(answer: &Answer) -> Option<u64> {
 }
 
 /// Why the answer about this address proves nothing.
-fn doubt(address: &Address, observation: &Observation, blanket: Option<u64>) -> Option<SessionDoubt> {
+fn doubt(address: &Address, observation: &Observation, (blanket, hosts): (Option<u64>, Hosts)) -> Option<SessionDoubt> {
     let answer = observation.known();
     let traits = address.traits();
     let refused_form = answer.is_some_and(|answer| answer.meaning.class == Class::BadAddressSyntax);
@@ -398,6 +451,8 @@ fn doubt(address: &Address, observation: &Observation, blanket: Option<u64>) -> 
         Some(SessionDoubt::Throttled)
     } else if refused_form && (traits.smtputf8 || traits.quoted_local) {
         Some(SessionDoubt::UnusualForm)
+    } else if hosts == Hosts::Disagree && answer.is_some_and(|answer| answer.meaning.dead_recipient().is_some()) {
+        Some(SessionDoubt::Inconsistent)
     } else {
         blanket
             .filter(|words| answer.and_then(|answer| vague_refusal(answer)) == Some(*words))

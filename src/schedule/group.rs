@@ -1,7 +1,10 @@
-//! One mail-host group: plans sessions within its budget, takes their reports, and concludes domains.
+//! One mail-host group: plans sessions within its budget, takes their reports, and concludes domains. Serves every run that
+//! asks its hosts; each run has its own domains, its own patience and its own end.
 
 mod claim;
 mod ending;
+mod second;
+mod twins;
 
 use std::{
     cmp::Reverse,
@@ -18,22 +21,22 @@ use tokio::{
 
 use super::{
     budget::Budget,
-    domain::{Delayed, DomainState, Observation, Phase, Tracked},
+    domain::{Delayed, DomainState, Hosts, Observation, Phase, Tracked},
     ladder::Ladder,
-    memory::Begun,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
-    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport},
+    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport, Ways},
     probe,
-    scheduler::{Finding, GroupContext, Shared, Standing, Work},
+    scheduler::{Closing, Finding, GroupContext, Order, Shared, Standing},
 };
 use crate::{
     dns::{Exchanger, MailRoute},
     replies::{About, Persistence},
     store::{Ledger, Source},
-    verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, reason_of_attempt},
+    verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, UnknownRecipients, reason_of_attempt},
 };
 use ending::{Retry, retry};
+use twins::{Asking, Kin};
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
 const GATHER: Duration = Duration::from_secs(1);
@@ -48,10 +51,9 @@ const LATER: Duration = Duration::from_hours(1);
 struct Lane {
     exchangers: Arc<[Exchanger]>,
     implicit: bool,
-    /// The host does not listen to bursts.
-    lockstep: bool,
-    /// The host has put us to its first-session test.
-    tested: bool,
+    ways: Ways,
+    /// Whether its hosts were compared, see `second`.
+    hosts: Hosts,
     /// Domains with something to ask.
     ready: VecDeque<usize>,
 }
@@ -59,11 +61,20 @@ struct Lane {
 /// The state of a group; one task owns it.
 pub(super) struct Group {
     context: Arc<GroupContext>,
-    shared: Arc<Shared>,
-    work: mpsc::UnboundedReceiver<Work>,
-    closed: bool,
+    shared: Shared,
+    work: mpsc::UnboundedReceiver<Order>,
+    /// Runs that may still bring work.
+    routing: Vec<watch::Receiver<bool>>,
+    /// Some run has stopped.
+    stirred: watch::Receiver<u64>,
     budget: Budget,
     domains: Vec<Option<DomainState>>,
+    /// Places in `domains` to use again.
+    free: Vec<usize>,
+    /// Addresses that a session is asking about, with those that wait for the same answer.
+    asking: Asking,
+    /// No run waits less long.
+    least_patience: Duration,
     lanes: Vec<Lane>,
     lane_of: HashMap<Vec<(u16, Arc<str>)>, usize>,
     ready_lanes: VecDeque<usize>,
@@ -72,9 +83,9 @@ pub(super) struct Group {
     connect_after: Instant,
     sessions: JoinSet<(u32, usize, SessionReport)>,
     /// What came before the group was claimed.
-    gathered: Vec<Work>,
-    /// No other process asks the group.
-    claimed: bool,
+    gathered: Vec<Order>,
+    /// No other process asks the group; by whose right this is so.
+    claimed: Option<Ledger>,
     life: Life,
     /// Targets that wait for an answer.
     left: usize,
@@ -83,20 +94,29 @@ pub(super) struct Group {
     last_due: Option<Instant>,
     pace: Pace,
     /// Another process asked it until now.
-    found_by_others: Option<Ledger>,
+    found_by_others: bool,
 }
 
 impl Group {
-    pub(super) fn new(context: GroupContext, shared: Arc<Shared>, work: mpsc::UnboundedReceiver<Work>) -> Self {
+    pub(super) fn new(
+        context: GroupContext,
+        shared: Shared,
+        work: mpsc::UnboundedReceiver<Order>,
+        stirred: watch::Receiver<u64>,
+    ) -> Self {
         let budget = Budget::new(context.limits.clone());
         let life = if context.trusted { Life::Shown } else { Life::Unknown };
         Self {
             context: Arc::new(context),
             shared,
             work,
-            closed: false,
+            routing: Vec::new(),
+            stirred,
             budget,
             domains: Vec::new(),
+            free: Vec::new(),
+            asking: Asking::default(),
+            least_patience: Duration::MAX,
             lanes: Vec::new(),
             lane_of: HashMap::new(),
             ready_lanes: VecDeque::new(),
@@ -104,35 +124,39 @@ impl Group {
             connect_after: Instant::now(),
             sessions: JoinSet::new(),
             gathered: Vec::new(),
-            claimed: false,
+            claimed: None,
             life,
             left: 0,
             delayed: 0,
             last_due: None,
             pace: Pace::default(),
-            found_by_others: None,
+            found_by_others: false,
         }
     }
 
-    /// Runs until every target is concluded.
-    pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>) {
+    /// Runs until every target is concluded and no run brings more.
+    pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>, closing: Closing) {
         self.gather(&mut routed).await;
         let given_up_until = self.claim().await.err();
-        for work in std::mem::take(&mut self.gathered) {
-            self.admit(work);
+        for order in std::mem::take(&mut self.gathered) {
+            self.admit(order);
         }
         loop {
-            while let Ok(work) = self.work.try_recv() {
-                self.admit(work);
+            while let Ok(order) = self.work.try_recv() {
+                self.admit(order);
             }
-            if let Some(why) = self.shared.over() {
+            if self.stirred.has_changed().unwrap_or(false) {
+                self.stirred.mark_unchanged();
+                self.let_go();
+            }
+            if let Some(why) = self.shared.egress.closed() {
                 self.give_up(&Observation::not_tried(why), None);
             } else if given_up_until.is_some() {
                 self.give_up(&Observation::not_tried(NotTried::Budget), given_up_until);
             }
             self.wake(Instant::now());
             let wait = self.start_sessions();
-            if self.is_done() {
+            if self.is_done() && closing.close(&self.context.name, &self.work, || self.remember(true)) {
                 break;
             }
             let alarm = self.alarms.peek().map(|Reverse((at, _))| *at);
@@ -140,24 +164,24 @@ impl Group {
             let idle = self.sessions.is_empty();
             self.show(wait, next.filter(|_| idle));
             tokio::select! {
-                work = self.work.recv(), if !self.closed => match work {
-                    Some(work) => self.admit(work),
-                    None => self.closed = true,
-                },
+                Some(order) = self.work.recv() => self.admit(order),
                 Some(ended) = self.sessions.join_next() => match ended {
                     Ok((reserved, lane, report)) => self.absorb(reserved, lane, report),
                     Err(error) => {
-                        // Its targets are lost, so the group cannot be concluded; the job reports what is open as `internal`.
+                        // Its targets are lost, so the group cannot be concluded; the runs report what is open as `internal`.
                         tracing::error!(%error, "a session ended by a fault of ours");
+                        self.work.close();
+                        self.remember(true);
                         break;
                     }
                 },
                 () = sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {},
-                () = self.shared.ended(), if self.shared.over().is_none() => {},
+                () = routed_too(&mut self.routing), if !self.routing.is_empty() => {},
+                _ = self.stirred.changed() => self.stirred.mark_changed(),
+                () = self.shared.egress.blocked(), if self.shared.egress.closed().is_none() => {},
             }
         }
         self.shared.show(&self.context.name, None);
-        self.remember(true);
     }
 
     /// Tells the display where the group stands; `until` is when it goes on, if it waits.
@@ -192,15 +216,14 @@ impl Group {
         self.shared.show(&self.context.name, Some(outlook));
     }
 
-    /// Waits until all routes are known, or long enough.
+    /// Waits until all routes of the first run are known, or long enough.
     async fn gather(&mut self, routed: &mut watch::Receiver<bool>) {
         let until = Instant::now() + GATHER;
+        // The order for which the group was made: by its run's right the group is claimed.
+        self.gathered.extend(self.work.recv().await);
         while !*routed.borrow() {
             tokio::select! {
-                work = self.work.recv(), if !self.closed => match work {
-                    Some(work) => self.gathered.push(work),
-                    None => self.closed = true,
-                },
+                Some(order) = self.work.recv() => self.gathered.push(order),
                 changed = routed.changed() => if changed.is_err() { return },
                 () = sleep_until(until) => return,
             }
@@ -208,14 +231,20 @@ impl Group {
     }
 
     fn is_done(&self) -> bool {
-        self.closed && self.work.is_empty() && self.sessions.is_empty() && self.domains.iter().all(Option::is_none)
+        self.routing.is_empty() && self.sessions.is_empty() && self.free.len() == self.domains.len()
     }
 
-    fn admit(&mut self, work: Work) {
-        let work = self.skip_known(work);
+    fn admit(&mut self, order: Order) {
+        let routed = order.run.routed();
+        if !*routed.borrow() && !self.routing.iter().any(|other| other.same_channel(&routed)) {
+            self.routing.push(routed);
+        }
+        let Order { mut work, run } = order;
+        self.skip_known(&mut work, &run);
         if work.targets.is_empty() {
             return;
         }
+        self.least_patience = self.least_patience.min(run.manners.max_wait);
         let (exchangers, implicit): (Arc<[Exchanger]>, bool) = match &*work.route {
             MailRoute::Exchangers(exchangers) => (exchangers.clone().into(), false),
             MailRoute::ImplicitMx(exchanger) => (Arc::from([exchanger.clone()]), true),
@@ -230,18 +259,14 @@ impl Group {
             self.lanes.push(Lane {
                 exchangers,
                 implicit,
-                lockstep: false,
-                tested: false,
+                ways: Ways::default(),
+                hosts: Hosts::NotCompared,
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
         });
-        let begun = Begun {
-            times: self.shared.times(),
-            max_wait: self.shared.manners.max_wait,
-            job: self.shared.ledger.as_ref().map(|ledger| ledger.lease().id.as_str()),
-        };
-        let state = DomainState::new(work, lane, self.context.limits.recheck_accepts, &begun);
+        let (recheck, times) = (self.context.limits.recheck_accepts, self.shared.times());
+        let state = DomainState::new(Order { work, run }, lane, recheck, times);
         self.left += state.left();
         self.delayed += state.delayed.len();
         self.last_due = state
@@ -250,7 +275,11 @@ impl Group {
             .map(|delayed| delayed.due)
             .chain(self.last_due)
             .max();
-        let index = self.domains.len();
+        let over = state.run.is_over();
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.domains.push(None);
+            self.domains.len() - 1
+        });
         let waits = match state.control.phase {
             Phase::Waits(due) => Some(due),
             Phase::Idle | Phase::InFlight | Phase::Due => None,
@@ -258,8 +287,12 @@ impl Group {
         let alarms = state.delayed.iter().map(|delayed| delayed.due).chain(waits);
         self.alarms.extend(alarms.map(|due| Reverse((due, index))));
         let answered = state.is_complete();
-        self.domains.push(Some(state));
-        if answered {
+        if let Some(slot) = self.domains.get_mut(index) {
+            *slot = Some(state);
+        }
+        if over {
+            self.leave(index, &Observation::not_tried(NotTried::Interrupted), None);
+        } else if answered {
             // Only the last words of an earlier run were lost: nobody needs to be asked, whatever the budget says.
             self.conclude_if_complete(index);
         } else {
@@ -277,7 +310,14 @@ impl Group {
         if lane.ready.is_empty() {
             self.ready_lanes.push_back(state.lane);
         }
-        lane.ready.push_back(domain);
+        if state.run.hurried {
+            lane.ready.push_front(domain);
+            // Somebody waits for the answer.
+            self.ready_lanes.retain(|other| *other != state.lane);
+            self.ready_lanes.push_front(state.lane);
+        } else {
+            lane.ready.push_back(domain);
+        }
     }
 
     /// Brings back whatever has waited long enough.
@@ -320,11 +360,10 @@ impl Group {
             let refusals = match self.budget.reserve(now) {
                 Ok(refusals) => refusals,
                 Err(until) => {
-                    if self.sessions.is_empty() && until - now > self.shared.manners.max_wait.max(SHORT_WAIT) {
-                        self.give_up(&Observation::not_tried(NotTried::Budget), Some(until));
-                        return None;
+                    if self.sessions.is_empty() {
+                        self.lose_patience(&Observation::not_tried(NotTried::Budget), until, SHORT_WAIT);
                     }
-                    return Some(until);
+                    return (!self.ready_lanes.is_empty()).then_some(until);
                 }
             };
             let Some((lane, plan)) = self.plan(refusals) else {
@@ -336,9 +375,13 @@ impl Group {
             if !self.context.trusted {
                 self.remember(false);
             }
-            let (context, shared) = (Arc::clone(&self.context), Arc::clone(&self.shared));
+            let of = |slice: &Slice| Some(Arc::clone(&self.domains.get(slice.domain)?.as_ref()?.run));
+            let runs: Vec<_> = plan.slices.iter().filter_map(of).collect();
+            let (context, shared) = (Arc::clone(&self.context), self.shared.on_behalf_of(runs.iter()));
             self.sessions.spawn(async move {
-                shared.room().await;
+                for run in runs {
+                    run.room().await;
+                }
                 (refusals, lane, probe::run(plan, &context, &shared).await)
             });
         }
@@ -351,20 +394,33 @@ impl Group {
         let lane = self.lanes.get_mut(index)?;
         let mut room = self.context.limits.recipients_per_session as usize;
         let mut slices = Vec::new();
-        let mut answered = Vec::new();
+        let (mut answered, mut alone) = (Vec::new(), None);
+        let mut kin = Kin::default();
         while room > 0
             && let Some(domain) = lane.ready.pop_front()
         {
             let Some(Some(state)) = self.domains.get_mut(domain) else {
                 continue;
             };
+            if let Some(second) = state.second.take() {
+                // It needs a session of its own.
+                if slices.is_empty() {
+                    alone = Some((domain, second));
+                } else {
+                    state.second = Some(second);
+                    lane.ready.push_front(domain);
+                }
+                break;
+            }
             if state.takes_everything() {
                 self.left = self.left.saturating_sub(state.left());
                 state.give_up(&Observation::not_tried(NotTried::NotNeeded));
                 answered.push(domain);
                 continue;
             }
-            let slice = slice(state, domain, room, (self.context.control_apart, self.pace.puts_off()));
+            let mut slice = slice(state, domain, room, (self.context.control_apart, self.pace.puts_off()));
+            self.asking.part(&mut slice, state);
+            kin.plan(&mut slice, state);
             if slice.targets.is_empty() && slice.need == ControlNeed::No {
                 answered.push(domain);
                 continue;
@@ -379,9 +435,12 @@ impl Group {
             self.ready_lanes.push_back(index);
         }
         let exchangers = Arc::clone(&lane.exchangers);
-        let (implicit, lockstep, tested) = (lane.implicit, lane.lockstep, lane.tested);
+        let (implicit, ways) = (lane.implicit, lane.ways);
         for domain in answered {
             self.conclude_if_complete(domain);
+        }
+        if let Some((domain, second)) = alone {
+            return self.plan_second((index, domain), *second, refusals);
         }
         (!slices.is_empty()).then_some((
             index,
@@ -390,8 +449,7 @@ impl Group {
                 implicit,
                 slices,
                 refusals,
-                lockstep,
-                tested,
+                ways,
                 life: self.life,
                 size: self.left,
             },
@@ -404,8 +462,7 @@ impl Group {
         self.pace.answered(&report.answers);
         self.life = report.life.filter(|_| !self.context.trusted).unwrap_or(self.life);
         if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.lockstep |= report.lockstep;
-            lane.tested |= report.tested;
+            lane.ways.learn(report.ways);
         }
         match &report.trip {
             Some(_) if self.context.trusted => {}
@@ -417,8 +474,27 @@ impl Group {
             self.remember(false);
         }
         let trip = report.trip.clone();
+        let mut kin = Kin::default();
         for slice in report.slices {
-            self.absorb_slice(slice, now);
+            let told = self.asking.told(&slice);
+            let name = self
+                .domains
+                .get_mut(slice.domain)
+                .and_then(Option::as_mut)
+                .map(|state| {
+                    kin.teach(state);
+                    state.name.clone()
+                });
+            let unknown = self.absorb_slice(slice, now);
+            if let Some(name) = name {
+                kin.learn(name, unknown);
+            }
+            for told in told {
+                if let (Some(Some(twin)), Some(unknown)) = (self.domains.get_mut(told.domain), &unknown) {
+                    twin.learn(*unknown);
+                }
+                self.absorb_slice(told, now);
+            }
         }
         let Some(trip) = trip.filter(|_| !self.context.trusted) else {
             return;
@@ -428,38 +504,55 @@ impl Group {
             .budget
             .reserve(now)
             .map(|reserved| self.budget.settle(reserved, &[], now))
-            && (stopped || until - now > self.shared.manners.max_wait)
         {
             let blocked = Observation {
                 host: trip.host,
                 answer: Observed::Known(trip.answer),
                 ..Observation::not_tried(NotTried::Budget)
             };
-            self.give_up(&blocked, Some(until));
+            if stopped {
+                self.give_up(&blocked, Some(until));
+            } else {
+                self.lose_patience(&blocked, until, Duration::ZERO);
+            }
         }
     }
 
-    fn absorb_slice(&mut self, report: SliceReport, now: Instant) {
+    /// Says what is known now about what the domain's host does with unknown recipients.
+    fn absorb_slice(&mut self, mut report: SliceReport, now: Instant) -> Option<UnknownRecipients> {
         let index = report.domain;
         let Some(Some(state)) = self.domains.get_mut(index) else {
-            return;
+            return None;
         };
+        let run = Arc::clone(&state.run);
+        let lane = self.lanes.get_mut(state.lane)?;
         state.in_flight = state
             .in_flight
             .saturating_sub(report.answered.len() + report.again.len());
-        let manners = &self.shared.manners;
+        let manners = &run.manners;
         let times = self.shared.times();
         let (wall, kept_before) = (times.wall, state.done.len());
         let (mut delayed, mut attempts) = (Vec::new(), Vec::new());
+        for (tracked, observation) in second::compared(state, lane, &mut report) {
+            state.settle(tracked, observation, self.context.limits.recheck_accepts);
+        }
         for (tracked, observation) in report.answered {
             let first = tracked.attempts == 1;
             match retry(&tracked, &observation, &manners.ladder, (now, wall)) {
                 Some(Retry { due, last: false }) if due - now <= manners.max_wait => {
-                    if self.shared.ledger.is_some() {
+                    if run.ledger.is_some() {
                         attempts.push(state.attempt(&tracked, &observation, Some(due), times));
                     }
                     self.pace.put_off += u32::from(first);
                     delayed.push(Delayed { due, tracked });
+                }
+                Some(_) | None if !self.context.trusted && second::is_wanted(state, lane, &observation) => {
+                    if run.ledger.is_some() {
+                        attempts.push(state.attempt(&tracked, &observation, None, times));
+                    }
+                    self.pace.told += u32::from(first);
+                    (state.hosts, lane.hosts) = (Hosts::Compared, lane.hosts.max(Hosts::Compared));
+                    state.second = Some(Box::new((tracked, observation)));
                 }
                 Some(_) | None => {
                     self.pace.told += u32::from(first);
@@ -513,18 +606,33 @@ impl Group {
                 }
             }
         }
-        if !state.waiting.is_empty() || state.wants_control() {
+        let unknown = state.unknown.known().copied();
+        if state.has_questions() {
             self.make_ready(index);
         }
-        self.conclude_if_complete(index);
-        if let (Some(Some(state)), Some(ledger)) = (self.domains.get(index), &self.shared.ledger) {
+        if run.is_over() {
+            self.leave(index, &Observation::not_tried(NotTried::Interrupted), None);
+        } else {
+            self.conclude_if_complete(index);
+        }
+        if let (Some(Some(state)), Some(ledger)) = (self.domains.get(index), &run.ledger) {
             let answered = state.done.get(kept_before..).unwrap_or_default();
             let attempt =
                 |(tracked, observation): &(Tracked, Observation)| state.attempt(tracked, observation, None, times);
             attempts.extend(answered.iter().map(attempt));
-            self.shared.report(attempts);
+            run.report(attempts);
             ledger.keep_domain(&state.name, state.memory(times, false), false);
         }
+        unknown
+    }
+}
+
+/// Waits until one more of the runs brings no more work, and forgets it.
+async fn routed_too(routing: &mut Vec<watch::Receiver<bool>>) {
+    if let Some(routed) = routing.last_mut() {
+        // A run that is gone brings nothing either.
+        let _ = routed.wait_for(|routed| *routed).await;
+        routing.pop();
     }
 }
 

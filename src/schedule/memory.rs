@@ -75,6 +75,7 @@ impl Before {
                 attempts: 0,
                 requeued: false,
                 first_asked: None,
+                before: None,
             });
         };
         let Kept {
@@ -92,6 +93,7 @@ impl Before {
             attempts: evidence.attempts,
             requeued,
             first_asked: first_asked.map(|at| times.instant(at)),
+            before: None,
         };
         match due.map(|due| times.instant(due)) {
             Some(due) if due <= times.now => Self::Waiting(tracked),
@@ -101,6 +103,7 @@ impl Before {
                 Observation {
                     host: evidence.host,
                     answer: evidence.answer,
+                    second: evidence.second,
                     throttled,
                     elapsed,
                     transcripts: (!transcripts.is_empty()).then(|| transcripts.into()),
@@ -182,6 +185,7 @@ impl DomainState {
                 route: Observed::Known(std::sync::Arc::clone(&self.route)),
                 host: observation.host.clone(),
                 answer: observation.answer.clone(),
+                second: observation.second.clone(),
                 unknown_recipients: Observed::NotTried(NotTried::Interrupted),
                 doubt: None,
                 attempts: tracked.attempts,

@@ -1,9 +1,9 @@
 //! Reaching a mail host: every exchanger and address in order, TLS where it is offered, once more in clear where it breaks.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
 use super::{
-    egress::NoConnection,
+    egress::{NoConnection, Way},
     places::Place,
     scheduler::{GroupContext, Shared},
 };
@@ -26,6 +26,8 @@ pub(super) struct Opened {
     pub(super) host: Arc<HostFacts>,
     /// Dialogues that failed before.
     pub(super) transcripts: Vec<Arc<Transcript>>,
+    /// The session is over IPv6, and the hosts have IPv4 addresses too.
+    pub(super) may_leave_v6: bool,
 }
 
 /// No session could be opened; the most telling failure.
@@ -47,24 +49,44 @@ enum Failed {
     Dialogue(Ended),
 }
 
-/// Tries the exchangers in order.
-pub(super) async fn open(
-    exchangers: &[Exchanger],
-    implicit: bool,
-    (group, shared, place): (&GroupContext, &Shared, &Place),
-) -> Result<Opened, NotOpened> {
-    let all = exchangers
+/// Where a session may go.
+pub(super) struct Reach<'a> {
+    pub(super) exchangers: &'a [Exchanger],
+    /// The only exchanger is an implicit MX.
+    pub(super) implicit: bool,
+    /// The hosts do not want us over IPv6.
+    pub(super) only_v4: bool,
+}
+
+/// The addresses to try, in order.
+fn candidates<'a>(reach: &Reach<'a>) -> VecDeque<(&'a Exchanger, Vetted)> {
+    let all = reach
+        .exchangers
         .iter()
         .flat_map(|exchanger| exchanger.addresses.iter().map(move |ip| (exchanger, *ip)));
-    let candidates: Vec<(&Exchanger, Vetted)> = all.take(MAX_ADDRESSES).collect();
+    all.filter(|(_, ip)| !reach.only_v4 || ip.ip().is_ipv4())
+        .take(MAX_ADDRESSES)
+        .collect()
+}
+
+/// Tries the exchangers in order.
+pub(super) async fn open(
+    reach: Reach<'_>,
+    (group, shared, place): (&GroupContext, &Shared, &Place),
+) -> Result<Opened, NotOpened> {
+    let Reach {
+        exchangers, implicit, ..
+    } = reach;
+    let mut candidates = candidates(&reach);
     let mut failure = NotOpened {
         host: None,
         answer: Observed::Failed(ProbeFailure::Unreachable),
         transcripts: Vec::new(),
     };
     let mut sessions = 0;
-    let (mut blocked, mut proxy_failed) = (!candidates.is_empty(), false);
-    for (exchanger, ip) in candidates {
+    let mut blocked = !candidates.is_empty();
+    let (mut proxy_failed, mut proxy_dead) = (false, false);
+    while let Some((exchanger, ip)) = candidates.pop_front() {
         let facts = |tls| HostFacts {
             provider: shared.provider(&exchanger.host).map(|provider| &*provider.id),
             name: Arc::clone(&exchanger.host),
@@ -80,10 +102,12 @@ pub(super) async fn open(
         match try_address(exchanger, ip, (group, shared, place), &mut failure.transcripts).await {
             Ok(session) => {
                 let host = Arc::new(facts(Some(session.encrypted())));
+                let v4 = |exchanger: &Exchanger| exchanger.addresses.iter().any(|ip| ip.ip().is_ipv4());
                 return Ok(Opened {
                     session,
                     host,
                     transcripts: failure.transcripts,
+                    may_leave_v6: ip.ip().is_ipv6() && exchangers.iter().any(v4),
                 });
             }
             Err(Failed::Connection(why)) => blocked &= why == NoConnection::Blocked,
@@ -94,6 +118,7 @@ pub(super) async fn open(
             Err(Failed::Proxy(fault)) => {
                 (blocked, proxy_failed) = (false, true);
                 if !fault.is_about_one_target() {
+                    proxy_dead = true;
                     break;
                 }
             }
@@ -104,12 +129,19 @@ pub(super) async fn open(
                 if sessions == MAX_SESSIONS {
                     break;
                 }
+                if ip.ip().is_ipv6() && failure.answer.known().is_some() {
+                    // It may mean our IPv6 address (HOSTILE S15): its other ones would hear the same.
+                    candidates.make_contiguous().sort_by_key(|(_, ip)| ip.ip().is_ipv6());
+                }
             }
         }
     }
     // Our own hosts may stand behind a way out of their own, or be switched off.
     if blocked && failure.host.is_none() && !group.trusted && shared.over().is_none() {
-        shared.egress.silent(&group.name);
+        shared.egress.lost(&group.name, Way::Direct);
+    }
+    if proxy_dead && shared.over().is_none() {
+        shared.egress.lost(&group.name, Way::Proxy);
     }
     if proxy_failed {
         // Whatever other addresses said, the one that the proxy kept from us might have answered.

@@ -49,7 +49,7 @@ impl WaitsFor {
 }
 
 /// The group that will be done last.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Critical {
     /// Its name: a provider, a network or a host.
     pub group: Arc<str>,
@@ -57,6 +57,14 @@ pub struct Critical {
     pub waits_for: WaitsFor,
     /// When it will be done, by what is known.
     pub done_at: SystemTime,
+}
+
+impl Critical {
+    /// The group and what it waits for, in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}, waits for {}", self.group, self.waits_for.text())
+    }
 }
 
 /// A group's state as it is shown.

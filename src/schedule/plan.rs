@@ -20,14 +20,31 @@ pub(super) struct SessionPlan {
     pub(super) slices: Vec<Slice>,
     /// Refused recipients after which the session ends.
     pub(super) refusals: u32,
-    /// The host once answered only the first command of a burst.
-    pub(super) lockstep: bool,
-    /// The host has put us to its first-session test already.
-    pub(super) tested: bool,
+    pub(super) ways: Ways,
     /// What the group has shown of itself.
     pub(super) life: Life,
     /// How many targets the group has left.
     pub(super) size: usize,
+}
+
+/// What hosts have shown of how they want to be spoken to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Ways {
+    /// They answer only the first command of a burst (HOSTILE T3).
+    pub(super) lockstep: bool,
+    /// They have put us to their first-session test.
+    pub(super) tested: bool,
+    /// They do not want us over IPv6, and can be reached over IPv4 (HOSTILE S15).
+    pub(super) only_v4: bool,
+}
+
+impl Ways {
+    /// Takes in what a session showed.
+    pub(super) fn learn(&mut self, shown: Self) {
+        self.lockstep |= shown.lockstep;
+        self.tested |= shown.tested;
+        self.only_v4 |= shown.only_v4;
+    }
 }
 
 /// What a session asks about one domain.
@@ -59,10 +76,7 @@ pub(super) struct SessionReport {
     pub(super) spoke: bool,
     /// The reply that shows that the host blocks us.
     pub(super) trip: Option<Trip>,
-    /// The host lies about PIPELINING.
-    pub(super) lockstep: bool,
-    /// The host put us to its first-session test.
-    pub(super) tested: bool,
+    pub(super) ways: Ways,
     /// What the group showed of itself.
     pub(super) life: Option<Life>,
 }

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::{
     domain::{Observation, Tracked},
-    open::{NotOpened, Opened, open},
+    open::{NotOpened, Opened, Reach, open},
     places::Life,
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, pieces},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, Ways, pieces},
     scheduler::{GroupContext, Shared},
     signals::{Temper, trips, voids_session},
 };
@@ -49,6 +49,17 @@ pub(super) enum Trial {
     Over,
 }
 
+/// Whether a refusal leads to another session over IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum V6 {
+    /// The session is over IPv4, or there is nothing else.
+    Stays,
+    /// The hosts have IPv4 addresses.
+    MayLeave,
+    /// The host does not want us here: nobody was answered, the next session goes over IPv4.
+    Unwelcome,
+}
+
 /// A running session.
 pub(super) struct Conversation<'a> {
     pub(super) shared: &'a Shared,
@@ -68,6 +79,7 @@ pub(super) struct Conversation<'a> {
     /// The host offers PIPELINING and answered only the start of a burst.
     pub(super) deaf: bool,
     pub(super) trial: Trial,
+    pub(super) v6: V6,
     pub(super) answers: Vec<bool>,
     /// A recipient was answered, with whatever.
     pub(super) spoke: bool,
@@ -93,8 +105,13 @@ pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared
         () = shared.ended() => return not_started(plan, None),
     }
     let started = Instant::now();
+    let reach = Reach {
+        exchangers: &plan.exchangers,
+        implicit: plan.implicit,
+        only_v4: plan.ways.only_v4,
+    };
     let opened = tokio::select! {
-        opened = open(&plan.exchangers, plan.implicit, (group, shared, &place)) => opened,
+        opened = open(reach, (group, shared, &place)) => opened,
         // Others may talk; this one gets all the time it needs when it is its turn again.
         () = place.wanted() => return not_started(plan, Some(Life::Silent)),
     };
@@ -140,8 +157,7 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         answers: Vec::new(),
         spoke: false,
         trip: None,
-        lockstep: false,
-        tested: false,
+        ways: Ways::default(),
         life,
     }
 }
@@ -166,6 +182,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
     let observation = Observation {
         host,
         answer,
+        second: None,
         throttled: false,
         elapsed,
         transcripts,
@@ -191,8 +208,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answers: Vec::new(),
         spoke: false,
         trip,
-        lockstep: false,
-        tested: false,
+        ways: Ways::default(),
         life: Some(life),
     }
 }
@@ -215,6 +231,7 @@ impl<'a> Conversation<'a> {
             session,
             host,
             transcripts,
+            may_leave_v6,
         } = opened;
         let limits = &group.limits;
         let offers = session.extensions();
@@ -244,7 +261,7 @@ impl<'a> Conversation<'a> {
             });
             queue.extend(pieces(index, targets));
         }
-        let lockstep = plan.lockstep || !limits.pipelining || !offers.pipelining;
+        let lockstep = plan.ways.lockstep || !limits.pipelining || !offers.pipelining;
         let mut conversation = Self {
             shared,
             group,
@@ -265,7 +282,8 @@ impl<'a> Conversation<'a> {
             temper: Temper::Calm,
             lockstep,
             deaf: false,
-            trial: if plan.tested { Trial::Over } else { Trial::MayCome },
+            trial: if plan.ways.tested { Trial::Over } else { Trial::MayCome },
+            v6: if may_leave_v6 { V6::MayLeave } else { V6::Stays },
             answers: Vec::new(),
             spoke: false,
             trip: None,
@@ -343,6 +361,7 @@ impl<'a> Conversation<'a> {
     fn goes_on_within(&self, open: bool) -> bool {
         open && self.trip.is_none()
             && self.trial != Trial::Met
+            && self.v6 != V6::Unwelcome
             && self.refusals_left > 0
             && self.recipients_left > 0
             && !self.shared.stopping()
@@ -480,12 +499,15 @@ impl<'a> Conversation<'a> {
 
     /// Says QUIT; what is still in the queue is for another session.
     async fn leave(&mut self) {
-        let transcript = match self.live.take() {
+        let left = match self.live.take() {
             Some(Live::Ready(session)) => session.quit().await,
             Some(Live::InTransaction(session)) => session.quit().await,
-            None => None,
+            None => return,
         };
-        self.transcripts.extend(transcript.map(Arc::new));
+        match left {
+            Ok(transcript) => self.transcripts.extend(transcript.map(Arc::new)),
+            Err(ended) => self.ended(ended),
+        }
     }
 
     async fn close(mut self) -> SessionReport {
@@ -523,8 +545,11 @@ impl<'a> Conversation<'a> {
             answers: self.answers,
             spoke: self.spoke,
             trip: self.trip,
-            lockstep: self.deaf,
-            tested: self.trial == Trial::Met,
+            ways: Ways {
+                lockstep: self.deaf,
+                tested: self.trial == Trial::Met,
+                only_v4: self.v6 == V6::Unwelcome,
+            },
             life: Some(life_after(self.void)),
         }
     }

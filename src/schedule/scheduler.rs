@@ -1,8 +1,8 @@
-//! The entry: takes domains with their routes, forms mail-host groups, hands out findings.
+//! The entry: takes domains with their routes from every run, forms mail-host groups, hands out findings.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -138,22 +138,43 @@ impl Finding {
     }
 }
 
-/// What all groups share.
+/// What a session sees of whoever it serves, and of what all groups share.
+#[derive(Clone)]
 pub(super) struct Shared {
-    pub(super) manners: Manners,
+    pub(super) manners: Arc<Manners>,
     pub(super) classifier: Option<Arc<Classifier>>,
     pub(super) dial: Arc<dyn Dial>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tally: Arc<Tally>,
     pub(super) stop: Stop,
-    pub(super) ledger: Option<Ledger>,
     pub(super) places: Places,
-    pub(super) egress: Egress,
-    findings: Reports,
-    outlooks: Mutex<HashMap<Arc<str>, Outlook>>,
+    pub(super) egress: Arc<Egress>,
+    outlooks: Arc<Mutex<HashMap<Arc<str>, Outlook>>>,
 }
 
 impl Shared {
+    /// The same on behalf of other runs: one that stops ends a session only if it has it for itself.
+    pub(super) fn on_behalf_of<'a>(&self, mut runs: impl Iterator<Item = &'a Arc<Run>>) -> Self {
+        let Some(first) = runs.next() else { return self.clone() };
+        let (mut alone, mut transcript) = (true, first.manners.transcript);
+        for other in runs {
+            alone &= Arc::ptr_eq(first, other);
+            transcript |= other.manners.transcript;
+        }
+        let manners = if transcript == first.manners.transcript {
+            Arc::clone(&first.manners)
+        } else {
+            let manners = Manners::clone(&first.manners);
+            Arc::new(Manners { transcript, ..manners })
+        };
+        Self {
+            manners,
+            tally: Arc::clone(&first.tally),
+            stop: if alone { first.stop.clone() } else { Stop::new() },
+            ..self.clone()
+        }
+    }
+
     pub(super) fn stopping(&self) -> bool {
         self.stop.is_requested()
     }
@@ -163,7 +184,7 @@ impl Shared {
         if self.stopping() {
             Some(NotTried::Interrupted)
         } else {
-            self.egress.is_blocked().then_some(NotTried::PortBlocked)
+            self.egress.closed()
         }
     }
 
@@ -183,16 +204,6 @@ impl Shared {
     #[expect(clippy::unused_self, reason = "operators will be able to add providers to a run")]
     pub(super) fn provider(&self, host: &str) -> Option<&'static Provider> {
         recognise(host)
-    }
-
-    /// Findings of one domain at once: each send may wake the receiver.
-    pub(super) fn report(&self, findings: Vec<Finding>) {
-        self.findings.send(findings);
-    }
-
-    /// Waits until the caller keeps up.
-    pub(super) async fn room(&self) {
-        self.findings.backlog.room().await;
     }
 
     /// Now, on both clocks.
@@ -218,6 +229,55 @@ impl Shared {
     }
 }
 
+/// Whoever has addresses asked about: a list, or one request.
+pub(super) struct Run {
+    pub(super) manners: Arc<Manners>,
+    pub(super) ledger: Option<Ledger>,
+    pub(super) hurried: bool,
+    tally: Arc<Tally>,
+    stop: Stop,
+    findings: Reports,
+    /// No more work comes.
+    routed: watch::Sender<bool>,
+    /// Nothing of it is left in any group.
+    ended: Stop,
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        self.ended.request();
+    }
+}
+
+impl Run {
+    /// Nobody waits for its answers any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.stop.is_requested() || self.findings.is_unheard()
+    }
+
+    /// Findings of one domain at once: each send may wake the receiver.
+    pub(super) fn report(&self, findings: Vec<Finding>) {
+        self.findings.send(findings);
+    }
+
+    /// Waits until it keeps up with its findings.
+    pub(super) async fn room(&self) {
+        self.findings.room().await;
+    }
+
+    /// Tells when no more work comes.
+    pub(super) fn routed(&self) -> watch::Receiver<bool> {
+        self.routed.subscribe()
+    }
+}
+
+/// A domain on its way into a group, with the run that wants to know.
+pub(super) struct Order {
+    /// Boxed: the channel makes room for 32 at once.
+    pub(super) work: Box<Work>,
+    pub(super) run: Arc<Run>,
+}
+
 /// What the sessions of one group share.
 pub(super) struct GroupContext {
     pub(super) name: Arc<str>,
@@ -231,15 +291,24 @@ pub(super) struct GroupContext {
     pub(super) connects: Pacer,
 }
 
-/// Takes work and runs the groups.
-pub struct Scheduler {
-    shared: Arc<Shared>,
-    groups: HashMap<Arc<str>, mpsc::UnboundedSender<Work>>,
-    tasks: JoinSet<()>,
-    routed: watch::Sender<bool>,
+/// Runs the groups for every run of a process: a host sees one budget, however many lists and requests ask it.
+#[derive(Clone)]
+pub struct Scheduler(Arc<Inner>);
+
+struct Inner {
+    shared: Shared,
+    groups: Mutex<Groups>,
+    /// Counts runs that stopped.
+    stirred: Arc<watch::Sender<u64>>,
 }
 
-/// What a scheduler needs from its caller.
+#[derive(Default)]
+struct Groups {
+    senders: HashMap<Arc<str>, mpsc::UnboundedSender<Order>>,
+    tasks: JoinSet<()>,
+}
+
+/// What a scheduler needs from its maker.
 pub struct Seams {
     /// Opens connections.
     pub dial: Arc<dyn Dial>,
@@ -247,102 +316,195 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// Understands replies; `None` is the bundled classifier.
     pub classifier: Option<Arc<Classifier>>,
+}
+
+/// What a run brings with it.
+pub struct Errand {
     /// The request to stop politely.
     pub stop: Stop,
     /// What outlives the process; `None` forgets with it.
     pub ledger: Option<Ledger>,
+    /// Counts connections and commands; those of a session that serves several runs are the first one's.
+    pub tally: Arc<Tally>,
+    /// Somebody waits for the answer: it goes before lists.
+    pub hurried: bool,
 }
 
 impl Scheduler {
-    /// A scheduler and the channel on which every target comes back exactly once.
+    /// A scheduler without work.
     #[must_use]
-    pub fn new(manners: Manners, seams: Seams, tally: Arc<Tally>) -> (Self, Findings) {
-        let (findings, receiver) = backlog::channel();
+    pub fn new(manners: Manners, seams: Seams) -> Self {
         let Seams {
             dial,
             clock,
             classifier,
-            stop,
-            ledger,
         } = seams;
         // Never more than the dialler has sockets for: a wait for one would look like a dead host.
         let places = Places::new(dial.sockets());
-        let shared = Arc::new(Shared {
-            manners,
+        let shared = Shared {
+            manners: Arc::new(manners),
             classifier,
             dial,
             clock,
-            tally,
-            stop,
-            ledger,
+            tally: Arc::default(),
+            stop: Stop::new(),
             places,
-            egress: Egress::new(),
-            findings,
-            outlooks: Mutex::default(),
-        });
-        let (routed, _) = watch::channel(false);
-        (
-            Self {
-                shared,
-                groups: HashMap::new(),
-                tasks: JoinSet::new(),
-                routed,
-            },
-            receiver,
-        )
+            egress: Arc::new(Egress::new()),
+            outlooks: Arc::default(),
+        };
+        let (stirred, _) = watch::channel(0);
+        Self(Arc::new(Inner {
+            shared,
+            groups: Mutex::default(),
+            stirred: Arc::new(stirred),
+        }))
     }
 
+    /// A run with its own patience, and the channel on which each of its targets comes back exactly once. Who it says it is,
+    /// how long it waits for hosts and what it may ask of them must be the same for all runs.
+    #[must_use]
+    pub fn run(&self, manners: Manners, errand: Errand) -> (Asker, Findings) {
+        let Errand {
+            stop,
+            ledger,
+            tally,
+            hurried,
+        } = errand;
+        self.0.shared.egress.try_again();
+        let (reports, findings) = backlog::channel();
+        let (unheard, stirred, stopped) = (reports.unheard(), Arc::clone(&self.0.stirred), stop.clone());
+        let ended = Stop::new();
+        let over = ended.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stopped.requested() => {}
+                () = unheard.requested() => {}
+                () = over.requested() => return,
+            }
+            stirred.send_modify(|count| *count += 1);
+        });
+        let run = Arc::new(Run {
+            manners: Arc::new(manners),
+            ledger,
+            hurried,
+            tally,
+            stop,
+            findings: reports,
+            routed: watch::Sender::new(false),
+            ended,
+        });
+        let scheduler = self.clone();
+        (Asker { scheduler, run }, findings)
+    }
+
+    /// How many groups wait for their budget or the time to ask again.
+    #[must_use]
+    pub fn waiting_groups(&self) -> usize {
+        let view = WaitingView {
+            shared: self.0.shared.clone(),
+        };
+        view.next().map_or(0, |(_, groups)| groups)
+    }
+
+    /// Hands a domain to its group; makes the group if there is none.
+    fn hand_over(&self, order: Order, placement: Placement) {
+        let mut groups = self.groups();
+        while groups.tasks.try_join_next().is_some() {}
+        let order = match groups.senders.get(&placement.name) {
+            Some(sender) => match sender.send(order) {
+                Ok(()) => return,
+                // The group ended by a fault of ours.
+                Err(unsent) => unsent.0,
+            },
+            None => order,
+        };
+        let Placement {
+            name,
+            limits,
+            trusted,
+            control_apart,
+        } = placement;
+        let context = GroupContext {
+            name: Arc::clone(&name),
+            questions: Pacer::new(limits.gap),
+            connects: Pacer::new(limits.reconnect),
+            limits,
+            trusted,
+            control_apart,
+        };
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let routed = order.run.routed();
+        let _ = sender.send(order);
+        groups.senders.insert(name, sender);
+        let closing = Closing(Arc::downgrade(&self.0));
+        let group = Group::new(context, self.0.shared.clone(), receiver, self.0.stirred.subscribe());
+        groups.tasks.spawn(group.run(routed, closing));
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Groups> {
+        self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a group ends so that no domain is on its way to it.
+pub(super) struct Closing(Weak<Inner>);
+
+impl Closing {
+    /// Takes the group off the list if nothing more is in `work`; `last` is done before another may take its place.
+    pub(super) fn close(&self, name: &Arc<str>, work: &mpsc::UnboundedReceiver<Order>, last: impl FnOnce()) -> bool {
+        let Some(inner) = self.0.upgrade() else {
+            last();
+            return true;
+        };
+        let mut groups = inner.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if !work.is_empty() {
+            return false;
+        }
+        groups.senders.remove(name);
+        last();
+        true
+    }
+}
+
+/// One run's way to the scheduler.
+pub struct Asker {
+    scheduler: Scheduler,
+    run: Arc<Run>,
+}
+
+impl Asker {
     /// Adds a domain. Targets that must not be asked about come back at once.
     pub fn add(&mut self, work: Work) {
-        let placement = match place(&work.route, &self.shared.manners) {
-            Ok(placement) => placement,
-            Err(why) => return self.answer_unasked(work, why),
-        };
-        let sender = self.groups.entry(Arc::clone(&placement.name)).or_insert_with(|| {
-            let Placement {
-                name,
-                limits,
-                trusted,
-                control_apart,
-            } = placement;
-            let context = GroupContext {
-                name,
-                questions: Pacer::new(limits.gap),
-                connects: Pacer::new(limits.reconnect),
-                limits,
-                trusted,
-                control_apart,
-            };
-            let (sender, receiver) = mpsc::unbounded_channel();
-            let group = Group::new(context, Arc::clone(&self.shared), receiver);
-            self.tasks.spawn(group.run(self.routed.subscribe()));
-            sender
-        });
-        // A group ends only after its sender is dropped.
-        let _ = sender.send(work);
+        match place(&work.route, &self.run.manners) {
+            Ok(placement) => {
+                let (work, run) = (Box::new(work), Arc::clone(&self.run));
+                self.scheduler.hand_over(Order { work, run }, placement);
+            }
+            Err(why) => self.answer_unasked(work, why),
+        }
     }
 
     /// Until when the group that waits least will wait, and how many wait.
     #[must_use]
     pub fn waiting(&self) -> WaitingView {
         WaitingView {
-            shared: Arc::clone(&self.shared),
+            shared: self.scheduler.0.shared.clone(),
         }
     }
 
-    /// Says that no more work comes, and waits for every group.
-    pub async fn finish(mut self) {
-        self.groups.clear();
-        self.routed.send_replace(true);
-        while let Some(ended) = self.tasks.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a mail-host group ended by a fault of ours");
-            }
-        }
+    /// Says that no more work comes, and waits until every target has come back.
+    pub async fn finish(self) {
+        let ended = self.run.ended.clone();
+        self.run.routed.send_replace(true);
+        // Groups end with the last scheduler.
+        let scheduler = self.scheduler.clone();
+        drop(self);
+        ended.requested().await;
+        drop(scheduler);
     }
 
     fn answer_unasked(&self, work: Work, why: NotTried) {
-        let checked_at = self.shared.clock.now();
+        let checked_at = self.scheduler.0.shared.clock.now();
         let findings = work.targets.into_iter().map(|target| Finding {
             id: target.id,
             standing: Standing::Final,
@@ -360,14 +522,14 @@ impl Scheduler {
             elapsed: Duration::ZERO,
             transcripts: Vec::new(),
         });
-        self.shared.report(findings.collect());
+        self.run.report(findings.collect());
     }
 }
 
 /// A view of the groups that wait, for progress displays.
 #[derive(Clone)]
 pub struct WaitingView {
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 impl WaitingView {

@@ -58,6 +58,16 @@ pub(super) fn trips(answer: &Answer) -> bool {
     }
 }
 
+/// Whether a refusal may be about the IPv6 address we came from and nothing else: its missing PTR, its SPF, a policy. Who is
+/// blocked for his reputation or his pace does not come back from another address (ETIQUETTE B5).
+pub(super) fn is_about_our_address(answer: &Answer) -> bool {
+    let about_it = matches!(
+        answer.meaning.class,
+        Class::SenderDns | Class::SenderAuth | Class::Policy
+    );
+    about_it && answer.meaning.about == About::Sender && answer.reply.code().number() != 421
+}
+
 /// How a session's answers are to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Temper {

@@ -40,6 +40,8 @@ pub struct ReplyReader {
     code: Option<ReplyCode>,
     lines: Vec<Box<str>>,
     size: usize,
+    /// The last reply of one line, as it came and as it was read: the next one is often the same.
+    last: Option<(Box<[u8]>, Reply)>,
 }
 
 impl ReplyReader {
@@ -59,8 +61,18 @@ impl ReplyReader {
             };
             let end = self.searched + offset;
             let line = self.buffer.get(self.start..end).unwrap_or_default();
+            if let Some((_, reply)) = self
+                .last
+                .as_ref()
+                .filter(|(bytes, _)| self.code.is_none() && **bytes == *line)
+            {
+                self.start = end + 1;
+                self.searched = self.start;
+                return Ok(Some(reply.clone()));
+            }
             let (code, last, text) = parse_line(line)?;
             self.size += line.len();
+            let begin = self.start;
             self.start = end + 1;
             self.searched = self.start;
             if self.code.is_some_and(|first| first != code) {
@@ -78,7 +90,11 @@ impl ReplyReader {
             if last {
                 self.code = None;
                 self.size = 0;
-                return Ok(Some(Reply::new(code, std::mem::take(&mut self.lines))));
+                let reply = Reply::new(code, std::mem::take(&mut self.lines));
+                if let ([_], Some(line)) = (reply.lines(), self.buffer.get(begin..end)) {
+                    self.last = Some((line.into(), reply.clone()));
+                }
+                return Ok(Some(reply));
             }
         }
     }

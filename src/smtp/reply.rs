@@ -1,6 +1,6 @@
 //! Reply codes, enhanced status codes and whole replies, as data.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 /// A three-digit reply code, 200 to 599 (RFC 5321 section 4.2). Not comparable with an [`EnhancedStatusCode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,7 +98,8 @@ impl fmt::Display for EnhancedStatusCode {
 pub struct Reply {
     code: ReplyCode,
     enhanced: Option<EnhancedStatusCode>,
-    lines: Vec<Box<str>>,
+    /// Shared: a host says most of its replies many times.
+    lines: Arc<[Box<str>]>,
 }
 
 impl Reply {
@@ -113,6 +114,7 @@ impl Reply {
             .find_map(|line| EnhancedStatusCode::split(line))
             .map(|(enhanced, _)| enhanced)
             .filter(|enhanced| u16::from(enhanced.class) == code.number() / 100);
+        let lines = lines.into();
         Self { code, enhanced, lines }
     }
 
@@ -187,7 +189,7 @@ impl Reply {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for line in &self.lines {
+        for line in &*self.lines {
             let line = EnhancedStatusCode::split(line).map_or(&**line, |(_, rest)| rest).trim();
             if !line.is_empty() && !text.is_empty() {
                 text.push(' ');

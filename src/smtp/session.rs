@@ -103,9 +103,18 @@ impl<S> Session<S> {
     }
 
     /// Says QUIT and closes.
-    pub async fn quit(mut self) -> Option<Transcript> {
-        self.wire.quit().await;
-        self.wire.transcript()
+    ///
+    /// # Errors
+    /// A reply turned up that nobody asked for: what was heard before belongs to other commands.
+    pub async fn quit(mut self) -> Result<Option<Transcript>, Ended> {
+        match self.wire.quit().await {
+            Ok(()) => Ok(self.wire.transcript()),
+            Err(fault) => Err(Ended {
+                stage: Stage::Quit,
+                why: Why::Fault(fault),
+                transcript: self.wire.transcript(),
+            }),
+        }
     }
 
     fn into_state<T>(self, state: T) -> Session<T> {
@@ -119,7 +128,8 @@ impl<S> Session<S> {
 
     /// Ends after a refusal, politely.
     async fn refused(mut self, stage: Stage, reply: Reply) -> Ended {
-        self.wire.quit().await;
+        // Nothing but a refusal was heard, and it is nobody's answer.
+        let _ = self.wire.quit().await;
         Ended {
             stage,
             why: Why::Refused(reply),
@@ -131,13 +141,18 @@ impl<S> Session<S> {
     async fn failed(mut self, stage: Stage, fault: Fault) -> Ended {
         match fault {
             Fault::Closed | Fault::TlsBroken => {}
+            // Whoever speaks before the greeting is a spammer to postscreen, even with QUIT.
+            Fault::Timeout | Fault::Tarpit if stage == Stage::Greeting => {}
             Fault::Timeout
             | Fault::Tarpit
             | Fault::Malformed(_)
             | Fault::Desynchronised
             | Fault::TlsInjection
             | Fault::Loop
-            | Fault::Unsayable => self.wire.quit().await,
+            | Fault::Unsayable => {
+                // One fault is enough.
+                let _ = self.wire.quit().await;
+            }
         }
         Ended {
             stage,

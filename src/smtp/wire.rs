@@ -24,8 +24,10 @@ use super::{
 };
 use crate::{net::Stream, stop::Stop};
 
-/// Bytes asked from the socket at once.
-const READ_CHUNK: usize = 8 * 1024;
+/// Bytes asked from the socket at once: the replies to a burst, mostly.
+const READ_CHUNK: usize = 2 * 1024;
+/// Bytes of commands in one write, mostly.
+const WRITE_CHUNK: usize = 2 * 1024;
 /// Most transcript entries kept of one session.
 const MAX_ENTRIES: usize = 2000;
 
@@ -160,7 +162,7 @@ impl Wire {
         let mut wire = Self {
             stream,
             reader,
-            out: Vec::new(),
+            out: Vec::with_capacity(WRITE_CHUNK),
             started,
             deadline,
             timeouts,
@@ -289,23 +291,41 @@ impl Wire {
         }
     }
 
-    /// Says QUIT and gives the peer a moment to answer; whatever happens, the connection is over.
-    pub(super) async fn quit(&mut self) {
+    /// Says QUIT and gives the peer a moment to answer; whatever happens, the connection is over. Answers that were read
+    /// already stay what they are if it fails, but not if a reply turns up that nobody asked for: then one of them was it.
+    pub(super) async fn quit(&mut self) -> Result<(), Fault> {
+        let unasked = match self.poll_unread() {
+            Unread::Nothing | Unread::Closed => None,
+            Unread::Bytes => {
+                self.note("unexpected bytes before our command");
+                Some(self.explain_unread()).filter(|fault| *fault != Fault::Closed)
+            }
+        };
+        let late = self.say_quit().await;
+        unasked.or(late).map_or(Ok(()), Err)
+    }
+
+    async fn say_quit(&mut self) -> Option<Fault> {
         self.out.clear();
-        if self.queue(Command::Quit).is_err() {
-            return;
-        }
+        self.queue(Command::Quit).ok()?;
         let by = Instant::now() + Timeouts::QUIT;
         let out = std::mem::take(&mut self.out);
         let said = timeout_at(by, async {
             self.stream.write_all(&out).await?;
             self.stream.flush().await
         });
-        if matches!(said.await, Ok(Ok(()))) {
-            self.deadline = self.deadline.min(by);
-            // A fault here changes nothing: every answer has been read already.
-            let _ = self.reply().await;
+        if !matches!(said.await, Ok(Ok(()))) {
+            return None;
         }
+        self.deadline = self.deadline.min(by);
+        // No reply, or garbage, is the business of a host that hangs up.
+        let reply = self.reply().await.ok()?;
+        // 5yz is never the answer to QUIT, and two replies to one command are one too many.
+        let shifted = reply.code().number() >= 500 || self.reader.has_unread();
+        shifted.then(|| {
+            self.note("QUIT got another command's reply");
+            Fault::Desynchronised
+        })
     }
 
     /// What was said, if it was kept.

@@ -33,9 +33,10 @@ impl Cache {
     pub(super) fn keep(&self, key: Key, batch: Arc<[u8]>) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         inner.bytes += batch.len();
-        inner.order.push_back(key);
-        if let Some(old) = inner.batches.insert(key, batch) {
-            inner.bytes -= old.len();
+        match inner.batches.insert(key, batch) {
+            // Two threads read it at once. A second place in the line would drop it when it is the only one.
+            Some(old) => inner.bytes -= old.len(),
+            None => inner.order.push_back(key),
         }
         while inner.bytes > ROOM && inner.order.len() > 1 {
             let Some(oldest) = inner.order.pop_front() else { break };
@@ -71,6 +72,19 @@ mod tests {
         cache.keep((2, 0), Arc::from([1]));
         cache.forget(1);
         assert!(cache.find((1, 3)).is_none() && cache.find((2, 0)).is_some());
+        assert_eq!(cache.0.lock().unwrap().bytes, 1);
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_room_stays_while_it_is_the_newest() {
+        let cache = Cache::default();
+        let large: Arc<[u8]> = vec![0; ROOM + 1].into();
+        for _ in 0..2 {
+            cache.keep((1, 0), Arc::clone(&large));
+            assert!(cache.find((1, 0)).is_some());
+        }
+        cache.keep((1, 1), Arc::from([1]));
+        assert!(cache.find((1, 0)).is_none() && cache.find((1, 1)).is_some());
         assert_eq!(cache.0.lock().unwrap().bytes, 1);
     }
 }

@@ -21,7 +21,8 @@ use crate::{
     replies::providers,
     smtp::{Entry, Reply, ReplyCode, Speaker, Stage, Transcript},
     verdict::{
-        Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
+        Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt,
+        UnknownRecipients,
     },
 };
 
@@ -64,7 +65,7 @@ impl Builder {
             host,
             answer,
             unknown_recipients: evidence.unknown_recipients.clone(),
-            doubt: evidence.doubt,
+            doubt: self.doubt(evidence)?,
             attempts: evidence.attempts,
             first_asked: kept.first_asked.map(millis),
             due: kept.due.map(millis),
@@ -99,6 +100,22 @@ impl Builder {
         let offset = self.value(&StoredHost::from(&**host))?;
         self.hosts.insert(Arc::as_ptr(host), offset);
         Ok(offset)
+    }
+
+    fn doubt(&mut self, evidence: &Evidence) -> Result<Option<StoredDoubt>, StoreError> {
+        if let Some(second) = &evidence.second {
+            return Ok(Some(StoredDoubt::Contradicted {
+                doubt: evidence.doubt,
+                host: self.host(&second.host)?,
+                answer: self.value(&StoredReply::from(&*second.answer))?,
+            }));
+        }
+        Ok(evidence.doubt.map(|doubt| match doubt {
+            SessionDoubt::BlanketRefusal => StoredDoubt::BlanketRefusal,
+            SessionDoubt::Throttled => StoredDoubt::Throttled,
+            SessionDoubt::Inconsistent => StoredDoubt::Inconsistent,
+            SessionDoubt::UnusualForm => StoredDoubt::UnusualForm,
+        }))
     }
 
     fn transcript(&mut self, transcript: &Arc<Transcript>) -> Result<Offset, StoreError> {
@@ -150,20 +167,21 @@ pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result
         Observed::NotTried(why) => Observed::NotTried(why),
     };
     let answer = match stored.answer {
-        Observed::Known(offset) => {
-            let said: StoredReply = at(bytes, offset)?;
-            let code = ReplyCode::new(said.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
-            let reply = Reply::new(code, said.lines);
-            // Kept is what was said; what it means is for the rules of today.
-            let meaning = reading.classify(said.stage, &reply, provider);
-            Observed::Known(Arc::new(Answer {
-                stage: said.stage,
-                reply,
-                meaning,
-            }))
-        }
+        Observed::Known(offset) => Observed::Known(said(bytes, offset, (reading, provider))?),
         Observed::Failed(why) => Observed::Failed(why),
         Observed::NotTried(why) => Observed::NotTried(why),
+    };
+    let (doubt, second) = match stored.doubt {
+        None => (None, None),
+        Some(StoredDoubt::BlanketRefusal) => (Some(SessionDoubt::BlanketRefusal), None),
+        Some(StoredDoubt::Throttled) => (Some(SessionDoubt::Throttled), None),
+        Some(StoredDoubt::Inconsistent) => (Some(SessionDoubt::Inconsistent), None),
+        Some(StoredDoubt::UnusualForm) => (Some(SessionDoubt::UnusualForm), None),
+        Some(StoredDoubt::Contradicted { doubt, host, answer }) => {
+            let host = Arc::new(HostFacts::from(at::<StoredHost>(bytes, host)?));
+            let answer = said(bytes, answer, (reading, host.provider))?;
+            (doubt, Some(Arc::new(SecondAnswer { host, answer })))
+        }
     };
     let transcripts = stored.transcripts.iter().map(|offset| {
         let transcript: StoredTranscript = at(bytes, *offset)?;
@@ -177,8 +195,9 @@ pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result
             route,
             host,
             answer,
+            second,
             unknown_recipients: stored.unknown_recipients,
-            doubt: stored.doubt,
+            doubt,
             attempts: stored.attempts,
         },
         first_asked: stored.first_asked.map(time),
@@ -192,6 +211,23 @@ pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result
         source: stored.source,
         judged: stored.judged.map(|offset| at(bytes, offset)).transpose()?,
     })
+}
+
+/// A reply and what it means: kept is what was said, what it means is for the rules of today.
+fn said(
+    bytes: &[u8],
+    offset: Offset,
+    (reading, provider): (Reading<'_>, Option<&str>),
+) -> Result<Arc<Answer>, StoreError> {
+    let kept: StoredReply = at(bytes, offset)?;
+    let code = ReplyCode::new(kept.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
+    let reply = Reply::new(code, kept.lines);
+    let meaning = reading.classify(kept.stage, &reply, provider);
+    Ok(Arc::new(Answer {
+        stage: kept.stage,
+        reply,
+        meaning,
+    }))
 }
 
 /// The address of the record at `offset`, without the rest of it.
@@ -240,7 +276,7 @@ struct StoredRecord<'a> {
     host: Option<Offset>,
     answer: Observed<Offset, ProbeFailure>,
     unknown_recipients: Observed<UnknownRecipients, Stage>,
-    doubt: Option<SessionDoubt>,
+    doubt: Option<StoredDoubt>,
     attempts: u32,
     first_asked: Option<u64>,
     due: Option<u64>,
@@ -252,6 +288,20 @@ struct StoredRecord<'a> {
     transcripts: Vec<Offset>,
     source: Source,
     judged: Option<Offset>,
+}
+
+/// A [`SessionDoubt`], or the answer that contradicts the record's.
+#[derive(Serialize, Deserialize)]
+enum StoredDoubt {
+    BlanketRefusal,
+    Throttled,
+    Inconsistent,
+    UnusualForm,
+    Contradicted {
+        doubt: Option<SessionDoubt>,
+        host: Offset,
+        answer: Offset,
+    },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,6 +7,7 @@ mod cache;
 mod error;
 mod heap;
 mod jobs;
+mod keys;
 mod ledger;
 mod presence;
 mod private;
@@ -21,6 +22,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use error::StoreError;
 pub use heap::Offset;
+pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
@@ -332,6 +334,21 @@ pub trait Store: Send + Sync + 'static {
     /// The database cannot be read, or the record is gone.
     fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Result<Kept, StoreError>;
 
+    /// Shows one record, where it is if it need not be made first. `see` must not ask the store.
+    ///
+    /// # Errors
+    /// The database cannot be read, or the record is gone.
+    fn with_record(
+        &self,
+        job: JobNumber,
+        place: Place,
+        reading: Reading<'_>,
+        see: &mut dyn FnMut(&Kept),
+    ) -> Result<(), StoreError> {
+        see(&self.record(job, place, reading)?);
+        Ok(())
+    }
+
     /// Every record about an address in every job, oldest first: the audit trail. Reads the whole store, about a second for a
     /// million records.
     ///
@@ -344,6 +361,11 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The database cannot be read.
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError>;
+
+    /// Whether what is kept can serve another run or tell of this one afterwards.
+    fn outlives_the_run(&self) -> bool {
+        true
+    }
 
     /// Whether there is any evidence at all: nobody needs to look for some otherwise.
     ///

@@ -54,7 +54,7 @@ struct Pile {
 
 #[derive(Debug, Clone)]
 enum Block {
-    Here(Arc<[u8]>),
+    Here(Arc<Vec<u8>>),
     File { at: u64, length: usize },
 }
 
@@ -89,7 +89,7 @@ impl PrivateStore {
         match write {
             Write::Chunk { lease, rows, .. } => {
                 let mut inner = self.change();
-                let block = inner.block(rows.into());
+                let block = inner.block(rows);
                 match block {
                     Ok(block) => inner.jobs.entry(lease.job).or_default().chunks.push(block),
                     Err(error) => drop(self.fail(error)),
@@ -111,7 +111,7 @@ impl PrivateStore {
 
     fn batch(&self, job: JobNumber, number: u32, block: &Block) -> Result<Arc<[u8]>, StoreError> {
         match block {
-            Block::Here(bytes) => Ok(Arc::clone(bytes)),
+            Block::Here(bytes) => Ok(bytes.as_slice().into()),
             Block::File { at, length } => {
                 if let Some(bytes) = self.cache.find((job, number)) {
                     return Ok(bytes);
@@ -126,10 +126,10 @@ impl PrivateStore {
 
 impl Inner {
     /// Keeps bytes in memory while there is room, then in the file.
-    fn block(&mut self, bytes: Arc<[u8]>) -> Result<Block, StoreError> {
+    fn block(&mut self, bytes: Vec<u8>) -> Result<Block, StoreError> {
         if self.rows + bytes.len() <= ROWS {
             self.rows += bytes.len();
-            return Ok(Block::Here(bytes));
+            return Ok(Block::Here(Arc::new(bytes)));
         }
         self.append(&bytes).map_err(|error| no_file(&error))
     }
@@ -165,10 +165,10 @@ impl Inner {
         let (entries, batch) = if self.records + records.len() <= RECORDS {
             self.records += records.len();
             let entries = records.iter().zip(0..).map(|(record, at)| entry(record, at)).collect();
-            (
-                entries,
-                Batch::Here(records.into_iter().map(|record| record.kept).collect()),
-            )
+            // Collecting would work in the memory of the records, and copy all of it once more to make it smaller.
+            let mut kept = Vec::with_capacity(records.len());
+            kept.extend(records.into_iter().map(|record| record.kept));
+            (entries, Batch::Here(kept.into()))
         } else {
             let mut builder = heap::Builder::default();
             let add = |record: &Record| Ok(entry(record, builder.add(&record.kept)?));
@@ -259,6 +259,24 @@ impl Store for PrivateStore {
         heap::read(&self.batch(job, place.batch, &block)?, place.offset, reading)
     }
 
+    fn with_record(
+        &self,
+        job: JobNumber,
+        place: Place,
+        reading: Reading<'_>,
+        see: &mut dyn FnMut(&Kept),
+    ) -> Result<(), StoreError> {
+        let inner = self.inner();
+        let batches = inner.jobs.get(&job).map(|pile| &pile.batches);
+        if let Some(Batch::Here(records)) = batches.and_then(|batches| batches.get(place.batch as usize)) {
+            see(records.get(place.offset as usize).ok_or(StoreError::Gone)?);
+            return Ok(());
+        }
+        drop(inner);
+        see(&self.record(job, place, reading)?);
+        Ok(())
+    }
+
     fn history(&self, _: &str, _: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
         Ok(Vec::new())
     }
@@ -273,6 +291,10 @@ impl Store for PrivateStore {
 
     fn domain(&self, _: Option<JobNumber>, _: &Domain) -> Result<Option<(DomainMemory, SystemTime)>, StoreError> {
         Ok(None)
+    }
+
+    fn outlives_the_run(&self) -> bool {
+        false
     }
 
     fn claim(&self, _: &Arc<str>) -> oneshot::Receiver<Result<Claim, Arc<StoreError>>> {

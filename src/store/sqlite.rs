@@ -27,7 +27,7 @@ use super::{
 use crate::address::Domain;
 
 /// Steps from one layout to the next; the first makes an empty file ours.
-const LAYOUTS: [&str; 1] = [include_str!("schema.sql")];
+const LAYOUTS: [&str; 2] = [include_str!("schema.sql"), include_str!("keys.sql")];
 /// The newest layout.
 const LAYOUT: i64 = LAYOUTS.len().cast_signed() as i64;
 /// `presend` in a file's header, so that nobody takes another program's database for ours.
@@ -119,9 +119,7 @@ impl SqliteStore {
         migrate(&mut connection, path)?;
         connection.set_db_config(as_it_is, false).map_err(explain)?;
         // It may write so that it can put the log away when it is the last to close the file.
-        let reader = Connection::open_with_flags(path, flags()).map_err(explain)?;
-        reader.busy_timeout(PATIENCE).map_err(explain)?;
-        reader.pragma_update(None, "query_only", true).map_err(explain)?;
+        let reader = reader(path)?;
         let visible = private.is_none().then_some(path);
         let presence = Presence::announce(visible, name(16)).map_err(|source| StoreError::Presence {
             path: path.to_owned(),
@@ -165,6 +163,11 @@ impl SqliteStore {
             // The thread ends only when this sender is dropped, or by a fault of ours: then `failure` is closed.
             let _ = commands.send(command);
         }
+    }
+
+    /// A connection that only reads.
+    pub(super) fn another_reader(&self) -> Result<Connection, StoreError> {
+        reader(&self.path)
     }
 
     /// Lets the writer do something, and waits for it.
@@ -429,6 +432,14 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<i64, StoreError> 
         });
     }
     Ok(found)
+}
+
+fn reader(path: &Path) -> Result<Connection, StoreError> {
+    let explain = |error| StoreError::explain(error, path);
+    let reader = Connection::open_with_flags(path, flags()).map_err(explain)?;
+    reader.busy_timeout(PATIENCE).map_err(explain)?;
+    reader.pragma_update(None, "query_only", true).map_err(explain)?;
+    Ok(reader)
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {

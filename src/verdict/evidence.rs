@@ -55,6 +55,8 @@ pub enum NotTried {
     RowUnreadable,
     /// Nobody may be asked, and nothing is known from before.
     Offline,
+    /// The whole run found that the proxy takes it nowhere.
+    ProxyDead,
 }
 
 /// The operator's own list decided.
@@ -152,11 +154,20 @@ pub enum SessionDoubt {
     UnusualForm,
 }
 
+/// What another mail host of the same preference said of the same address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecondAnswer {
+    /// The host.
+    pub host: Arc<HostFacts>,
+    /// What it said.
+    pub answer: Arc<Answer>,
+}
+
 /// Everything observed about one address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Evidence {
     /// The address could not be parsed.
-    pub syntax: Option<SyntaxError>,
+    pub syntax: Option<Box<SyntaxError>>,
     /// The operator's lists decided.
     pub list: Option<ListDecision>,
     /// Where the mail goes.
@@ -165,6 +176,8 @@ pub struct Evidence {
     pub host: Option<Arc<HostFacts>>,
     /// What it answered.
     pub answer: Observed<Arc<Answer>, ProbeFailure>,
+    /// What contradicts it: another host of the same preference accepts the address.
+    pub second: Option<Arc<SecondAnswer>>,
     /// Whether the domain refuses unknown recipients; `Failed` holds the stage of the control's undetermined answer.
     pub unknown_recipients: Observed<UnknownRecipients, Stage>,
     /// Why the session's refusals prove nothing.
@@ -183,6 +196,7 @@ impl Evidence {
             route: Observed::NotTried(why),
             host: None,
             answer: Observed::NotTried(why),
+            second: None,
             unknown_recipients: Observed::NotTried(why),
             doubt: None,
             attempts: 0,
@@ -193,7 +207,8 @@ impl Evidence {
     #[must_use]
     pub fn not_an_address(error: SyntaxError) -> Self {
         Self {
-            syntax: Some(error),
+            // Boxed: few addresses have one, and evidence is moved often.
+            syntax: Some(Box::new(error)),
             ..Self::not_tried(NotTried::NotNeeded)
         }
     }

@@ -32,7 +32,8 @@ mod reason;
 
 pub use alone::{Alone, read_alone};
 pub use evidence::{
-    Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
+    Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt,
+    UnknownRecipients,
 };
 pub use forecast::{Bounce, BounceKind, BounceTable};
 pub use judge::{Judgement, Policy, Verdict, judge};

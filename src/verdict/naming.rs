@@ -69,6 +69,7 @@ pub(super) fn of_unasked(why: NotTried) -> Reason {
         NotTried::PortBlocked => Reason::PortBlocked,
         NotTried::RowUnreadable => Reason::RowError,
         NotTried::Offline => Reason::Offline,
+        NotTried::ProxyDead => Reason::ProxyFailed,
     }
 }
 

@@ -12,10 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use presend::lab::{Lab, World};
+use presend::lab::World;
 use tokio::runtime::Runtime;
 
-use super::cli::{Place, Ran, columns};
+use super::{
+    cli::{Place, Ran, columns},
+    watch::{Watched, below_test},
+};
 
 /// Trusted hosts: several recipients at once, slow enough that kills meet open sessions; and rows that need nobody.
 const WORLD: &str = r#"
@@ -49,7 +52,7 @@ const MOMENT: Duration = Duration::from_millis(400);
 
 /// A world that is served, a folder, and when it began.
 pub(crate) struct Net {
-    lab: Lab,
+    lab: Watched,
     pub(crate) place: Place,
     start: Instant,
     // Last: it serves the lab until everything else is gone.
@@ -73,7 +76,7 @@ impl Net {
             .unwrap();
         let start = Instant::now();
         let lab = runtime
-            .block_on(Lab::start(World::parse(world, "world").unwrap()))
+            .block_on(Watched::start(World::parse(world, "world").unwrap(), below_test))
             .unwrap();
         Self {
             lab,
@@ -292,7 +295,7 @@ fn check_questions(net: &Net, kills: &[Duration]) {
 }
 
 #[test]
-fn killed_jobs_answer_every_row_once_and_ask_nobody_again() {
+fn j1_killed_jobs_answer_every_row_once_and_ask_nobody_again() {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = usize::try_from(number("PRESEND_KILLS").unwrap_or(50)).unwrap();
     let seed = number("PRESEND_SEED").unwrap_or_else(rand::random);

@@ -1,14 +1,21 @@
-//! Mail hosts in memory: they follow a script, record every line with its time, and obey tokio's paused clock.
+//! Mail hosts in memory: they follow a script, record every line with its time, and obey tokio's paused clock. What a verifier
+//! must never do fails the test by itself.
 
 use std::{
+    collections::BTreeMap,
     io,
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use presend::net::{BoxFuture, Call, Dial, DialError, Stream};
+use presend::{
+    lab::{Allowance, Monitor, Violations, complaints},
+    net::{BoxFuture, Call, Dial, DialError, Stream},
+    schedule::Limits,
+};
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    io::{AsyncReadExt, AsyncWriteExt},
     time::Instant,
 };
 
@@ -52,7 +59,17 @@ type Script = dyn Fn(&Heard<'_>) -> Option<Act> + Send + Sync;
 pub(crate) struct FakeNet {
     script: Arc<Script>,
     offers: &'static str,
-    log: Arc<Mutex<Vec<Connection>>>,
+    log: Arc<Mutex<Log>>,
+}
+
+/// What the host saw.
+struct Log {
+    start: Instant,
+    connections: Vec<Connection>,
+    violations: Violations,
+    /// By the address that was dialled: most refusals of one connection, and when each was.
+    refused: BTreeMap<IpAddr, (u64, Vec<u64>)>,
+    allowance: Option<Allowance>,
 }
 
 /// One connection as the host saw it.
@@ -60,6 +77,30 @@ pub(crate) struct FakeNet {
 pub(crate) struct Connection {
     pub(crate) opened: Instant,
     pub(crate) lines: Vec<(Instant, String)>,
+}
+
+/// What these limits allow a client at a host that is not its own.
+pub(crate) fn allowance(limits: &Limits) -> Allowance {
+    Allowance {
+        per_session: limits.refusals_per_session.into(),
+        per_minute: limits.refusals_per_minute.into(),
+        per_hour: limits.refusals_per_hour.into(),
+    }
+}
+
+impl Drop for FakeNet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let found = {
+            let log = self.log.lock().unwrap();
+            let of = |most, at: &[u64]| complaints(log.violations, most, at, log.allowance);
+            let by_host = log.refused.values().flat_map(|(most, at)| of(*most, at));
+            of(0, &[]).into_iter().chain(by_host).collect::<Vec<_>>()
+        };
+        assert!(found.is_empty(), "{found:?}");
+    }
 }
 
 impl FakeNet {
@@ -71,12 +112,23 @@ impl FakeNet {
         Self {
             script: Arc::new(script),
             offers,
-            log: Arc::default(),
+            log: Arc::new(Mutex::new(Log {
+                start: Instant::now(),
+                connections: Vec::new(),
+                violations: Violations::default(),
+                refused: BTreeMap::new(),
+                allowance: Some(allowance(&Limits::POLITE)),
+            })),
         }
     }
 
+    /// More refusals than these limits allow fail the test; without it, than the polite ones.
+    pub(crate) fn allows(&self, limits: &Limits) {
+        self.log.lock().unwrap().allowance = Some(allowance(limits));
+    }
+
     pub(crate) fn connections(&self) -> Vec<Connection> {
-        self.log.lock().unwrap().clone()
+        self.log.lock().unwrap().connections.clone()
     }
 
     /// Every line of every connection.
@@ -98,38 +150,33 @@ impl FakeNet {
             .filter_map(rcpt)
             .collect()
     }
-
-    /// Fails if anything but the seven permitted verbs was said.
-    pub(crate) fn assert_verbs(&self) {
-        for line in self.lines() {
-            let verb = line.split([' ', ':']).next().unwrap_or_default().to_owned();
-            assert!(
-                ["EHLO", "HELO", "STARTTLS", "MAIL", "RCPT", "RSET", "QUIT"].contains(&&*verb),
-                "said {line}"
-            );
-        }
-    }
 }
 
 impl Dial for FakeNet {
-    fn dial<'a>(&'a self, _call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
         let number = {
-            let mut log = self.log.lock().unwrap();
-            log.push(Connection {
+            let connections = &mut self.log.lock().unwrap().connections;
+            connections.push(Connection {
                 opened: Instant::now(),
                 lines: Vec::new(),
             });
-            log.len() - 1
+            connections.len() - 1
         };
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
-        tokio::spawn(serve(self.clone(), number, theirs));
+        tokio::spawn(serve(self.clone(), (call.to.ip(), number), theirs));
         Box::pin(async move { Ok(Box::new(ours) as Box<dyn Stream>) })
     }
 }
 
-async fn serve(net: FakeNet, number: usize, stream: tokio::io::DuplexStream) -> io::Result<()> {
-    let (reader, mut writer) = tokio::io::split(stream);
-    let mut lines = BufReader::new(reader).lines();
+async fn serve(net: FakeNet, (ip, number): (IpAddr, usize), stream: tokio::io::DuplexStream) -> io::Result<()> {
+    let mut wire = Wire {
+        ip,
+        stream,
+        input: Vec::new(),
+        monitor: Monitor::new(),
+        log: Arc::clone(&net.log),
+        refused: 0,
+    };
     let mut before = Vec::new();
     let mut heard = Some(String::new());
     while let Some(line) = heard {
@@ -141,23 +188,81 @@ async fn serve(net: FakeNet, number: usize, stream: tokio::io::DuplexStream) -> 
         let act = act.unwrap_or_else(|| default_answer(&line, net.offers));
         before.push(line);
         match act {
-            Act::Say(text) => writer.write_all(crlf(&text).as_bytes()).await?,
-            Act::Raw(bytes) => writer.write_all(&bytes).await?,
+            Act::Say(text) => wire.say(crlf(&text).as_bytes()).await?,
+            Act::Raw(bytes) => wire.say(&bytes).await?,
             Act::Bye(text) => {
-                writer.write_all(crlf(&text).as_bytes()).await?;
-                return Ok(());
+                wire.say(crlf(&text).as_bytes()).await?;
+                return wire.drain().await;
             }
             Act::Drop => return Ok(()),
             Act::Hang => {}
         }
-        heard = lines.next_line().await?;
+        heard = wire.line().await?;
         if let Some(line) = &heard {
-            net.log.lock().unwrap()[number]
-                .lines
-                .push((Instant::now(), line.clone()));
+            let mut log = net.log.lock().unwrap();
+            log.connections[number].lines.push((Instant::now(), line.clone()));
         }
     }
     Ok(())
+}
+
+/// One connection, with the monitor between the host and the client.
+struct Wire {
+    ip: IpAddr,
+    stream: tokio::io::DuplexStream,
+    input: Vec<u8>,
+    monitor: Monitor,
+    log: Arc<Mutex<Log>>,
+    refused: u32,
+}
+
+impl Wire {
+    async fn say(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.monitor.said(bytes);
+        self.report();
+        self.stream.write_all(bytes).await
+    }
+
+    /// The next line without its end.
+    async fn line(&mut self) -> io::Result<Option<String>> {
+        loop {
+            if let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.input.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line).into_owned();
+                return Ok(Some(line.trim_end_matches(['\r', '\n']).to_owned()));
+            }
+            if self.read().await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read(&mut self) -> io::Result<usize> {
+        let count = self.stream.read_buf(&mut self.input).await?;
+        let old = self.input.len() - count;
+        self.monitor.heard(&self.input[old..]);
+        self.report();
+        Ok(count)
+    }
+
+    /// Whatever still comes must not come.
+    async fn drain(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        while self.read().await? > 0 {}
+        Ok(())
+    }
+
+    fn report(&mut self) {
+        let mut log = self.log.lock().unwrap();
+        log.violations.add(self.monitor.take());
+        let at = u64::try_from(log.start.elapsed().as_micros()).unwrap();
+        let (most, times) = log.refused.entry(self.ip).or_default();
+        while self.refused < self.monitor.refused() {
+            self.refused += 1;
+            times.push(at);
+        }
+        *most = (*most).max(self.refused.into());
+    }
 }
 
 fn crlf(text: &str) -> String {

@@ -216,13 +216,18 @@ fn every_test_of_the_threat_model_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let mut named = 0;
-    for word in text.split('`').filter(|word| word.contains("::") && !word.contains(' ')) {
+    for word in text
+        .split('`')
+        .filter(|word| word.contains("::") && !word.contains(' '))
+    {
         let (module, test) = word.rsplit_once("::").unwrap();
         let module = module.rsplit("::").next().unwrap();
         let found = if module == "fuzz" {
             super::fuzz::bodies::TARGETS.iter().any(|target| target.name == test)
         } else {
-            let files = ["src", "tests/suite"].map(|folder| sources(&root.join(folder), module)).concat();
+            let files = ["src", "tests/suite"]
+                .map(|folder| sources(&root.join(folder), module))
+                .concat();
             files.iter().any(|source| source.contains(&format!("fn {test}(")))
         };
         assert!(found, "SECURITY.md names `{word}`, which is no test");

@@ -17,6 +17,8 @@ use presend::{
 
 use crate::fake::{FakeNet, mailboxes};
 
+mod together;
+
 /// Mail for `DOMAIN` goes to `mx.DOMAIN`, except for domains that do not exist.
 pub(crate) struct Routes;
 

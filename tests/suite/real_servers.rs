@@ -3,6 +3,7 @@
 //! Ignored unless asked for, because the servers must be there: `tests/run` unpacks them and asks.
 
 mod client;
+mod relay;
 mod servers;
 
 use std::{collections::HashMap, fmt::Write, fs, time::Duration};
@@ -12,6 +13,7 @@ use serde_json::Value;
 
 use self::{
     client::Client,
+    relay::Relay,
     servers::{Record, Servers, loopback},
 };
 
@@ -319,6 +321,7 @@ fn verify(servers: &Servers, addresses: &[&str], options: &[&str]) -> Vec<Value>
     let dir = tempfile::tempdir().expect("a temporary directory");
     let list = dir.path().join("list.csv");
     let out = dir.path().join("out.ndjson");
+    let relay = Relay::start(servers.smtp_port, options.contains(&"--trusted-host"));
     fs::write(&list, format!("email\n{}\n", addresses.join("\n"))).expect("written");
     let _ = cargo_bin_cmd!("presend")
         .current_dir(dir.path())
@@ -326,7 +329,7 @@ fn verify(servers: &Servers, addresses: &[&str], options: &[&str]) -> Vec<Value>
         .arg("verify")
         .arg(&list)
         .args(["--nameserver", &servers.dns.to_string()])
-        .args(["--smtp-port", &servers.smtp_port.to_string(), "--allow-special-use"])
+        .args(["--smtp-port", &relay.port.to_string(), "--allow-special-use"])
         .args(["--helo-name", "probe.example.org", "--mail-from", "probe@example.org"])
         .args(["--format", "ndjson", "--output"])
         .arg(&out)

@@ -6,8 +6,10 @@ use presend::{
     address::{Address, Rules},
     clock::SystemClock,
     dns::{Exchanger, MailRoute},
-    net::vet,
-    schedule::{Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work},
+    net::{Dial, vet},
+    schedule::{
+        Asker, Errand, Finding, Ladder, Limits, Manners, RetryProfile, Scheduler, Seams, Target, TrustedHosts, Work,
+    },
     smtp::{Identity, Tally, Timeouts},
     stop::Stop,
     verdict::{Label, Policy, judge},
@@ -20,8 +22,10 @@ const RULES: Rules = Rules {
 };
 
 mod egress;
+mod families;
 mod judgement;
 mod patience;
+mod peers;
 mod silence;
 mod strict;
 mod world;
@@ -45,6 +49,16 @@ pub(crate) fn impatient() -> Manners {
     Manners {
         max_wait: Duration::ZERO,
         ..manners()
+    }
+}
+
+/// A run that nobody stops and nothing outlives.
+fn errand() -> Errand {
+    Errand {
+        stop: Stop::new(),
+        ledger: None,
+        tally: Arc::default(),
+        hurried: false,
     }
 }
 
@@ -79,15 +93,35 @@ impl Run {
     }
 
     pub(crate) async fn over(net: FakeNet, manners: Manners, route: MailRoute, addresses: &[&str], stop: Stop) -> Self {
+        Self::through(net.clone(), net, (manners, stop), route, addresses).await
+    }
+
+    /// As [`Self::over`], where `dial` leads to `net` or elsewhere.
+    pub(crate) async fn through(
+        dial: impl Dial,
+        net: FakeNet,
+        (manners, stop): (Manners, Stop),
+        route: MailRoute,
+        addresses: &[&str],
+    ) -> Self {
         let seams = Seams {
-            dial: Arc::new(net.clone()),
+            dial: Arc::new(dial),
             clock: Arc::new(SystemClock),
             classifier: None,
+        };
+        net.allows(if manners.trusted.contain("mx.fake.test") {
+            &Limits::TRUSTED
+        } else {
+            &manners.limits
+        });
+        let tally = Arc::new(Tally::default());
+        let errand = Errand {
             stop,
             ledger: None,
+            tally: Arc::clone(&tally),
+            hurried: false,
         };
-        let tally = Arc::new(Tally::default());
-        let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::clone(&tally));
+        let (mut scheduler, mut receiver) = Scheduler::new(manners.clone(), seams).run(manners, errand);
         let route = Arc::new(route);
         let mut domains: BTreeMap<String, Vec<Target>> = BTreeMap::new();
         for (id, address) in addresses.iter().enumerate() {
@@ -117,7 +151,6 @@ impl Run {
             }
         }
         assert_eq!(findings.len(), addresses.len(), "every target comes back");
-        net.assert_verbs();
         Self { net, findings, tally }
     }
 

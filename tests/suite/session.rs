@@ -89,7 +89,7 @@ async fn converse(ours: tokio::io::DuplexStream) -> Result<(), presend::smtp::En
     let session = session
         .burst(&identity, &[transaction, transaction], &mut answered)
         .await?;
-    session.quit().await;
+    session.quit().await?;
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::super::{
     jobs::Jobs,
     settings::{Overlay, Resolved},
     signal::Signals,
-    verify::{self, Job, JobWork, Shape},
+    verify::{self, Job, JobWork},
 };
 use crate::{
     input::{Layout, Table},
@@ -29,12 +29,8 @@ pub(super) fn resume(args: &ResumeArgs, matches: &ArgMatches) -> anyhow::Result<
         ));
     }
     let resolved = Resolved::resumed(&args.overlay, matches, &args.config, &job.settings)?;
-    let settings = resolved.to_settings(args.transcript)?;
-    let shape = Shape {
-        results: &args.results,
-        json: args.json,
-        transcript: args.transcript,
-    };
+    let settings = resolved.to_settings(args.results.transcript)?;
+    let shape = &args.results;
     let layout = layout(&job)?;
     if !args.inputs.is_empty() {
         same_list(args, &job, &store)?;
@@ -61,7 +57,7 @@ pub(super) fn resume(args: &ResumeArgs, matches: &ArgMatches) -> anyhow::Result<
     };
     let (summary, files) = run.finish_on(runtime)?;
     if !args.display.quiet {
-        verify::report(&summary, &files, &shape, (&args.inputs, args.display.verbose));
+        verify::report(&summary, &files, shape, (&args.inputs, args.display.verbose));
     }
     Ok(verify::exit(&summary))
 }
@@ -70,19 +66,15 @@ pub(super) fn export(args: &ExportArgs, matches: &ArgMatches) -> anyhow::Result<
     let overlay = Overlay::of_jobs(args.database.db.clone());
     let (store, job) = begun(&overlay, (matches, &args.database.config), &args.id)?;
     let resolved = Resolved::resumed(&overlay, matches, &args.database.config, &job.settings)?;
-    let shape = Shape {
-        results: &args.results,
-        json: args.json,
-        transcript: args.transcript,
-    };
+    let shape = &args.results;
     let display = shape.display(&args.display);
     let mut output = shape.open(&layout(&job)?, &display)?;
-    let engine = Engine::without_network(resolved.to_settings(args.transcript)?)?.with_store(store);
+    let engine = Engine::without_network(resolved.to_settings(args.results.transcript)?)?.with_store(store);
     let summary = engine.export(&job, &mut output)?;
     display.finish();
     let files = output.finish()?;
     if !args.display.quiet {
-        verify::report(&summary, &files, &shape, (&[], args.display.verbose));
+        verify::report(&summary, &files, shape, (&[], args.display.verbose));
     }
     Ok(if job.state == JobState::Done {
         Exit::Done

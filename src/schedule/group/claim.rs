@@ -1,14 +1,16 @@
 //! What a group takes over from other runs and leaves to them: the right to ask it, what was spent, what was found out.
 
-use super::{CLAIM_AGAIN, Finding, Group, Instant, Outlook, SHORT_WAIT, WaitsFor, Work, sleep_until};
+use super::{Arc, CLAIM_AGAIN, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, WaitsFor, sleep_until};
+use crate::schedule::scheduler::{Run, Work};
 
 impl Group {
     /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
     /// the claim nobody may be asked; then says when to try again.
     pub(super) async fn claim(&mut self) -> Result<(), Instant> {
-        let Some(mut ledger) = self.shared.ledger.clone() else {
+        let Some(ledger) = self.gathered.iter().find_map(|order| order.run.ledger.clone()) else {
             return Ok(());
         };
+        let patience = self.gathered.iter().map(|order| order.run.manners.max_wait).max();
         let began = Instant::now();
         let mut waited = false;
         let spent = loop {
@@ -23,7 +25,7 @@ impl Group {
             }
             waited = true;
             let until = Instant::now() + CLAIM_AGAIN;
-            if began.elapsed() > self.shared.manners.max_wait.max(SHORT_WAIT) {
+            if began.elapsed() > patience.unwrap_or(Duration::ZERO).max(SHORT_WAIT) {
                 return Err(until);
             }
             let outlook = Outlook {
@@ -34,10 +36,15 @@ impl Group {
             self.shared.show(&self.context.name, Some(outlook));
             tokio::select! {
                 () = sleep_until(until) => {},
-                () = self.shared.ended() => return Err(until),
+                _ = self.stirred.changed() => {
+                    if self.gathered.iter().all(|order| order.run.is_over()) {
+                        return Err(until);
+                    }
+                }
+                () = self.shared.egress.blocked() => return Err(until),
             }
         };
-        self.claimed = true;
+        self.claimed = Some(ledger);
         if let Some(memory) = spent.and_then(|(memory, _)| serde_json::from_str(&memory).ok()) {
             let times = self.shared.times();
             self.budget.recall(&memory, times);
@@ -47,17 +54,14 @@ impl Group {
                 .min(latest)
                 .max(self.connect_after);
         }
-        if waited {
-            // The other process may have found out what this one wants to know.
-            ledger.look_again();
-            self.found_by_others = Some(ledger);
-        }
+        // The other process may have found out what this one wants to know.
+        self.found_by_others = waited;
         Ok(())
     }
 
     /// Writes down what was spent; `released`: others may ask the group.
     pub(super) fn remember(&self, released: bool) {
-        let Some(ledger) = self.shared.ledger.as_ref().filter(|_| self.claimed) else {
+        let Some(ledger) = &self.claimed else {
             return;
         };
         if self.context.trusted {
@@ -75,19 +79,18 @@ impl Group {
     }
 
     /// Takes from the store what another process found out while this one waited for it.
-    pub(super) fn skip_known(&self, mut work: Work) -> Work {
-        let Some(ledger) = &self.found_by_others else {
-            return work;
+    pub(super) fn skip_known(&self, work: &mut Work, run: &Arc<Run>) {
+        let Some(mut ledger) = run.ledger.clone().filter(|_| self.found_by_others) else {
+            return;
         };
+        ledger.look_again();
         let addresses = work.targets.iter().map(|target| (target.id, &target.address));
         let known = ledger.fresh(&work.domain, addresses).unwrap_or_default();
         work.targets
             .retain(|target| known.iter().all(|(id, _)| *id != target.id));
-        self.shared
-            .report(known.into_iter().map(|(id, kept)| Finding::kept(id, kept)).collect());
+        run.report(known.into_iter().map(|(id, kept)| Finding::kept(id, kept)).collect());
         if work.memory.is_none() {
             work.memory = ledger.domain(&work.domain, false).ok().flatten();
         }
-        work
     }
 }

@@ -1,8 +1,8 @@
 //! How domains are concluded, and when what was left open is asked again.
 
 use super::{
-    About, DomainState, Evidence, Finding, Group, Instant, LATER, Ladder, NotTried, Observation, Observed, Persistence,
-    Phase, ProbeFailure, Reason, Source, Standing, SystemTime, Tracked, reason_of_attempt,
+    About, Arc, DomainState, Duration, Evidence, Finding, Group, Instant, LATER, Ladder, NotTried, Observation,
+    Observed, Persistence, Phase, ProbeFailure, Reason, Source, Standing, SystemTime, Tracked, reason_of_attempt,
 };
 
 impl Group {
@@ -13,40 +13,88 @@ impl Group {
         let Some(state) = slot else { return };
         if state.is_complete() {
             let state = slot.take();
+            self.free.push(index);
             self.conclude(state, None);
         }
     }
 
     /// Concludes every domain as it is; what still waits gets `observation`.
     pub(super) fn give_up(&mut self, observation: &Observation, retry_at: Option<Instant>) {
-        let now = Instant::now();
         for index in 0..self.domains.len() {
-            let Some(slot) = self.domains.get_mut(index) else {
-                continue;
-            };
-            let Some(state) = slot else { continue };
-            state.give_up(observation);
-            state.control.give_up(now);
-            if state.in_flight == 0 && state.control.phase == Phase::Idle {
-                let state = slot.take();
-                self.conclude(state, retry_at);
-            }
+            self.leave(index, observation, retry_at);
         }
         self.lanes.iter_mut().for_each(|lane| lane.ready.clear());
         self.ready_lanes.clear();
+    }
+
+    /// Concludes one domain as it is, as soon as no session asks about it.
+    pub(super) fn leave(&mut self, index: usize, observation: &Observation, retry_at: Option<Instant>) {
+        let Some(slot) = self.domains.get_mut(index) else {
+            return;
+        };
+        let Some(state) = slot else { return };
+        self.delayed = self.delayed.saturating_sub(state.delayed.len());
+        self.left = self.left.saturating_sub(state.left());
+        state.give_up(observation);
+        state.control.give_up(Instant::now());
+        if state.in_flight == 0 && state.control.phase == Phase::Idle {
+            let state = slot.take();
+            self.free.push(index);
+            self.conclude(state, retry_at);
+        }
+    }
+
+    /// Lets go of the domains of runs that stopped.
+    pub(super) fn let_go(&mut self) {
+        let interrupted = Observation::not_tried(NotTried::Interrupted);
+        self.leave_those(|state| state.run.is_over(), &interrupted, None);
+    }
+
+    /// Gives up for the runs that do not wait until then, nor `at_least`.
+    pub(super) fn lose_patience(&mut self, observation: &Observation, until: Instant, at_least: Duration) {
+        let wait = until.saturating_duration_since(Instant::now());
+        let waits = |patience: Duration| wait <= patience.max(at_least);
+        if waits(self.least_patience) {
+            return;
+        }
+        self.leave_those(|state| !waits(state.run.manners.max_wait), observation, Some(until));
+        let left = self.domains.iter().flatten().map(|state| state.run.manners.max_wait);
+        self.least_patience = left.min().unwrap_or(Duration::MAX);
+    }
+
+    fn leave_those(
+        &mut self,
+        which: impl Fn(&DomainState) -> bool,
+        observation: &Observation,
+        retry_at: Option<Instant>,
+    ) {
+        for index in 0..self.domains.len() {
+            if self.domains.get(index).and_then(Option::as_ref).is_some_and(&which) {
+                self.leave(index, observation, retry_at);
+            }
+        }
+        let domains = &self.domains;
+        let waits = |index: &usize| matches!(domains.get(*index), Some(Some(state)) if state.has_questions());
+        for lane in &mut self.lanes {
+            lane.ready.retain(waits);
+        }
+        let lanes = &self.lanes;
+        self.ready_lanes
+            .retain(|lane| lanes.get(*lane).is_some_and(|lane| !lane.ready.is_empty()));
     }
 
     pub(super) fn conclude(&self, state: Option<DomainState>, given_up_until: Option<Instant>) {
         let Some(mut state) = state else { return };
         let times = self.shared.times();
         let now = times.now;
-        let ladder = &self.shared.manners.ladder;
+        let run = Arc::clone(&state.run);
+        let ladder = &run.manners.ladder;
         let open = state.control.may_mend && state.unknown.known().is_none();
         let wall = times.wall;
-        let given_up = given_up_until.is_some() || self.shared.over().is_some();
+        let given_up = given_up_until.is_some() || run.is_over() || self.shared.egress.closed().is_some();
         let left = state.control.left_until.is_some();
         let undetermined = (given_up || left) && state.unknown.known().is_none();
-        let finding = |(tracked, observation, evidence): (Tracked, Observation, Evidence)| {
+        let finding = |tracked: Tracked, observation: Observation, evidence: Evidence| {
             let later = match &observation.answer {
                 Observed::NotTried(NotTried::Budget) => given_up_until,
                 // A refusal of us may end with our bad name, not with the mailbox; what a host said in anger may be said otherwise.
@@ -62,7 +110,9 @@ impl Group {
             let again = retry(&tracked, &observation, ladder, (now, wall));
             let cut_short = matches!(
                 observation.answer,
-                Observed::NotTried(NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked)
+                Observed::NotTried(
+                    NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked | NotTried::ProxyDead
+                )
             );
             let due = match &again {
                 Some(Retry { due, last: false }) => Some(*due),
@@ -92,9 +142,8 @@ impl Group {
                 transcripts: observation.transcripts.as_deref().unwrap_or_default().to_vec(),
             }
         };
-        let concluded = state.conclude();
-        self.shared.report(concluded.into_iter().map(finding).collect());
-        if let Some(ledger) = &self.shared.ledger {
+        run.report(state.conclude(finding));
+        if let Some(ledger) = &run.ledger {
             let concluded = !given_up && !left;
             ledger.keep_domain(&state.name, state.memory(times, concluded), concluded);
         }

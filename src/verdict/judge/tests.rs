@@ -267,6 +267,7 @@ fn what_nobody_asked_is_unknown_with_its_reason() {
         (NotTried::Budget, "budget_spent"),
         (NotTried::PortBlocked, "port_25_blocked"),
         (NotTried::RowUnreadable, "row_error"),
+        (NotTried::ProxyDead, "proxy_failed"),
     ] {
         assert_eq!(verdict(&Evidence::not_tried(why)), (Label::Unknown, reason));
     }

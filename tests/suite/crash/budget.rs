@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -21,16 +21,24 @@ use crate::{
 };
 
 const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 
-/// The wall clock of a paused test.
+/// The wall clock of a paused test; it can be set wrong.
 struct Paused {
     start: Instant,
-    wall: SystemTime,
+    wall: Mutex<SystemTime>,
+}
+
+impl Paused {
+    fn set(&self, change: impl FnOnce(SystemTime) -> SystemTime) {
+        let mut wall = self.wall.lock().unwrap();
+        *wall = change(*wall);
+    }
 }
 
 impl Clock for Paused {
     fn now(&self) -> SystemTime {
-        self.wall + self.start.elapsed()
+        *self.wall.lock().unwrap() + self.start.elapsed()
     }
 }
 
@@ -49,7 +57,7 @@ impl Bench {
             folder: tempfile::tempdir().unwrap(),
             clock: Arc::new(Paused {
                 start: Instant::now(),
-                wall: SystemTime::now(),
+                wall: Mutex::new(SystemTime::now()),
             }),
             settings: Settings {
                 trusted: Vec::new(),
@@ -205,4 +213,40 @@ async fn the_control_recipient_and_its_time_outlive_the_process() {
     assert_eq!(asked.len(), 3, "{asked:?}");
     assert_eq!(asked[1].1, asked[2].1, "the same control recipient");
     assert!(asked[2].0 - asked[1].0 >= 6 * MINUTE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn j4_a_clock_that_is_set_back_locks_nobody_out_for_longer_than_the_window() {
+    let limits = Limits {
+        refusals_per_hour: 4,
+        refused_percent: 100,
+        ..Limits::POLITE
+    };
+    let mut bench = Bench::new(FakeNet::new("", mailboxes(&[])), limits.clone());
+    bench.net.allows(&limits);
+    bench.settings.max_wait = Duration::ZERO;
+    assert!(bench.run(&users(10), usize::MAX).await);
+    assert_eq!(bench.net.recipients().len(), 4);
+    bench.clock.set(|wall| wall - DAY);
+    assert!(bench.run(&users(10), usize::MAX).await);
+    assert_eq!(bench.net.recipients().len(), 4, "what was spent stays spent");
+    tokio::time::sleep(HOUR + MINUTE).await;
+    assert!(bench.run(&users(10), usize::MAX).await);
+    assert_eq!(bench.net.recipients().len(), 8, "an hour is an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn j4_an_answer_from_tomorrow_is_not_believed() {
+    for (jump, asked_again) in [(Duration::ZERO, false), (DAY, true)] {
+        let mut bench = Bench::new(FakeNet::new("", mailboxes(&[])), Limits::POLITE);
+        bench.settings.max_wait = Duration::ZERO;
+        assert!(bench.run(&users(1), usize::MAX).await);
+        assert_eq!(bench.net.recipients().len(), 1);
+        tokio::time::sleep(HOUR).await;
+        bench.clock.set(|wall| wall - jump);
+        // Another job, which may use what the first one learned.
+        bench.settings.description = "{\"another\":true}".into();
+        assert!(bench.run("user0@one.test\n", usize::MAX).await);
+        assert_eq!(bench.net.recipients().len() == 2, asked_again, "set back by {jump:?}");
+    }
 }

@@ -56,6 +56,48 @@ fn a_job_that_was_stopped_goes_on_with_the_same_command() {
 }
 
 #[test]
+fn a_running_job_tells_when_it_will_be_ready_and_which_host_is_last() {
+    let net = Net::new(WORLD);
+    net.place.write("list.csv", "user0@grey.test\nuser0@plain.test\n");
+    let mut child = net.spawn(&["verify", "list.csv", "--output", "out.csv", "--retry-ladder", "1h"]);
+    let until = std::time::Instant::now() + std::time::Duration::from_mins(1);
+    let job = loop {
+        match jobs(&net).pop() {
+            Some(job) if job["eta"].is_string() && job["waiting_hosts"] == 1 => break job,
+            last => assert!(std::time::Instant::now() < until, "{last:?}"),
+        }
+        std::thread::yield_now();
+    };
+    let ready = humantime::parse_rfc3339(job["eta"].as_str().unwrap()).unwrap();
+    let left = ready.duration_since(std::time::SystemTime::now()).unwrap().as_secs();
+    assert!((3_000..4_000).contains(&left), "{left}");
+    assert_eq!(job["last_group"], "host mx.grey.test, waits for the time to ask again");
+    let shown = |id: &Value| {
+        net.place
+            .run(&["jobs", "show", id.as_str().unwrap(), "--db", "jobs.db"])
+            .out
+    };
+    let text = shown(&job["id"]);
+    for said in [
+        "ready         about 20",
+        "(in 59m",
+        "waiting       1 group of mail hosts",
+        "last          host mx.grey.test, waits for the time to ask again",
+    ] {
+        assert!(text.contains(said), "{said}: {text}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let after = &jobs(&net)[0];
+    assert_eq!(
+        (&after["eta"], &after["waiting_hosts"]),
+        (&Value::Null, &0.into()),
+        "nobody waits any more"
+    );
+    assert!(shown(&job["id"]).contains("ready         unknown"));
+}
+
+#[test]
 fn what_no_wait_leaves_is_asked_when_it_is_due() {
     let net = Net::new(WORLD);
     net.place.write(
@@ -71,6 +113,23 @@ fn what_no_wait_leaves_is_asked_when_it_is_due() {
         "{}",
         ran.out
     );
+    let job = &jobs(&net)[0];
+    let retry = job["retry_at"].as_str().unwrap();
+    assert!(
+        ran.err
+            .contains(&format!("still to come, not before {retry}:  presend jobs resume")),
+        "{}",
+        ran.err
+    );
+    let retry = humantime::parse_rfc3339(retry).unwrap();
+    let from = std::time::SystemTime::now() - began.elapsed();
+    let wait = retry.duration_since(from).unwrap().as_secs_f32();
+    // Told in whole seconds, and the question was asked a moment after the start.
+    assert!((2.0..30.0).contains(&wait), "{wait}");
+    let shown = net
+        .place
+        .run(&["jobs", "show", job["id"].as_str().unwrap(), "--db", "jobs.db"]);
+    assert!(shown.out.contains("next question not before 20"), "{}", shown.out);
     let asked = net.asked();
     let id = id(&net);
     let ran = net.run(&[&["jobs", "resume", &id, "--no-wait"][..], &ladder].concat());
@@ -90,7 +149,8 @@ fn what_no_wait_leaves_is_asked_when_it_is_due() {
     let asked = net.asked();
     assert_eq!((asked["user0@grey.test"], asked["user0@plain.test"]), (2, 1));
     assert_eq!(strangers(&asked).len(), 1, "{asked:?}");
-    assert_eq!(jobs(&net)[0]["state"], "done");
+    let job = &jobs(&net)[0];
+    assert_eq!((&job["state"], &job["retry_at"]), (&"done".into(), &Value::Null));
     let export = net.place.run(&["jobs", "export", &id, "--db", "jobs.db"]);
     assert_eq!(
         (export.code, columns(&export.out, b',', &["presend_reason"])),
@@ -146,6 +206,38 @@ fn a_later_job_asks_only_what_is_not_known() {
 }
 
 #[test]
+fn j7_what_a_host_says_of_one_domain_is_kept_of_no_other() {
+    // Both domains are served by one host: of `honest.test` it refuses strangers, of the attacker's domain it takes everybody.
+    let net = Net::new(
+        "record_lines = true\n[[host]]\nname = \"mx.both.test\"\nserves = [\"evil.test\", \"honest.test\"]\nmailboxes = [\"user0\"]\n\
+         script = [{ on = \"rcpt\", has = \"@evil.test\", reply = \"250 2.1.5 Ok\" }]\n",
+    );
+    let verify = |list: &str| {
+        net.place.write("list.txt", list);
+        let ran = net.run(&["verify", "list.txt"]);
+        columns(&ran.out, b',', &["presend_reason"])
+    };
+    assert_eq!(verify("user0@evil.test\nuser1@evil.test\n"), "accepts_all/accepts_all");
+    assert_eq!(
+        verify("user0@honest.test\nuser1@honest.test\n"),
+        "mailbox_exists/mailbox_unknown"
+    );
+    // The other way round: that strangers are refused at one domain proves nothing about the other.
+    assert_eq!(
+        verify("user2@evil.test\nuser2@honest.test\n"),
+        "accepts_all/mailbox_unknown"
+    );
+    let asked = net.asked();
+    let of = |domain: &str| {
+        strangers(&asked)
+            .into_iter()
+            .filter(|stranger| stranger.ends_with(domain))
+            .count()
+    };
+    assert_eq!((of("@evil.test"), of("@honest.test") <= 1), (1, true), "{asked:?}");
+}
+
+#[test]
 fn a_question_that_fails_does_not_push_out_a_good_answer() {
     let world = "record_lines = true\n[[host]]\nname = \"mx.moody.test\"\nserves = [\"moody.test\"]\nmailboxes = [\"user0\"]\n\
         script = [{ on = \"rcpt\", since = 2, reply = \"451 4.7.1 Come again\" }]\n";
@@ -166,7 +258,7 @@ fn a_question_that_fails_does_not_push_out_a_good_answer() {
 }
 
 #[test]
-fn two_processes_share_a_group_and_ask_nobody_twice() {
+fn j9_two_processes_share_a_group_and_ask_nobody_twice() {
     let net = Net::new(WORLD);
     let users = |from: usize| (from..from + 6).fold(String::new(), |list, n| list + &format!("user{n}@slow.test\n"));
     net.place.write("one.txt", users(0));

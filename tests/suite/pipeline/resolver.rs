@@ -131,7 +131,6 @@ fn d14_d16_d18_d19_d22_what_is_no_answer_is_never_a_no() {
     let wrong = differences(expected, &labels(&ran));
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert_eq!(net.seen("mx.evil.test").connections, 0, "a forged answer was believed");
-    net.assert_clean();
 }
 
 #[test]

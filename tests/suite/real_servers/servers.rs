@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::client::Client;
 
 /// Every address that `tests/real/dns/test.zone` names.
-const ADDRESSES: [Ipv4Addr; 20] = [
+pub(super) const ADDRESSES: [Ipv4Addr; 20] = [
     loopback(11),
     loopback(12),
     loopback(13),

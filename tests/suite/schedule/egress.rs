@@ -12,13 +12,11 @@ use presend::{
     dns::MailRoute,
     net::{BoxFuture, Call, Dial, DialError, Stream},
     schedule::{Finding, Manners, Scheduler, Seams, Target, TrustedHosts, Work},
-    smtp::Tally,
-    stop::Stop,
     verdict::{Label, Policy, judge},
 };
 use tokio::time::Instant;
 
-use super::{RULES, exchanger, impatient, manners};
+use super::{RULES, errand, exchanger, impatient, manners};
 use crate::fake::{FakeNet, MINUTE, mailboxes};
 
 /// A network that swallows every SYN, except to the hosts that `open` reaches, or answers with an error.
@@ -75,10 +73,8 @@ async fn run(
         dial: Arc::new(net.clone()),
         clock: Arc::new(SystemClock),
         classifier: None,
-        stop: Stop::new(),
-        ledger: None,
     };
-    let (mut scheduler, mut receiver) = Scheduler::new(manners, seams, Arc::new(Tally::default()));
+    let (mut scheduler, mut receiver) = Scheduler::new(manners.clone(), seams).run(manners, errand());
     for id in 0..count {
         let address = Address::parse(&format!("ann@d{id}.test"), RULES).unwrap();
         let host = exchanger(&format!("mx.d{id}.test"), 10, &place(id), false);

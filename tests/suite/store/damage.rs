@@ -42,7 +42,7 @@ fn assert_moved_aside(folder: &Folder, what: &str) {
 }
 
 #[test]
-fn a_file_cut_at_any_length_is_moved_aside() {
+fn j6_a_file_cut_at_any_length_is_moved_aside() {
     let whole = {
         let folder = Folder::new();
         folder.filled(ANSWERS);
@@ -75,7 +75,7 @@ fn a_file_cut_at_any_length_is_moved_aside() {
 }
 
 #[test]
-fn garbage_is_moved_aside_and_two_in_a_second_do_not_meet() {
+fn j6_garbage_is_moved_aside_and_two_in_a_second_do_not_meet() {
     let folder = Folder::new();
     for round in 0_u8..3 {
         fs::write(folder.database(), vec![round + 1; 5000]).unwrap();
@@ -181,7 +181,7 @@ fn places_that_cannot_be_used_say_why() {
 }
 
 #[test]
-fn a_torn_end_of_the_log_loses_whole_transactions_only() {
+fn j3_a_torn_end_of_the_log_loses_whole_transactions_only() {
     let folder = Folder::new();
     let store = folder.open();
     let lease = store.create(&new_job("leads.csv")).unwrap();
@@ -217,7 +217,7 @@ fn a_torn_end_of_the_log_loses_whole_transactions_only() {
 
 /// A file system of its own, 600 KiB large, where the system lets us have one; the error's own test is beside the writer.
 #[test]
-fn a_full_disk_keeps_what_was_committed() {
+fn j3_a_full_disk_keeps_what_was_committed() {
     let folder = Folder::new();
     let mount = folder.0.path().join("small");
     fs::create_dir(&mount).unwrap();

@@ -9,7 +9,8 @@ use presend::{
     smtp::{self, Reply, ReplyCode, Speaker, Stage, Transcript},
     store::{DomainMemory, Judged, Kept, Reading, Source, SqliteStore, Store, Write},
     verdict::{
-        Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SessionDoubt, UnknownRecipients,
+        Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt,
+        UnknownRecipients,
     },
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -360,6 +361,10 @@ fn any_answer() -> impl Strategy<Value = Said> {
     ]
 }
 
+fn answer_of(host: &HostFacts, code: u16, line: &str) -> Arc<Answer> {
+    answer(Stage::Rcpt, code, &[line], host.provider)
+}
+
 prop_compose! {
     fn any_evidence()(
         list in option::of(select(&[ListDecision::Allow, ListDecision::Block][..])),
@@ -372,6 +377,7 @@ prop_compose! {
             select(&UNKNOWN[..]).prop_map(Observed::Known),
         ],
         doubt in option::of(select(&DOUBTS[..])),
+        other in (any_host(), 200..600_u16, text()),
         attempts in any::<u32>(),
     ) -> Evidence {
         let provider = host.as_ref().and_then(|host| host.provider);
@@ -383,7 +389,11 @@ prop_compose! {
             Observed::Failed(why) => Observed::Failed(why),
             Observed::NotTried(why) => Observed::NotTried(why),
         };
-        Evidence { syntax: None, list, route, host, answer, unknown_recipients, doubt, attempts }
+        let second = other.0.map(|host| {
+            let answer = answer_of(&host, other.1, &other.2);
+            Arc::new(SecondAnswer { host, answer })
+        });
+        Evidence { syntax: None, list, route, host, answer, second, unknown_recipients, doubt, attempts }
     }
 }
 

@@ -159,7 +159,7 @@ fn more(database: &Path) {
 }
 
 #[test]
-fn a_killed_process_leaves_whole_transactions() {
+fn j3_a_killed_process_leaves_whole_transactions() {
     let folder = Folder::new();
     let mut answered = 0;
     for _ in 0..12 {
@@ -189,7 +189,7 @@ fn a_killed_process_leaves_whole_transactions() {
 }
 
 #[test]
-fn a_job_and_a_group_belong_to_one_process_until_it_ends() {
+fn j9_a_job_and_a_group_belong_to_one_process_until_it_ends() {
     let folder = Folder::new();
     let mut other = Other::start("hold", &folder.database());
     let number = i64::from(other.hear("holds "));
@@ -219,7 +219,7 @@ fn a_job_and_a_group_belong_to_one_process_until_it_ends() {
 }
 
 #[test]
-fn whoever_lost_a_job_writes_nothing_more_of_it() {
+fn j2_whoever_lost_a_job_writes_nothing_more_of_it() {
     let folder = Folder::new();
     let store = folder.open();
     let mine = store.create(&new_job("mine.csv")).unwrap();

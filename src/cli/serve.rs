@@ -1,0 +1,249 @@
+//! `presend serve`: the HTTP API, until it is told to stop.
+
+use std::{io::IsTerminal as _, net::SocketAddr, sync::Arc, time::Duration};
+
+use clap::ArgMatches;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Exit,
+    config::ConfigFile,
+    database,
+    fault::{fault, hint, note},
+    settings::{Overlay, Profile, Resolved, Span},
+    signal::Signals,
+};
+use crate::{
+    job::{Engine, Settings, Stop},
+    serve::{Limits, Sandbox, ServeError, Server},
+    store::{SqliteStore, Store},
+};
+
+/// `presend serve`
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Serve the HTTP API: single addresses, batches, replies, reasons",
+    long_about = "Serve the HTTP API: single addresses, batches, replies, reasons.\n\nThe same answers as on the command line, over \
+    HTTP: docs/api.md, and `/docs` of the running server. Without keys (`presend keys add`) only this machine is served.",
+    after_long_help = "\
+Examples:
+  presend serve --sandbox                              made-up hosts; asks nobody outside
+  presend serve --helo-name probe.example.com --mail-from postmaster@example.com
+  presend keys add --name crm --rate 10/s && presend serve --bind 0.0.0.0:8025
+  curl -s localhost:8025/v1/verify -H 'content-type: application/json' -d '{\"address\":\"valid@sandbox.test\"}'
+
+SIGTERM or Ctrl-C once: no new connections, requests under way are answered, sessions are closed politely. Twice: it ends at once.
+
+Exit codes: 0 it was told to stop; 2 it could not start, or not keep what it knew."
+)]
+pub(super) struct ServeArgs {
+    /// Answer from made-up mail hosts inside the server, with an address for every label; nobody outside is asked.
+    #[arg(long)]
+    sandbox: bool,
+    #[command(flatten)]
+    serve: ServeOverlay,
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    overlay: Overlay,
+}
+
+const SERVE: &str = "Server";
+
+/// Every setting of the server, none of them required: `[serve]` in the file.
+#[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ServeOverlay {
+    /// Where to listen [default: 127.0.0.1:8025].
+    #[arg(long, value_name = "IP:PORT", env = "PRESEND_SERVE_BIND", help_heading = SERVE)]
+    bind: Option<SocketAddr>,
+    /// How long a request waits for its answer when it does not say [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WAIT", help_heading = SERVE)]
+    wait: Option<Span>,
+    /// How long a request may wait at most [default: 1m].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_MAX_WAIT", help_heading = SERVE)]
+    max_wait: Option<Span>,
+    /// How long answers that came late are kept for their callers [default: 1day].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_KEEP", help_heading = SERVE)]
+    keep: Option<Span>,
+    /// How many of them are kept at most [default: 10000].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_KEPT", help_heading = SERVE)]
+    max_kept: Option<usize>,
+    /// Verifications of one key that are not answered yet [default: 1000].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_PENDING", help_heading = SERVE)]
+    max_pending: Option<usize>,
+    /// Addresses in one batch, 100 at most [default: 100].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_BATCH", help_heading = SERVE)]
+    max_batch: Option<usize>,
+    /// Bytes of a body [default: 65536].
+    #[arg(long, value_name = "BYTES", env = "PRESEND_SERVE_MAX_BODY", help_heading = SERVE)]
+    max_body: Option<usize>,
+    /// Bytes of a request's line and headers, 8192 at least [default: 16384].
+    #[arg(long, value_name = "BYTES", env = "PRESEND_SERVE_MAX_HEADER", help_heading = SERVE)]
+    max_header: Option<usize>,
+    /// Connections at one time [default: 1024].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_CONNECTIONS", help_heading = SERVE)]
+    max_connections: Option<usize>,
+    /// Requests at one time [default: 512].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_REQUESTS", help_heading = SERVE)]
+    max_requests: Option<usize>,
+    /// Requests at one time of one key [default: 128].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_REQUESTS_PER_KEY", help_heading = SERVE)]
+    max_requests_per_key: Option<usize>,
+    /// Addresses of one domain that one key may ask about in a day; 0 is any number [default: 1000].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_DOMAIN_QUOTA", help_heading = SERVE)]
+    domain_quota: Option<u32>,
+    /// How long a request's headers may take to arrive, and how long a connection may stay idle [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_TIMEOUT_HEADER", help_heading = SERVE)]
+    timeout_header: Option<Span>,
+    /// How long a body may take to arrive [default: 20s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_TIMEOUT_BODY", help_heading = SERVE)]
+    timeout_body: Option<Span>,
+    /// How long requests under way get when the server is told to stop [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_DRAIN", help_heading = SERVE)]
+    drain: Option<Span>,
+}
+
+impl ServeOverlay {
+    /// What was typed over what is in the file.
+    fn over(self, file: Self) -> Self {
+        Self {
+            bind: self.bind.or(file.bind),
+            wait: self.wait.or(file.wait),
+            max_wait: self.max_wait.or(file.max_wait),
+            keep: self.keep.or(file.keep),
+            max_kept: self.max_kept.or(file.max_kept),
+            max_pending: self.max_pending.or(file.max_pending),
+            max_batch: self.max_batch.or(file.max_batch),
+            max_body: self.max_body.or(file.max_body),
+            max_header: self.max_header.or(file.max_header),
+            max_connections: self.max_connections.or(file.max_connections),
+            max_requests: self.max_requests.or(file.max_requests),
+            max_requests_per_key: self.max_requests_per_key.or(file.max_requests_per_key),
+            domain_quota: self.domain_quota.or(file.domain_quota),
+            timeout_header: self.timeout_header.or(file.timeout_header),
+            timeout_body: self.timeout_body.or(file.timeout_body),
+            drain: self.drain.or(file.drain),
+        }
+    }
+
+    fn limits(&self) -> anyhow::Result<Limits> {
+        let default = Limits::default();
+        let span = |span: Option<Span>, default: Duration| span.map_or(default, Span::duration);
+        let limits = Limits {
+            max_body: self.max_body.unwrap_or(default.max_body),
+            max_header: self.max_header.unwrap_or(default.max_header),
+            max_batch: self.max_batch.unwrap_or(default.max_batch),
+            max_connections: self.max_connections.unwrap_or(default.max_connections),
+            max_requests: self.max_requests.unwrap_or(default.max_requests),
+            max_requests_per_key: self.max_requests_per_key.unwrap_or(default.max_requests_per_key),
+            max_pending: self.max_pending.unwrap_or(default.max_pending),
+            max_kept: self.max_kept.unwrap_or(default.max_kept),
+            domain_quota: self.domain_quota.unwrap_or(default.domain_quota),
+            keep: span(self.keep, default.keep),
+            wait: span(self.wait, default.wait),
+            max_wait: span(self.max_wait, default.max_wait),
+            timeout_header: span(self.timeout_header, default.timeout_header),
+            timeout_body: span(self.timeout_body, default.timeout_body),
+            drain: span(self.drain, default.drain),
+        };
+        for (name, value, least, most) in [
+            ("max_body", limits.max_body, 1, 1 << 30),
+            ("max_header", limits.max_header, 8192, 1 << 20),
+            ("max_batch", limits.max_batch, 1, 100),
+            ("max_connections", limits.max_connections, 1, 1 << 20),
+            ("max_requests", limits.max_requests, 1, 1 << 20),
+            ("max_requests_per_key", limits.max_requests_per_key, 1, 1 << 20),
+            ("max_pending", limits.max_pending, 1, 1 << 20),
+            ("max_kept", limits.max_kept, 1, 1 << 24),
+        ] {
+            if !(least..=most).contains(&value) {
+                let said = format!("`{name}` of `[serve]` cannot be {value}");
+                return Err(fault(said, format!("use a number from {least} to {most}")));
+            }
+        }
+        Ok(limits)
+    }
+}
+
+const LISTENS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8025);
+
+pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
+    start_log();
+    let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
+    let serve = args.serve.clone().over(resolved.serve());
+    let limits = serve.limits()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::listen();
+        let sandbox = if args.sandbox {
+            Some(Sandbox::start().await?)
+        } else {
+            None
+        };
+        let (settings, store) = prepare(&resolved, sandbox.as_ref())?;
+        let engine = Engine::start(settings)
+            .await?
+            .with_store(Arc::clone(&store) as Arc<dyn Store>);
+        let bind = serve.bind.unwrap_or(LISTENS);
+        let listener = tokio::net::TcpListener::bind(bind).await;
+        let listener = listener.map_err(|error| {
+            fault(
+                format!("cannot listen on `{bind}`: {error}"),
+                "choose another address with `--bind IP:PORT`",
+            )
+        })?;
+        let server = Server::new(listener, &engine, store, limits).map_err(|error| match error {
+            ServeError::Open(_) => fault(
+                error.to_string(),
+                "make a key with `presend keys add --name NAME`, or leave `--bind` out",
+            ),
+            ServeError::Store(_) | ServeError::Listen(_) | ServeError::Random(_) => error.into(),
+        })?;
+        note(&format!(
+            "presend listens on http://{}; its description is at /docs",
+            server.address()?
+        ));
+        if sandbox.is_some() {
+            hint("this is the sandbox: made-up hosts answer, nobody outside is asked; try `valid@sandbox.test`");
+        } else if let Some(missing) = resolved.identity_hint() {
+            hint(&missing);
+        }
+        let stop = Stop::new();
+        let mut serving = std::pin::pin!(server.run(stop.clone()));
+        tokio::select! {
+            ended = &mut serving => return ended.map(|()| Exit::Done).map_err(Into::into),
+            () = signals.next() => {
+                note("stopping: requests under way are being answered; once more to end at once");
+                stop.request();
+            }
+        }
+        tokio::select! {
+            ended = &mut serving => ended.map(|()| Exit::Done).map_err(Into::into),
+            () = signals.next() => Ok(Exit::Interrupted),
+        }
+    })
+}
+
+/// What to ask and where to keep it; the sandbox touches neither hosts nor answers of the world outside, only its keys.
+fn prepare(resolved: &Resolved, sandbox: Option<&Sandbox>) -> anyhow::Result<(Settings, Arc<SqliteStore>)> {
+    match sandbox {
+        Some(sandbox) => Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?))),
+        None => Ok((resolved.to_settings(false)?, Arc::new(database::open(resolved)?))),
+    }
+}
+
+/// Servers log by themselves: for people on a terminal, as JSON elsewhere.
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PRESEND_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("presend=info"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    // A second logger in one process is refused, which is fine.
+    let _ = if std::io::stderr().is_terminal() {
+        log.try_init()
+    } else {
+        log.json().flatten_event(true).try_init()
+    };
+}

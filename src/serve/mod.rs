@@ -1,0 +1,239 @@
+//! The HTTP API: `presend serve`. Routes, limits, keys, problems, and the description of them all.
+//!
+//! Owns everything that a caller can see and every limit that he meets. Must not probe, judge or keep answers itself: it asks
+//! [`crate::job::Engine`], whose results it shows as they are.
+
+mod body;
+mod connection;
+mod document;
+mod gate;
+mod health;
+mod key;
+mod knowledge;
+mod limits;
+mod log;
+mod metrics;
+mod problem;
+mod sandbox;
+mod verification;
+mod verify;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::{from_fn_with_state, map_request},
+    routing::get,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use key::{Allowance, ApiKey, NotAKey, NotAnAllowance, Scope};
+pub use limits::Limits;
+pub use problem::Code;
+pub use sandbox::{Sandbox, SandboxError};
+
+use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verifications};
+use crate::{
+    job::{Engine, Level, Stop},
+    store::{SqliteStore, StoreError},
+};
+
+/// A server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Whoever reaches the address could ask without a key.
+    #[error("there are no keys, and `{0}` can be reached by others: without keys only this machine is served")]
+    Open(SocketAddr),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The socket cannot be used.
+    #[error("cannot listen: {0}")]
+    Listen(#[from] std::io::Error),
+    /// The system has no random numbers.
+    #[error("the system has no random numbers: {0}")]
+    Random(#[from] rand::rand_core::OsError),
+}
+
+/// What every request can see.
+struct State {
+    engines: Engines,
+    gate: Gate,
+    verifications: Arc<Verifications>,
+    metrics: Metrics,
+    limits: Limits,
+    places: Semaphore,
+    salt: [u8; 32],
+    document: Vec<u8>,
+    store: Arc<SqliteStore>,
+    stop: Stop,
+}
+
+type Shared = Arc<State>;
+
+/// An engine for each way of asking, all over the same hosts and the same store.
+struct Engines(Vec<(Level, bool, Arc<Engine>)>);
+
+impl Engines {
+    fn new(engine: &Engine) -> Self {
+        let levels = [Level::Smtp, Level::Dns, Level::Syntax];
+        let ways = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
+        Self(
+            ways.map(|(level, transcript)| (level, transcript, Arc::new(engine.variant(level, transcript))))
+                .collect(),
+        )
+    }
+
+    fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
+        let found = self.0.iter().find(|way| (way.0, way.1) == (level, transcript));
+        found.map_or_else(|| self.any(), |(.., engine)| Arc::clone(engine))
+    }
+
+    fn any(&self) -> Arc<Engine> {
+        let [first, ..] = self.0.as_slice() else {
+            unreachable!("made with six ways")
+        };
+        Arc::clone(&first.2)
+    }
+}
+
+/// A server that listens and has not begun to answer.
+pub struct Server {
+    shared: Shared,
+    listener: TcpListener,
+    router: Router,
+}
+
+impl Server {
+    /// Prepares to answer on `listener` with the engine's answers, which must be kept in `store`.
+    ///
+    /// # Errors
+    /// There are no keys and others can reach the address, or the database cannot be used.
+    pub fn new(
+        listener: TcpListener,
+        engine: &Engine,
+        store: Arc<SqliteStore>,
+        limits: Limits,
+    ) -> Result<Self, ServeError> {
+        use rand::TryRngCore as _;
+        let address = listener.local_addr()?;
+        let ring = store.key_ring()?;
+        if !address.ip().is_loopback() && !store.keys()?.iter().any(|key| key.revoked_at.is_none()) {
+            return Err(ServeError::Open(address));
+        }
+        let mut fresh = [0; 32];
+        rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
+        let salt = store.secret("log", fresh)?;
+        let stop = Stop::new();
+        let (open, description) = OpenApiRouter::with_openapi(<document::Description as utoipa::OpenApi>::openapi())
+            .routes(routes!(health::healthz))
+            .routes(routes!(health::readyz))
+            .routes(routes!(document::openapi))
+            .split_for_parts();
+        let (verify, verify_description) = OpenApiRouter::new()
+            .routes(routes!(verify::verify))
+            .routes(routes!(verify::batch))
+            .routes(routes!(verify::verification))
+            .routes(routes!(knowledge::classify))
+            .routes(routes!(knowledge::reasons))
+            .split_for_parts();
+        let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
+        let description = verify_description.merge_from(admin_description).merge_from(description);
+        let shared = Arc::new(State {
+            engines: Engines::new(engine),
+            gate: Gate::new(ring, address, &limits),
+            verifications: Arc::new(Verifications::new(&limits, stop.clone())),
+            metrics: Metrics::new(),
+            places: Semaphore::new(limits.max_requests),
+            limits,
+            salt,
+            document: document::complete(description, env!("CARGO_PKG_VERSION")),
+            store,
+            stop,
+        });
+        let guarded = |router: Router<Shared>, scope| {
+            router.route_layer(from_fn_with_state((Arc::clone(&shared), scope), gate::guard))
+        };
+        let router = open
+            .merge(guarded(verify, Scope::Verify))
+            .merge(guarded(admin, Scope::Admin))
+            .route("/docs", get(document::docs))
+            .route("/docs/page.js", get(document::script))
+            .route("/docs/page.css", get(document::style))
+            .fallback(nothing_here)
+            // The bodies' size is limited where they are read.
+            .layer(DefaultBodyLimit::disable())
+            .layer(map_request(no_query))
+            .layer(CatchPanicLayer::custom(panicked))
+            .layer(from_fn_with_state(Arc::clone(&shared), log::watch))
+            .with_state(Arc::clone(&shared));
+        Ok(Self {
+            shared,
+            listener,
+            router,
+        })
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The socket is gone.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Answers until `stop` is requested; then requests under way get their time, sessions are closed politely, and what is known
+    /// is kept.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub async fn run(self, stop: Stop) -> Result<(), ServeError> {
+        let Self {
+            shared,
+            listener,
+            router,
+        } = self;
+        connection::accept(listener, router, &shared, stop).await;
+        // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
+        shared.stop.request();
+        let began = tokio::time::Instant::now();
+        while shared.verifications.pending() > 0 && began.elapsed() < shared.limits.drain {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let flushed = crate::store::Store::flush(&*shared.store).await;
+        match flushed {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "not everything could be kept");
+                Err(StoreError::Ended.into())
+            }
+            Err(_) => Err(StoreError::Ended.into()),
+        }
+    }
+}
+
+async fn nothing_here() -> Problem {
+    problem::Code::NotFound.into()
+}
+
+/// No request has parameters in its address: addresses of people must not get into anybody's logs.
+async fn no_query(request: axum::extract::Request) -> Result<axum::extract::Request, Problem> {
+    if request.uri().query().is_some_and(|query| !query.is_empty()) && request.uri().path() != "/docs" {
+        return Err(problem::Code::InvalidQuery.into());
+    }
+    Ok(request)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+    use axum::response::IntoResponse as _;
+    let said = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(said, "a request ended by a fault of ours");
+    Problem::from(problem::Code::Internal).into_response()
+}

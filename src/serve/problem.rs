@@ -1,0 +1,214 @@
+//! Problem responses (RFC 9457): a closed list of codes, pointers to what is wrong, and nothing of the inside.
+
+use std::{fmt, time::Duration};
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
+    response::IntoResponse,
+};
+use serde::Serialize;
+
+/// Longest detail, in characters: it may quote what the caller sent.
+const LONGEST: usize = 300;
+
+/// Makes the enum and its texts from one table.
+macro_rules! codes {
+    ($($variant:ident $name:literal $status:ident $title:literal)*) => {
+        /// What is wrong. The names are stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code {
+            $(#[doc = $title] $variant,)*
+        }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The stable name.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The status it is sent with.
+            #[must_use]
+            pub fn status(self) -> StatusCode {
+                match self { $(Self::$variant => StatusCode::$status,)* }
+            }
+
+            /// One sentence for a person.
+            #[must_use]
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$variant => $title,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    InvalidJson "invalid_json" BAD_REQUEST "The body is not JSON."
+    InvalidUtf8 "invalid_utf8" BAD_REQUEST "The body is not UTF-8."
+    TooDeep "too_deep" BAD_REQUEST "The body is nested too deeply."
+    DuplicateKey "duplicate_key" BAD_REQUEST "A member of an object is there twice."
+    UnknownField "unknown_field" BAD_REQUEST "The body has a member that this request does not know."
+    MissingField "missing_field" BAD_REQUEST "The body lacks a member that this request needs."
+    WrongType "wrong_type" BAD_REQUEST "A value has another type than the one asked for."
+    InvalidValue "invalid_value" BAD_REQUEST "A value is outside of what is allowed."
+    InvalidQuery "invalid_query" BAD_REQUEST "The request takes no parameters in its address."
+    Unauthorized "unauthorized" UNAUTHORIZED "The request has no valid key."
+    Forbidden "forbidden" FORBIDDEN "The key may not do this."
+    HostNotAllowed "host_not_allowed" FORBIDDEN "Without keys only this machine is served, under a name of its own."
+    NotFound "not_found" NOT_FOUND "There is nothing here."
+    MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The method does not fit the address."
+    BodyTimeout "body_timeout" REQUEST_TIMEOUT "The body did not arrive in time."
+    BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large."
+    UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body must be `application/json`."
+    RateLimited "rate_limited" TOO_MANY_REQUESTS "The key has sent too many requests."
+    QuotaExceeded "quota_exceeded" TOO_MANY_REQUESTS "The key has asked about too many addresses."
+    DomainQuotaExceeded "domain_quota_exceeded" TOO_MANY_REQUESTS "The key has asked about too many addresses of one domain."
+    TooManyPending "too_many_pending" TOO_MANY_REQUESTS "Too many verifications of this key are not answered yet."
+    Overloaded "overloaded" SERVICE_UNAVAILABLE "The server has too much to do."
+    Stopping "stopping" SERVICE_UNAVAILABLE "The server is being stopped."
+    StoreFailed "store_failed" SERVICE_UNAVAILABLE "The database cannot be used."
+    Internal "internal" INTERNAL_SERVER_ERROR "The server made a mistake; its log says more."
+}
+
+/// A response that says what is wrong.
+#[derive(Debug)]
+pub(super) struct Problem {
+    pub(super) code: Code,
+    pub(super) detail: String,
+    /// JSON pointer (RFC 6901) to the value that is wrong.
+    pub(super) pointer: Option<String>,
+    /// When another attempt can help.
+    pub(super) retry_after: Option<Duration>,
+    pub(super) headers: HeaderMap,
+}
+
+impl Problem {
+    pub(super) fn new(code: Code, detail: impl fmt::Display) -> Self {
+        Self {
+            code,
+            detail: crate::output::clean(&detail.to_string(), LONGEST).into_owned(),
+            pointer: None,
+            retry_after: None,
+            headers: HeaderMap::new(),
+        }
+    }
+
+    pub(super) fn at(mut self, pointer: impl Into<String>) -> Self {
+        self.pointer = Some(pointer.into());
+        self
+    }
+
+    pub(super) fn after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self::new(code, code.title())
+    }
+}
+
+/// The body as it is sent; also its schema.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(title = "Problem", description = "A problem (RFC 9457).")]
+pub(super) struct ProblemBody {
+    /// Names the kind of problem; a URN, not an address.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:presend:problem:unknown_field")]
+    kind: String,
+    /// One sentence for a person.
+    title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// What is wrong with this request.
+    detail: String,
+    /// The stable name of the problem.
+    #[schema(example = "unknown_field")]
+    code: &'static str,
+    /// Names the request in the server's log.
+    request_id: Option<String>,
+    /// Where in the body the fault is.
+    errors: Vec<Pointed>,
+}
+
+/// A place in the body.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(super) struct Pointed {
+    /// JSON pointer (RFC 6901).
+    pointer: String,
+    /// What is wrong there.
+    detail: String,
+}
+
+/// A problem on its way out, before the request's id is known.
+#[derive(Debug, Clone)]
+struct Unsigned(std::sync::Arc<Problem>);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> axum::response::Response {
+        let mut response = render(&self, None);
+        response.extensions_mut().insert(Unsigned(std::sync::Arc::new(self)));
+        response
+    }
+}
+
+/// Puts the request's id into a problem.
+pub(super) fn sign(response: axum::response::Response, id: &str) -> axum::response::Response {
+    match response.extensions().get::<Unsigned>() {
+        Some(Unsigned(problem)) => {
+            let mut signed = render(problem, Some(id));
+            signed.extensions_mut().insert(problem.code);
+            signed
+        }
+        None => response,
+    }
+}
+
+fn render(problem: &Problem, id: Option<&str>) -> axum::response::Response {
+    let code = problem.code;
+    let pointed = problem.pointer.iter().map(|pointer| Pointed {
+        pointer: pointer.clone(),
+        detail: problem.detail.clone(),
+    });
+    let body = ProblemBody {
+        kind: format!("urn:presend:problem:{}", code.name()),
+        title: code.title(),
+        status: code.status().as_u16(),
+        detail: problem.detail.clone(),
+        code: code.name(),
+        request_id: id.map(str::to_owned),
+        errors: pointed.collect(),
+    };
+    // Texts and numbers cannot fail to be written.
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = code.status();
+    let headers = response.headers_mut();
+    headers.extend(problem.headers.clone());
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
+    if code == Code::Unauthorized {
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"presend\""),
+        );
+    }
+    if let Some(wait) = problem.retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+    }
+    response
+}
+
+/// Seconds, rounded up: who waits so long does not come too early.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
