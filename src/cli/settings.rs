@@ -159,6 +159,8 @@ const PACE: &str = "Pace and patience";
 const MEMORY: &str = "What is remembered";
 const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
+/// The table of what only the server needs; shown by itself.
+const SERVE: &str = "serve";
 
 /// Settings that may differ from one run of a job to the next.
 const PATIENCE_KEYS: [&str; 17] = [
@@ -281,6 +283,12 @@ impl Overlay {
     /// The keys of the configuration file.
     pub(super) fn keys() -> Vec<String> {
         let all = object(&Self::default()).unwrap_or_default();
+        all.into_iter().map(|(key, _)| key).filter(|key| key != SERVE).collect()
+    }
+
+    /// The keys of its table `[serve]`.
+    pub(super) fn serve_keys() -> Vec<String> {
+        let all = object(&ServeOverlay::default()).unwrap_or_default();
         all.into_iter().map(|(key, _)| key).collect()
     }
 }
@@ -351,9 +359,8 @@ impl Resolved {
 
     /// Every setting with its value and where it comes from, in the order of the help.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value, Origin)> {
-        self.values
-            .iter()
-            .zip(&self.origins)
+        let all = self.values.iter().zip(&self.origins);
+        all.filter(|((key, _), _)| *key != SERVE)
             .map(|((key, value), origin)| (key.as_str(), value, *origin))
     }
 
@@ -392,6 +399,16 @@ impl Resolved {
                 .map(|(class, kind)| (*class, *kind))
                 .collect(),
         }
+    }
+
+    /// Every setting of the server, as the file or the default has it.
+    pub(super) fn serve_entries(&self) -> anyhow::Result<Vec<(String, Value, Origin)>> {
+        let in_file = object(&self.serve())?;
+        let entry = |(key, default): (String, Value)| match in_file.get(&key).filter(|value| !value.is_null()) {
+            Some(value) => (key, value.clone(), Origin::File),
+            None => (key, default, Origin::Default),
+        };
+        Ok(object(&ServeOverlay::defaults())?.into_iter().map(entry).collect())
     }
 
     /// What the file says of the server.
@@ -564,6 +581,12 @@ impl From<LevelName> for Level {
 /// A duration as people write it: `30s`, `2h 5m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(Duration);
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
 
 impl Span {
     pub(super) fn duration(self) -> Duration {

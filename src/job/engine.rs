@@ -373,7 +373,7 @@ impl Engine {
     pub fn pending(&self, typed: &str) -> Outcome {
         let mut outcome = self.read(typed);
         if outcome.evidence.syntax.is_none() && outcome.evidence.list.is_none() {
-            outcome.conclude(Evidence::not_tried(NotTried::Interrupted), self.settings.policy);
+            outcome.conclude(Evidence::not_tried(NotTried::Budget), self.settings.policy);
         }
         outcome
     }

@@ -1,5 +1,6 @@
 //! A run from start to finish: addresses in, outcomes out, one probe for equal addresses, every row answered in order.
 
+mod addresses;
 mod answers;
 mod engine;
 mod forecast;

@@ -49,7 +49,7 @@ pub(super) struct Zone {
 /// A name: what the first, second and so on question of each type is answered, the last for ever.
 #[derive(Debug, Default)]
 struct Entry {
-    turns: Vec<Turn>,
+    turns: BTreeMap<usize, Turn>,
     wildcard: bool,
     /// Questions of each type; only where there is more than one turn.
     asked: Mutex<HashMap<RecordType, usize>>,
@@ -235,7 +235,7 @@ impl Zone {
 
     /// What somebody else sends before the answer: how it is betrayed, and the records.
     fn forged(&self, name: &str, kind: RecordType) -> Option<(&[Forgery], Vec<Record>)> {
-        let turn = self.entry(name)?.turns.first()?;
+        let turn = self.entry(name)?.turns.get(&0)?;
         let (ways, data) = turn.forged.as_ref().filter(|_| turn.concerns(kind))?;
         let owner = absolute(name).ok()?;
         let record = |data: &RData| Record::from_rdata(owner.clone(), TTL, data.clone());
@@ -246,23 +246,19 @@ impl Zone {
 
 impl Entry {
     fn turn(&mut self, number: usize) -> &mut Turn {
-        if self.turns.len() <= number {
-            self.turns.resize_with(number + 1, Turn::default);
-        }
-        // Cannot be empty; the first is as good as any.
-        let last = self.turns.len() - 1;
-        &mut self.turns[number.min(last)]
+        self.turns.entry(number).or_default()
     }
 
     /// What this question is answered.
     fn turn_for(&self, kind: RecordType) -> Option<&Turn> {
-        let [only] = self.turns.as_slice() else {
+        let mut nth = 0;
+        if self.turns.len() > 1 {
             let mut asked = lock(&self.asked);
-            let nth = asked.entry(kind).or_default();
-            *nth += 1;
-            return self.turns.get(*nth - 1).or(self.turns.last());
-        };
-        Some(only)
+            let asked = asked.entry(kind).or_default();
+            nth = *asked;
+            *asked += 1;
+        }
+        self.turns.get(&nth).or_else(|| self.turns.values().next_back())
     }
 }
 

@@ -112,24 +112,40 @@ impl Verb {
 #[derive(Debug, Default)]
 pub struct Monitor {
     found: Violations,
-    /// The greeting is complete.
-    greeted: bool,
-    quit: bool,
-    /// The client's line so far, cut.
-    line: Vec<u8>,
-    length: usize,
-    /// The last byte was a CR.
-    cr: bool,
-    /// The line so far breaks a rule of lines.
-    bad: bool,
+    phase: Phase,
+    /// The client's line so far.
+    line: Line,
     /// Commands without a reply.
     pending: VecDeque<Verb>,
     pipelining: bool,
     /// The server's line so far, cut.
     reply: Vec<u8>,
     refused: u32,
-    /// STARTTLS was agreed to: what follows is no text until [`Self::secured`].
-    sealed: bool,
+}
+
+/// How far a session is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Phase {
+    /// The greeting is not complete.
+    #[default]
+    Ungreeted,
+    Open,
+    /// STARTTLS was agreed to: what follows is no text until [`Monitor::secured`].
+    Sealed,
+    /// QUIT was said.
+    Quit,
+}
+
+/// A line in the making.
+#[derive(Debug, Default)]
+struct Line {
+    /// Cut.
+    text: Vec<u8>,
+    length: usize,
+    /// The last byte was a CR.
+    cr: bool,
+    /// A rule of lines is broken.
+    bad: bool,
 }
 
 impl Monitor {
@@ -165,7 +181,7 @@ impl Monitor {
     pub fn secured(&mut self) {
         *self = Self {
             found: self.found,
-            greeted: true,
+            phase: Phase::Open,
             refused: self.refused,
             ..Self::default()
         };
@@ -173,10 +189,10 @@ impl Monitor {
 
     /// Bytes of the client, as they came in one piece.
     pub fn heard(&mut self, bytes: &[u8]) {
-        if bytes.is_empty() || self.sealed {
+        if bytes.is_empty() || self.phase == Phase::Sealed {
             return;
         }
-        self.found.early += u64::from(!self.greeted);
+        self.found.early += u64::from(self.phase == Phase::Ungreeted);
         // A QUIT that gives up on a reply is polite; one that came together with what it gives up on is a burst.
         let mut together = false;
         let mut rest = bytes;
@@ -185,7 +201,7 @@ impl Monitor {
             let (piece, behind) = rest
                 .split_at_checked(end.map_or(rest.len(), |at| at + 1))
                 .unwrap_or((rest, &[]));
-            if self.length == 0 {
+            if self.line.length == 0 {
                 self.begins(piece, together);
             }
             self.take_in(piece);
@@ -199,7 +215,7 @@ impl Monitor {
 
     /// A line begins, maybe while others wait for their replies.
     fn begins(&mut self, piece: &[u8], together: bool) {
-        if self.quit {
+        if self.phase == Phase::Quit {
             self.found.after_quit += 1;
             return;
         }
@@ -217,37 +233,36 @@ impl Monitor {
         let text = piece.strip_suffix(b"\n").unwrap_or(piece);
         let inner = text.strip_suffix(b"\r").unwrap_or(text);
         // A CR may only be the one before the LF.
-        self.bad |= memchr::memchr2(b'\r', b'\0', inner).is_some() || (self.cr && !text.is_empty());
-        self.cr = text.last() == Some(&b'\r') || (text.is_empty() && self.cr);
-        self.length += piece.len();
-        let room = LINE_MAX.saturating_sub(self.line.len()).min(text.len());
-        self.line.extend_from_slice(text.get(..room).unwrap_or_default());
+        let line = &mut self.line;
+        line.bad |= memchr::memchr2(b'\r', b'\0', inner).is_some() || (line.cr && !text.is_empty());
+        line.cr = text.last() == Some(&b'\r') || (text.is_empty() && line.cr);
+        line.length += piece.len();
+        let room = LINE_MAX.saturating_sub(line.text.len()).min(text.len());
+        line.text.extend_from_slice(text.get(..room).unwrap_or_default());
     }
 
     /// A line is complete.
     fn command(&mut self) {
-        if self.bad || !self.cr || self.length > LINE_MAX {
+        let Line { text, length, cr, bad } = std::mem::take(&mut self.line);
+        if bad || !cr || length > LINE_MAX {
             self.found.line += 1;
         }
-        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        let verb = Verb::of(line);
+        let verb = Verb::of(text.strip_suffix(b"\r").unwrap_or(&text));
         match verb {
             Verb::Ehlo | Verb::Helo | Verb::Starttls | Verb::Mail | Verb::Rcpt | Verb::Rset => {}
-            Verb::Quit => self.quit = true,
+            Verb::Quit => self.phase = Phase::Quit,
             Verb::Noop | Verb::Data | Verb::Bdat | Verb::Vrfy | Verb::Expn | Verb::Auth => self.found.forbidden += 1,
             Verb::Other => self.found.unknown += 1,
         }
         if self.pending.len() < PENDING_MAX {
             self.pending.push_back(verb);
         }
-        (self.length, self.cr, self.bad) = (0, false, false);
-        self.line.clear();
     }
 
     /// Bytes of the server, as they are sent.
     pub fn said(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
-        while !rest.is_empty() && !self.sealed {
+        while !rest.is_empty() && self.phase != Phase::Sealed {
             let end = memchr::memchr(b'\n', rest);
             let (piece, behind) = rest
                 .split_at_checked(end.map_or(rest.len(), |at| at + 1))
@@ -267,8 +282,10 @@ impl Monitor {
         let code = self.reply.get(..3).unwrap_or_default();
         let more = code.iter().all(u8::is_ascii_digit) && self.reply.get(3) == Some(&b'-');
         let positive = self.reply.first() == Some(&b'2');
-        if !self.greeted {
-            self.greeted = !more;
+        if self.phase == Phase::Ungreeted {
+            if !more {
+                self.phase = Phase::Open;
+            }
             return;
         }
         let front = self.pending.front().copied();
@@ -280,7 +297,9 @@ impl Monitor {
             return;
         }
         self.refused += u32::from(front == Some(Verb::Rcpt) && self.reply.first() == Some(&b'5'));
-        self.sealed = front == Some(Verb::Starttls) && positive;
+        if front == Some(Verb::Starttls) && positive {
+            self.phase = Phase::Sealed;
+        }
         self.pending.pop_front();
     }
 }

@@ -100,7 +100,16 @@ async fn no_handshake(stream: &mut TcpStream, session: &mut Session<'_>) -> io::
     let words: &[u8] = match kind {
         // Fatal alert: protocol_version.
         StartTls::OnlyOld => b"\x15\x03\x01\x00\x02\x02\x46",
-        _ => b"\x16\x03\x01\x00\x04oops",
+        StartTls::Broken
+        | StartTls::Off
+        | StartTls::On
+        | StartTls::Required
+        | StartTls::Expired
+        | StartTls::HugeChain
+        | StartTls::Stall
+        | StartTls::Endless
+        | StartTls::Refused
+        | StartTls::Inject => b"\x16\x03\x01\x00\x04oops",
     };
     stream.write_all(words).await?;
     Ok(Next::Close)

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::{
     memory::{Before, Begun, Times},
     plan::ControlAnswer,
-    scheduler::{Order, Run, Work},
+    scheduler::{Run, Work},
 };
 use crate::{
     address::{Address, Domain},
@@ -20,7 +20,8 @@ use crate::{
     smtp::{Stage, Transcript},
     store::{Kept, stable_hash},
     verdict::{
-        Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt, UnknownRecipients,
+        Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, Reason, SecondAnswer, SessionDoubt,
+        UnknownRecipients,
     },
 };
 
@@ -203,8 +204,7 @@ pub(super) struct DomainState {
 }
 
 impl DomainState {
-    pub(super) fn new(order: Order, lane: usize, recheck_accepts: u32, times: Times) -> Self {
-        let Order { work, run } = order;
+    pub(super) fn new(work: Work<Vec<Target>>, run: Arc<Run>, lane: usize, recheck_accepts: u32, times: Times) -> Self {
         let begun = Begun {
             times,
             max_wait: run.manners.max_wait,
@@ -215,7 +215,7 @@ impl DomainState {
             route,
             targets,
             memory,
-        } = *work;
+        } = work;
         let control = match &memory {
             Some(memory) => Control::recall(memory, &domain, &begun),
             None => Control::new(&domain, begun.job),
@@ -308,6 +308,31 @@ impl DomainState {
         } else {
             answer
         });
+    }
+
+    /// Keeps an answer about the control recipient; when it is to be asked about again, if this run waits so long.
+    pub(super) fn absorb_control(
+        &mut self,
+        answer: ControlAnswer,
+        words: Option<u64>,
+        now: Instant,
+    ) -> Option<Instant> {
+        self.control.attempts += 1;
+        let first = *self.control.first_asked.get_or_insert(now);
+        self.settle_control(answer, words);
+        self.control.left_until = None;
+        let open = matches!(answer, ControlAnswer::Undetermined { retry: true }) && self.is_open();
+        let manners = &self.run.manners;
+        let steps = manners.ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
+        let step = steps.get(self.control.attempts as usize - 1).filter(|_| open)?;
+        let due = (first + *step).max(now);
+        if due - now <= manners.max_wait && !self.control.given_up {
+            self.control.phase = Phase::Waits(due);
+            Some(due)
+        } else {
+            self.control.left_until = Some(due);
+            None
+        }
     }
 
     /// What another run found out about the domain's host, unless this one knows it.

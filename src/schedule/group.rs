@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     budget::Budget,
-    domain::{Delayed, DomainState, Hosts, Observation, Phase, Tracked},
+    domain::{Delayed, DomainState, Hosts, Observation, Phase, Target, Tracked},
     ladder::Ladder,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
@@ -138,6 +138,13 @@ impl Group {
     pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>, closing: Closing) {
         self.gather(&mut routed).await;
         let given_up_until = self.claim().await.err();
+        let own = Arc::clone(&self.shared.own);
+        let hurried = self.gathered.iter().any(|order| order.run.hurried);
+        let mut at_work = if self.context.trusted && !hurried {
+            own.acquire_owned().await.ok()
+        } else {
+            None
+        };
         for order in std::mem::take(&mut self.gathered) {
             self.admit(order);
         }
@@ -156,6 +163,7 @@ impl Group {
             }
             self.wake(Instant::now());
             let wait = self.start_sessions();
+            at_work = at_work.filter(|_| !self.sessions.is_empty());
             if self.is_done() && closing.close(&self.context.name, &self.work, || self.remember(true)) {
                 break;
             }
@@ -239,7 +247,8 @@ impl Group {
         if !*routed.borrow() && !self.routing.iter().any(|other| other.same_channel(&routed)) {
             self.routing.push(routed);
         }
-        let Order { mut work, run } = order;
+        let Order { work, run } = order;
+        let mut work = work.make();
         self.skip_known(&mut work, &run);
         if work.targets.is_empty() {
             return;
@@ -266,7 +275,7 @@ impl Group {
             self.lanes.len() - 1
         });
         let (recheck, times) = (self.context.limits.recheck_accepts, self.shared.times());
-        let state = DomainState::new(Order { work, run }, lane, recheck, times);
+        let state = DomainState::new(work, run, lane, recheck, times);
         self.left += state.left();
         self.delayed += state.delayed.len();
         self.last_due = state
@@ -584,27 +593,11 @@ impl Group {
                 Phase::Idle
             };
         }
-        if report.control != ControlAnswer::NotAsked {
-            state.control.attempts += 1;
-            let first = *state.control.first_asked.get_or_insert(now);
-            state.settle_control(report.control, report.control_words);
-            let steps = manners.ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
-            let due = steps
-                .get(state.control.attempts as usize - 1)
-                .map(|step| (first + *step).max(now));
-            state.control.left_until = None;
-            if matches!(report.control, ControlAnswer::Undetermined { retry: true })
-                && state.is_open()
-                && let Some(due) = due
-            {
-                if due - now <= manners.max_wait && !state.control.given_up {
-                    state.control.phase = Phase::Waits(due);
-                    self.last_due = self.last_due.max(Some(due));
-                    self.alarms.push(Reverse((due, index)));
-                } else {
-                    state.control.left_until = Some(due);
-                }
-            }
+        if report.control != ControlAnswer::NotAsked
+            && let Some(due) = state.absorb_control(report.control, report.control_words, now)
+        {
+            self.last_due = self.last_due.max(Some(due));
+            self.alarms.push(Reverse((due, index)));
         }
         let unknown = state.unknown.known().copied();
         if state.has_questions() {

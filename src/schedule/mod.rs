@@ -28,4 +28,4 @@ pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};
 pub use outlook::{Critical, WaitsFor};
 pub use placement::{Placement, place};
-pub use scheduler::{Asker, Errand, Finding, Manners, Scheduler, Seams, Standing, WaitingView, Work};
+pub use scheduler::{Asker, Errand, Finding, Manners, Scheduler, Seams, Standing, Targets, WaitingView, Work};

@@ -1,11 +1,21 @@
 //! Compares what a case expects with what came. Every difference is one line.
 
-use presend::lab::HostCounters;
+use presend::{
+    lab::{Allowance, HostCounters},
+    schedule::{Limits, TrustedHosts},
+};
 use serde_json::Value;
 
 use super::{
     case::{Case, Row, Seen},
-    run::Came,
+    run::{self, Came},
+};
+
+/// What hosts that are not the run's own must bear.
+const BUDGET: Allowance = Allowance {
+    per_session: Limits::POLITE.refusals_per_session as u64,
+    per_minute: Limits::POLITE.refusals_per_minute as u64,
+    per_hour: Limits::POLITE.refusals_per_hour as u64,
 };
 
 /// What is not as it should be.
@@ -14,7 +24,10 @@ pub(crate) fn wrong(case: &Case, rows: &[Row], came: &Came) -> Vec<String> {
     whole(case, came, &mut wrong);
     answers(rows, came, &mut wrong);
     questions(case, came, &mut wrong);
+    let trusted = TrustedHosts::new(run::trusted(case));
     for (name, host) in &came.counters.hosts {
+        let found = host.complaints((!trusted.contain(name)).then_some(BUDGET));
+        wrong.extend(found.into_iter().map(|complaint| format!("{name}: {complaint}")));
         wire(name, host, case.seen.iter().find(|seen| seen.host == *name), &mut wrong);
     }
     wrong
@@ -28,6 +41,11 @@ fn whole(case: &Case, came: &Came, wrong: &mut Vec<String>) {
     let took = came.took.as_secs_f64();
     if took > expect.seconds {
         wrong.push(format!("{took:.1} s, expected at most {}", expect.seconds));
+    }
+    if let (Some(memory), Some(most)) = (came.memory_mib, expect.memory_mib)
+        && memory > most
+    {
+        wrong.push(format!("{memory} MiB, expected at most {most}"));
     }
     wrong.extend(absent("standard error", &came.err, &expect.says));
     for (name, text) in [("the output", &came.out), ("standard error", &came.err)] {
@@ -126,9 +144,6 @@ fn questions(case: &Case, came: &Came, wrong: &mut Vec<String>) {
 }
 
 fn wire(name: &str, host: &HostCounters, seen: Option<&Seen>, wrong: &mut Vec<String>) {
-    if host.violations.total() > 0 {
-        wrong.push(format!("{name}: {:?}", host.violations));
-    }
     let without_quit = seen.map_or(0, |seen| seen.without_quit);
     if host.without_quit > without_quit {
         wrong.push(format!(

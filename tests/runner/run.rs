@@ -2,11 +2,12 @@
 
 use std::{
     fs,
-    process::Output,
+    io::{self, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
-use assert_cmd::Command;
 use presend::lab::{Counters, Lab};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -24,11 +25,15 @@ pub(crate) struct Came {
     pub(crate) out: String,
     pub(crate) err: String,
     pub(crate) took: Duration,
+    /// Peak memory, where the system tells.
+    pub(crate) memory_mib: Option<u64>,
     pub(crate) counters: Counters,
     /// What the proxy was asked for, if there was one.
     pub(crate) dialled: Option<Vec<String>>,
 }
 
+/// How often a run is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 /// A run that does not end is killed after so much more than it may take.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -58,24 +63,32 @@ fn ask(case: &Case, rows: &[Row], lab: &Lab) -> Result<Came, String> {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).map_err(|error| error.to_string());
     write("list.ndjson", &list)?;
     write("presend.toml", &settings(case, lab, proxy.as_ref()).to_string())?;
-    let mut command: Command = assert_cmd::cargo::cargo_bin_cmd!("presend");
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("presend"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("PRESEND_") {
             command.env_remove(name);
         }
     }
     let begun = Instant::now();
-    let output = command
+    let child = command
         .current_dir(folder.path())
         .env("HOME", folder.path())
         .env_remove("XDG_CONFIG_HOME")
         .env_remove("XDG_STATE_HOME")
         .args(["verify", "list.ndjson", "--format", "ndjson"])
         .args(&case.arguments)
-        .timeout(Duration::from_secs_f64(case.expect.seconds) + GRACE)
-        .output();
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let until = begun + Duration::from_secs_f64(case.expect.seconds) + GRACE;
+    let ended = child.and_then(|child| watch(child, until));
+    let Ended {
+        status,
+        texts: [stdout, stderr],
+        memory_mib,
+    } = ended.map_err(|error| error.to_string())?;
     let took = begun.elapsed();
-    let Output { status, stdout, stderr } = output.map_err(|error| error.to_string())?;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).map_err(|_| "the output is not UTF-8".to_owned());
     let (out, err) = (text(stdout)?, text(stderr)?);
     let parsed: Result<Vec<Value>, _> = out.lines().map(serde_json::from_str).collect();
@@ -85,9 +98,73 @@ fn ask(case: &Case, rows: &[Row], lab: &Lab) -> Result<Came, String> {
         out,
         err,
         took,
+        memory_mib,
         counters: lab.counters(),
         dialled: proxy.map(|proxy| named(&proxy, lab, case)),
     })
+}
+
+/// A run that ended.
+struct Ended {
+    status: ExitStatus,
+    /// Standard output and standard error.
+    texts: [Vec<u8>; 2],
+    memory_mib: Option<u64>,
+}
+
+/// Waits for the end of a run and looks at its memory meanwhile; kills what takes too long.
+fn watch(mut child: Child, until: Instant) -> io::Result<Ended> {
+    fn collect(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+        thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = from.read_to_end(&mut bytes);
+            bytes
+        })
+    }
+    let (out, err) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
+    let mut memory_mib = None;
+    let status = loop {
+        memory_mib = peak_mib(child.id()).max(memory_mib);
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() > until {
+            child.kill()?;
+        }
+        thread::sleep(LOOK);
+    };
+    let text = |reader: Option<thread::JoinHandle<Vec<u8>>>| reader.and_then(|reader| reader.join().ok());
+    Ok(Ended {
+        status,
+        texts: [out, err].map(|reader| text(reader).unwrap_or_default()),
+        memory_mib,
+    })
+}
+
+/// The most memory that a process has had; `None` where there is no `/proc`.
+fn peak_mib(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = peak.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024)
+}
+
+/// Hosts that are the run's own.
+const OURS: &str = ".test";
+
+/// Hosts that the case has presend trust.
+pub(crate) fn trusted(case: &Case) -> Vec<String> {
+    let named = case.settings.get("trusted_host").and_then(toml::Value::as_array);
+    named.map_or_else(
+        || vec![OURS.to_owned()],
+        |names| {
+            names
+                .iter()
+                .filter_map(toml::Value::as_str)
+                .map(str::to_owned)
+                .collect()
+        },
+    )
 }
 
 /// presend.toml: what points at the lab, short waits, and the case's own.
@@ -96,7 +173,6 @@ fn settings(case: &Case, lab: &Lab, proxy: Option<&Socks>) -> toml::Table {
         helo_name = "probe.example.net"
         mail_from = "postmaster@example.net"
         allow_special_use = true
-        trusted_host = [".test"]
         timeout_connect = "1s"
         timeout_reply = "1s"
         timeout_session = "3s"
@@ -104,6 +180,7 @@ fn settings(case: &Case, lab: &Lab, proxy: Option<&Socks>) -> toml::Table {
         no_store = true
     };
     settings.insert("nameserver".into(), vec![lab.dns().to_string()].into());
+    settings.insert("trusted_host".into(), vec![OURS].into());
     settings.insert("smtp_port".into(), i64::from(lab.smtp_port()).into());
     settings.extend(proxy.map(|proxy| ("proxy".to_owned(), proxy.url().into())));
     settings.extend(case.settings.clone());

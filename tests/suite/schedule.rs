@@ -138,7 +138,7 @@ impl Run {
             scheduler.add(Work {
                 domain,
                 route: Arc::clone(&route),
-                targets,
+                targets: targets.into(),
                 memory: None,
             });
         }

@@ -1,6 +1,6 @@
 //! What a group takes over from other runs and leaves to them: the right to ask it, what was spent, what was found out.
 
-use super::{Arc, CLAIM_AGAIN, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, WaitsFor, sleep_until};
+use super::{Arc, CLAIM_AGAIN, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, Target, WaitsFor, sleep_until};
 use crate::schedule::scheduler::{Run, Work};
 
 impl Group {
@@ -53,6 +53,10 @@ impl Group {
                 .at_millis(memory.connect_after)
                 .min(latest)
                 .max(self.connect_after);
+            if times.at_millis(memory.at) > times.now {
+                // The clock was set back. What was cut to now must be now for the next run too, or each finds it spent anew.
+                self.remember(false);
+            }
         }
         // The other process may have found out what this one wants to know.
         self.found_by_others = waited;
@@ -79,7 +83,7 @@ impl Group {
     }
 
     /// Takes from the store what another process found out while this one waited for it.
-    pub(super) fn skip_known(&self, work: &mut Work, run: &Arc<Run>) {
+    pub(super) fn skip_known(&self, work: &mut Work<Vec<Target>>, run: &Arc<Run>) {
         let Some(mut ledger) = run.ledger.clone().filter(|_| self.found_by_others) else {
             return;
         };
