@@ -103,5 +103,6 @@ fn settings(dns: &str, port: &str) -> anyhow::Result<Settings> {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     })
 }

@@ -72,6 +72,43 @@ pub struct Traits {
     pub cleaned: bool,
 }
 
+impl Traits {
+    fn to_bits(self) -> u8 {
+        let Self {
+            quoted_local,
+            smtputf8,
+            subaddress,
+            routing_character,
+            symbol_domain,
+            mapped,
+            cleaned,
+        } = self;
+        let bits = [
+            quoted_local,
+            smtputf8,
+            subaddress,
+            routing_character,
+            symbol_domain,
+            mapped,
+            cleaned,
+        ];
+        bits.into_iter().fold(0, |bits, bit| bits << 1 | u8::from(bit))
+    }
+
+    fn from_bits(bits: u8) -> Self {
+        let bit = |number: u8| bits >> number & 1 == 1;
+        Self {
+            quoted_local: bit(6),
+            smtputf8: bit(5),
+            subaddress: bit(4),
+            routing_character: bit(3),
+            symbol_domain: bit(2),
+            mapped: bit(1),
+            cleaned: bit(0),
+        }
+    }
+}
+
 /// How strictly names are taken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Rules {
@@ -193,6 +230,35 @@ impl Address {
         (half(0x7072_6573_656e_6431) << 64) | half(0x7072_6573_656e_6432)
     }
 
+    /// Most bytes that [`pack`](Self::pack) appends.
+    pub(crate) const PACKED: usize = LONGEST + 3;
+
+    /// Appends the address to others.
+    pub(crate) fn pack(&self, bytes: &mut Vec<u8>) {
+        // The longest mailbox fits.
+        let length = u8::try_from(self.mailbox.len()).unwrap_or(u8::MAX);
+        bytes.extend_from_slice(&[self.traits.to_bits(), self.at, length]);
+        bytes.extend_from_slice(self.mailbox.as_bytes());
+    }
+
+    /// The address that [`pack`](Self::pack) wrote; more may follow it.
+    pub(crate) fn unpack(bytes: &[u8]) -> Option<Self> {
+        let [traits, at, ..] = bytes else { return None };
+        Some(Self {
+            mailbox: Self::packed_mailbox(bytes)?.into(),
+            at: *at,
+            traits: Traits::from_bits(*traits),
+        })
+    }
+
+    /// The mailbox of a packed address.
+    pub(crate) fn packed_mailbox(bytes: &[u8]) -> Option<&str> {
+        let [_, _, length, mailbox @ ..] = bytes else {
+            return None;
+        };
+        str::from_utf8(mailbox.get(..usize::from(*length))?).ok()
+    }
+
     /// The parts of an address that was checked; `None` when the whole is too long.
     fn assemble(mailbox: String, at: usize, traits: Traits) -> Option<Self> {
         let fits = mailbox.len() <= LONGEST;
@@ -273,4 +339,36 @@ fn parse_cleaned(cleaned: &clean::Cleaned<'_>, rules: Rules) -> Result<Address, 
 /// Characters before a byte offset.
 fn at_character(text: &str, offset: usize) -> usize {
     text.get(..offset).unwrap_or(text).chars().count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_address_is_the_same_one() {
+        let texts = [
+            "jane@acme-corp.com",
+            " <j.doe+news@acme-corp.com>,",
+            "\"a b\"@acme-corp.com",
+            "jürgen@bücher.de",
+            "o'neil@acme-corp.com",
+        ];
+        let addresses = texts.map(|text| Address::parse(text, Rules::default()).unwrap());
+        let mut bytes = Vec::new();
+        for address in &addresses {
+            let start = bytes.len();
+            address.pack(&mut bytes);
+            bytes.push(0xff);
+            let again = Address::unpack(&bytes[start..]).unwrap();
+            assert_eq!(
+                (again.mailbox(), again.at, again.traits),
+                (address.mailbox(), address.at, address.traits)
+            );
+            assert_eq!(Address::unpack(&bytes[start..start + 3]), None);
+        }
+        for bits in 0..1 << 7 {
+            assert_eq!(Traits::from_bits(bits).to_bits(), bits);
+        }
+    }
 }

@@ -98,7 +98,8 @@ fn unknown_class_hint(word: &str) -> String {
 }
 
 fn unknown_key_hint(key: &str) -> String {
-    let keys = Overlay::keys();
+    let mut keys = Overlay::keys();
+    keys.extend(Overlay::serve_keys());
     match nearest(&key.replace('-', "_"), keys.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`? `presend config show` lists every key"),
         None => "`presend config show` lists every key".to_owned(),
@@ -153,8 +154,10 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 
 /// A variable that is one or two letters away from a setting would be ignored in silence; others are not ours to judge.
 pub(super) fn refuse_misspelt_environment() -> anyhow::Result<()> {
+    let of_server = Overlay::serve_keys().into_iter().map(|key| format!("serve_{key}"));
     let known: Vec<String> = Overlay::keys()
-        .iter()
+        .into_iter()
+        .chain(of_server)
         .map(|key| format!("PRESEND_{}", key.to_uppercase()))
         .chain(["PRESEND_CONFIG".to_owned(), "PRESEND_LOG".to_owned()])
         .collect();

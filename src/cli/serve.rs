@@ -105,8 +105,32 @@ pub(super) struct ServeOverlay {
 }
 
 impl ServeOverlay {
+    /// What holds when nobody says anything.
+    pub(super) fn defaults() -> Self {
+        let limits = Limits::default();
+        let span = |duration| Some(Span::from(duration));
+        Self {
+            bind: Some(LISTENS),
+            wait: span(limits.wait),
+            max_wait: span(limits.max_wait),
+            keep: span(limits.keep),
+            max_kept: Some(limits.max_kept),
+            max_pending: Some(limits.max_pending),
+            max_batch: Some(limits.max_batch),
+            max_body: Some(limits.max_body),
+            max_header: Some(limits.max_header),
+            max_connections: Some(limits.max_connections),
+            max_requests: Some(limits.max_requests),
+            max_requests_per_key: Some(limits.max_requests_per_key),
+            domain_quota: Some(limits.domain_quota),
+            timeout_header: span(limits.timeout_header),
+            timeout_body: span(limits.timeout_body),
+            drain: span(limits.drain),
+        }
+    }
+
     /// What was typed over what is in the file.
-    fn over(self, file: Self) -> Self {
+    fn over(&self, file: &Self) -> Self {
         Self {
             bind: self.bind.or(file.bind),
             wait: self.wait.or(file.wait),
@@ -171,7 +195,7 @@ const LISTENS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4A
 pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     start_log();
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
-    let serve = args.serve.clone().over(resolved.serve());
+    let serve = args.serve.over(&resolved.serve());
     let limits = serve.limits()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -193,7 +217,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
                 "choose another address with `--bind IP:PORT`",
             )
         })?;
-        let server = Server::new(listener, &engine, store, limits).map_err(|error| match error {
+        let server = Server::new(listener, engine, store, limits).map_err(|error| match error {
             ServeError::Open(_) => fault(
                 error.to_string(),
                 "make a key with `presend keys add --name NAME`, or leave `--bind` out",

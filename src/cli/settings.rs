@@ -22,6 +22,7 @@ use super::{
     database,
     fault::fault,
     outward::{self, IpName, ProxyText},
+    ownership::{self, Secret},
     patience::{self, ProfileName, RetryDelays},
     serve::ServeOverlay,
 };
@@ -30,7 +31,7 @@ use crate::{
     job::{self, Level},
     lists::UserLists,
     replies::Class,
-    schedule::Limits,
+    schedule::{GuardLimits, Limits},
     smtp::{Identity, Timeouts},
     store::Patience,
     verdict::{BounceKind, Policy},
@@ -81,6 +82,18 @@ pub(super) struct Overlay {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_PROBE_FORBIDDEN", help_heading = PACE)]
     probe_forbidden: Option<bool>,
+    /// A domain that is yours, as its zone must prove: the abuse guard does not look there. presend says which TXT record. Repeatable.
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',', env = "PRESEND_I_OWN", help_heading = PACE)]
+    i_own: Option<Vec<String>>,
+    /// Secret behind the records of `--i-own`, the same on several machines [default: one made once, beside the database].
+    #[arg(long, value_name = "TEXT", env = "PRESEND_OWNER_SECRET", hide_env_values = true, help_heading = PACE)]
+    owner_secret: Option<Secret>,
+    /// Refused recipients of one domain from which on the abuse guard looks at their share; ten times that at free-mail providers [default: 50].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), env = "PRESEND_GUARD_REFUSALS", help_heading = PACE)]
+    guard_refusals: Option<u32>,
+    /// Share in percent of refused recipients above which a list is taken for guesses at that domain [default: 60].
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100), env = "PRESEND_GUARD_PERCENT", help_heading = PACE)]
+    guard_percent: Option<u32>,
     /// When to ask again after a transient reply or a connection fault [default: default].
     #[arg(long, value_enum, value_name = "NAME", env = "PRESEND_RETRY_PROFILE", help_heading = PACE)]
     retry_profile: Option<ProfileName>,
@@ -159,9 +172,16 @@ const PACE: &str = "Pace and patience";
 const MEMORY: &str = "What is remembered";
 const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
+/// The table of what only the server needs; shown by itself.
+const SERVE: &str = "serve";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 17] = [
+const PATIENCE_KEYS: [&str; 21] = [
+    "i_own",
+    // It is one.
+    "owner_secret",
+    "guard_refusals",
+    "guard_percent",
     "no_wait",
     "timeout_connect",
     "timeout_reply",
@@ -225,6 +245,8 @@ impl Overlay {
             send_catch_all: Some(false),
             exact: Some(false),
             probe_forbidden: Some(false),
+            guard_refusals: Some(GuardLimits::DEFAULT.refusals),
+            guard_percent: Some(GuardLimits::DEFAULT.percent),
             retry_profile: Some(ProfileName::Default),
             ip: Some(IpName::Auto),
             no_wait: Some(profile == Profile::Interactive),
@@ -281,6 +303,12 @@ impl Overlay {
     /// The keys of the configuration file.
     pub(super) fn keys() -> Vec<String> {
         let all = object(&Self::default()).unwrap_or_default();
+        all.into_iter().map(|(key, _)| key).filter(|key| key != SERVE).collect()
+    }
+
+    /// The keys of its table `[serve]`.
+    pub(super) fn serve_keys() -> Vec<String> {
+        let all = object(&ServeOverlay::default()).unwrap_or_default();
         all.into_iter().map(|(key, _)| key).collect()
     }
 }
@@ -337,6 +365,9 @@ impl Resolved {
         }
         let merged: Overlay = serde_json::from_value(Value::Object(values.clone()))?;
         // From here on it is only shown.
+        if let (Some(_), Some(shown)) = (&merged.owner_secret, values.get_mut("owner_secret")) {
+            *shown = Value::String("***".to_owned());
+        }
         if let (Some(proxy), Some(shown)) = (&merged.proxy, values.get_mut("proxy")) {
             *shown = Value::String(proxy.masked());
         }
@@ -351,9 +382,8 @@ impl Resolved {
 
     /// Every setting with its value and where it comes from, in the order of the help.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value, Origin)> {
-        self.values
-            .iter()
-            .zip(&self.origins)
+        let all = self.values.iter().zip(&self.origins);
+        all.filter(|((key, _), _)| *key != SERVE)
             .map(|((key, value), origin)| (key.as_str(), value, *origin))
     }
 
@@ -392,6 +422,16 @@ impl Resolved {
                 .map(|(class, kind)| (*class, *kind))
                 .collect(),
         }
+    }
+
+    /// Every setting of the server, as the file or the default has it.
+    pub(super) fn serve_entries(&self) -> anyhow::Result<Vec<(String, Value, Origin)>> {
+        let in_file = object(&self.serve())?;
+        let entry = |(key, default): (String, Value)| match in_file.get(&key).filter(|value| !value.is_null()) {
+            Some(value) => (key, value.clone(), Origin::File),
+            None => (key, default, Origin::Default),
+        };
+        Ok(object(&ServeOverlay::defaults())?.into_iter().map(entry).collect())
     }
 
     /// What the file says of the server.
@@ -470,6 +510,12 @@ impl Resolved {
             reply: span(all.timeout_reply),
             session: span(all.timeout_session),
         };
+        let rules = Rules {
+            allow_special_use: all.allow_special_use.unwrap_or_default(),
+        };
+        let claimed = all.i_own.unwrap_or_default();
+        let database = all.db.as_deref().filter(|_| !all.no_store.unwrap_or_default());
+        let owned = ownership::claims(&claimed, all.owner_secret.as_ref(), database, rules)?;
         let forbidden = all.probe_provider.unwrap_or_default();
         let probe_providers: anyhow::Result<_> = forbidden
             .iter()
@@ -479,9 +525,7 @@ impl Resolved {
             level: all.level.unwrap_or(LevelName::Smtp).into(),
             identity,
             policy: self.policy(),
-            rules: Rules {
-                allow_special_use: all.allow_special_use.unwrap_or_default(),
-            },
+            rules,
             exact: all.exact.unwrap_or_default(),
             user_lists: UserLists::load(&list(all.allow_list), &list(all.block_list))?,
             replies: all.replies,
@@ -493,10 +537,17 @@ impl Resolved {
                 .into_iter()
                 .map(|server| server.0)
                 .collect(),
-            limits: match self.profile {
-                Profile::Interactive | Profile::Service => Limits::INTERACTIVE,
-                Profile::Bulk => Limits::POLITE,
+            limits: Limits {
+                guard: GuardLimits {
+                    refusals: all.guard_refusals.unwrap_or(GuardLimits::DEFAULT.refusals),
+                    percent: all.guard_percent.unwrap_or(GuardLimits::DEFAULT.percent),
+                },
+                ..match self.profile {
+                    Profile::Interactive | Profile::Service => Limits::INTERACTIVE,
+                    Profile::Bulk => Limits::POLITE,
+                }
             },
+            owned,
             timeouts,
             retry_ladder: patience::ladder(all.retry_profile, all.retry_ladder, all.retry)?,
             network: outward::network(all.source_ip, all.ip, all.proxy.as_ref())?,
@@ -564,6 +615,12 @@ impl From<LevelName> for Level {
 /// A duration as people write it: `30s`, `2h 5m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span(Duration);
+
+impl From<Duration> for Span {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
 
 impl Span {
     pub(super) fn duration(self) -> Duration {

@@ -38,7 +38,16 @@ fn show(args: &ShowArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
                 )
             })
             .collect();
-        serde_json::to_writer_pretty(&mut out, &json!({ "file": file, "settings": settings }))?;
+        let serve: Map<String, Value> = resolved
+            .serve_entries()?
+            .into_iter()
+            .map(|(key, value, origin)| {
+                let origin = from(origin, &key, None);
+                (key, json!({ "value": value, "from": origin }))
+            })
+            .collect();
+        let all = json!({ "file": file, "settings": settings, "serve": serve });
+        serde_json::to_writer_pretty(&mut out, &all)?;
         writeln!(out)?;
         return Ok(Exit::Done);
     }
@@ -59,6 +68,12 @@ fn show(args: &ShowArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
             let line = format!("{key} = {}", toml_value(value));
             writeln!(out, "{line:<44}  {}", paint(DIM, format!("# {origin}")))?;
         }
+    }
+    writeln!(out, "\n[serve]")?;
+    for (key, value, origin) in resolved.serve_entries()? {
+        let origin = from(origin, &key, file.as_deref());
+        let line = format!("{key} = {}", toml_value(&value));
+        writeln!(out, "{line:<44}  {}", paint(DIM, format!("# {origin}")))?;
     }
     Ok(Exit::Done)
 }

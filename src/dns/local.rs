@@ -17,13 +17,15 @@ use hickory_resolver::{
 };
 use tokio::{
     net::UdpSocket,
-    sync::{OnceCell, oneshot},
+    sync::{OnceCell, Semaphore, oneshot},
     task::AbortHandle,
     time::{Instant, timeout_at},
 };
 
 /// How often a question is sent, a third of a second apart, as hickory does.
 const SENDS: usize = 3;
+/// Questions open at one time: the answers to 200 may overflow a socket's default receive buffer (measured).
+const WINDOW: usize = 96;
 /// Bytes of a message's header (RFC 1035 section 4.1.1).
 const HEADER: usize = 12;
 /// Bytes of a question after its name: type and class.
@@ -34,6 +36,7 @@ pub(super) struct Local {
     server: SocketAddr,
     /// Opened with the first question.
     socket: OnceCell<(Arc<Socket>, Receiver)>,
+    window: Semaphore,
 }
 
 /// The task that receives; it ends with the last asker.
@@ -63,15 +66,17 @@ impl Local {
         Self {
             server,
             socket: OnceCell::new(),
+            window: Semaphore::new(WINDOW),
         }
     }
 
     /// What the server says within `patience`.
     pub(super) async fn ask(&self, request: DnsRequest, patience: Duration) -> Result<DnsResponse, NetError> {
         let (socket, _) = self.socket.get_or_try_init(|| self.open()).await?;
+        let _place = self.window.acquire().await;
         let until = Instant::now() + patience;
-        let (mut message, _) = request.into_parts();
-        let (ticket, mut answer) = socket.take_ticket(&mut message)?;
+        let (message, _) = request.into_parts();
+        let mut ticket = socket.take_ticket(&message)?;
         let mut sent = 0;
         loop {
             if sent < SENDS {
@@ -82,7 +87,7 @@ impl Local {
                 SENDS => until,
                 _ => until.min(Instant::now() + DEFAULT_RETRY_FLOOR),
             };
-            match timeout_at(next, &mut answer).await {
+            match timeout_at(next, &mut ticket.answer).await {
                 Ok(Ok(bytes)) => return Ok(DnsResponse::from_buffer(bytes)?),
                 Ok(Err(_)) => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
                 Err(_) if next == until => return Err(NetError::Timeout),
@@ -112,11 +117,18 @@ struct Ticket<'a> {
     id: u16,
     /// The whole message.
     bytes: Vec<u8>,
+    answer: oneshot::Receiver<Vec<u8>>,
 }
 
 impl Drop for Ticket<'_> {
     fn drop(&mut self) {
-        self.socket.open().remove(&self.id);
+        self.answer.close();
+        // The answer may have come, and somebody else have taken the number since.
+        if let hash_map::Entry::Occupied(open) = self.socket.open().entry(self.id)
+            && open.get().asker.is_closed()
+        {
+            open.remove();
+        }
     }
 }
 
@@ -126,7 +138,7 @@ impl Socket {
     }
 
     /// Makes the message one that can be told from all others that are open.
-    fn take_ticket(&self, message: &mut Message) -> Result<(Ticket<'_>, oneshot::Receiver<Vec<u8>>), NetError> {
+    fn take_ticket(&self, message: &Message) -> Result<Ticket<'_>, NetError> {
         let mut bytes = message.to_vec()?;
         let length = question_length(&bytes);
         let question = bytes.get(HEADER..HEADER + length).unwrap_or_default().into();
@@ -144,8 +156,12 @@ impl Socket {
         if let Some(first) = bytes.first_chunk_mut() {
             *first = id.to_be_bytes();
         }
-        let socket = self;
-        Ok((Ticket { socket, id, bytes }, answer))
+        Ok(Ticket {
+            socket: self,
+            id,
+            bytes,
+            answer,
+        })
     }
 
     async fn receive(self: Arc<Self>) {
@@ -285,6 +301,23 @@ mod tests {
         };
         let (said, ()) = tokio::join!(local.ask(request("a.test"), PATIENCE), answered);
         assert_eq!(said.unwrap().queries[0].name().to_ascii(), "A.test.");
+    }
+
+    #[tokio::test]
+    async fn a_number_that_was_taken_again_stays_with_the_next_question() {
+        let (_, local) = server().await;
+        let (socket, _) = local.open().await.unwrap();
+        let message = request("a.test").into_parts().0;
+        let first = socket.take_ticket(&message).unwrap();
+        socket.hand_out(&answer(&first.bytes));
+        let (asker, _waiting) = oneshot::channel();
+        let question = Box::default();
+        socket.open().insert(first.id, Open { question, asker });
+        drop(first);
+        assert_eq!(socket.open().len(), 1);
+        let unanswered = socket.take_ticket(&message).unwrap();
+        drop(unanswered);
+        assert_eq!(socket.open().len(), 1);
     }
 
     #[tokio::test]

@@ -131,7 +131,7 @@ impl Answers {
         let mut outcome = None;
         let mut report = |kept: &Kept| outcome = Some(self.outcome_of(engine, row, address, Some(kept)));
         let store = ledger.store();
-        store.with_record(ledger.job(), place, ledger.reading(), &mut report)?;
+        store.with_record(ledger.job(), place, ledger.reading_for_row(), &mut report)?;
         outcome.ok_or(StoreError::Gone)
     }
 

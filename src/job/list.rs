@@ -1,13 +1,13 @@
 //! The list as it was imported: each different address once.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{
+    Engine, VerifyError,
+    addresses::{Addresses, Joining},
 };
-
-use hashbrown::HashTable;
-
-use super::{Engine, VerifyError};
 use crate::{
     address::{Address, Domain},
     input::Row,
@@ -19,9 +19,9 @@ pub(super) const NOBODY: u32 = u32::MAX;
 /// The list as it was imported: each different address once.
 #[derive(Default)]
 pub(super) struct List {
-    index: HashTable<u32>,
-    hasher: RandomState,
-    pub(super) addresses: Vec<Address>,
+    joining: Joining,
+    /// There when the list is closed.
+    pub(super) addresses: Arc<Addresses>,
     /// How many rows hold each address.
     copies: Vec<u32>,
     /// For each row the number of its address, or [`NOBODY`].
@@ -44,7 +44,7 @@ impl List {
         let settings = &engine.settings;
         let parsed = Address::parse(typed, settings.rules).ok();
         let (id, new) = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
-            Some(address) => self.join(address, settings.exact)?,
+            Some(address) => self.join(&address, settings.exact)?,
             None => (NOBODY, None),
         };
         self.rows.push(id);
@@ -52,25 +52,15 @@ impl List {
     }
 
     /// The number of an address, and its domain if that is new; equal addresses share a number.
-    fn join(&mut self, address: Address, exact: bool) -> Result<(u32, Option<Domain>), VerifyError> {
-        let addresses = &self.addresses;
-        let same = |id: &u32| {
-            let known = addresses.get(*id as usize);
-            known.is_some_and(|known| known.join_eq_key(exact) == address.join_eq_key(exact))
-        };
-        let hasher = &self.hasher;
-        let hash_of = |address: &Address| hasher.hash_one(&*address.join_eq_key(exact));
-        let hash = hash_of(&address);
-        if let Some(id) = self.index.find(hash, same).copied() {
+    fn join(&mut self, address: &Address, exact: bool) -> Result<(u32, Option<Domain>), VerifyError> {
+        let joined = self.joining.join(address, exact).filter(|(id, _)| *id != NOBODY);
+        let (id, new) = joined.ok_or(VerifyError::TooManyAddresses)?;
+        if !new {
             if let Some(copies) = self.copies.get_mut(id as usize) {
                 *copies += 1;
             }
             return Ok((id, None));
         }
-        let id = u32::try_from(self.addresses.len()).ok().filter(|id| *id != NOBODY);
-        let id = id.ok_or(VerifyError::TooManyAddresses)?;
-        let rehash = |id: &u32| addresses.get(*id as usize).map_or(0, hash_of);
-        self.index.insert_unique(hash, id, rehash);
         let new = if let Some(ids) = self.domains.get_mut(address.domain()) {
             ids.push(id);
             None
@@ -79,14 +69,13 @@ impl List {
             self.domains.insert(domain.clone(), vec![id]);
             Some(domain)
         };
-        self.addresses.push(address);
         self.copies.push(1);
         Ok((id, new))
     }
 
     /// No more rows come: what only joining needed is given back.
     pub(super) fn close(&mut self) {
-        self.index = HashTable::new();
+        self.addresses = Arc::new(std::mem::take(&mut self.joining).addresses);
     }
 
     pub(super) fn copies(&self, id: u32) -> u64 {

@@ -1,11 +1,13 @@
 //! A run from start to finish: addresses in, outcomes out, one probe for equal addresses, every row answered in order.
 
+mod addresses;
 mod answers;
 mod engine;
 mod forecast;
 mod list;
 mod open;
 mod outcome;
+mod ownership;
 mod progress;
 mod resolve;
 mod rows;
@@ -19,6 +21,7 @@ pub use crate::store::Source;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use forecast::{Plan, PlannedGroup};
 pub use outcome::Outcome;
+pub use ownership::{NotOwned, Ownership};
 pub use progress::{Progress, Snapshot, Summary, Waiting};
 pub use rows::is_list_of;
 pub use settings::{Level, Settings};

@@ -2,15 +2,21 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    iter,
+    num::NonZeroUsize,
     sync::Arc,
+    thread,
 };
 
-use super::{Engine, VerifyError, answers::Answers, list::List, progress::Later, resolve::Settled};
+use super::{Engine, VerifyError, answers::Answers, list::List, progress::Later, resolve::Settled, writing::join};
 use crate::{
     address::Domain,
     store::{Kept, Ledger, Place, StoreError},
     verdict::{Label, judge},
 };
+
+/// From so many domains on threads pay.
+const MANY: usize = 64;
 
 /// What is to be asked, and what need not be.
 #[derive(Default)]
@@ -25,6 +31,49 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// Adds the addresses of many domains, on every core.
+    pub(super) fn add_all(
+        &mut self,
+        engine: &Engine,
+        ledger: &Ledger,
+        before: (&List, &Answers),
+        domains: Vec<(Domain, Vec<u32>)>,
+    ) -> Result<(), VerifyError> {
+        if domains.len() < MANY {
+            let mut domains = domains.into_iter();
+            return domains.try_for_each(|domain| self.add(engine, ledger, before, domain));
+        }
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = domains.len().div_ceil(cores).max(1);
+        let mut domains = domains.into_iter();
+        let shares: Vec<Vec<_>> = iter::repeat_with(|| domains.by_ref().take(share).collect::<Vec<_>>())
+            .take_while(|share| !share.is_empty())
+            .collect();
+        let opened: Vec<_> = thread::scope(|scope| {
+            let open = |domains: Vec<_>| -> Result<Self, VerifyError> {
+                let mut open = Self::default();
+                for domain in domains {
+                    open.add(engine, ledger, before, domain)?;
+                }
+                Ok(open)
+            };
+            let threads: Vec<_> = shares
+                .into_iter()
+                .map(|share| scope.spawn(move || open(share)))
+                .collect();
+            threads.into_iter().map(join).collect()
+        });
+        for opened in opened {
+            let opened = opened?;
+            self.asked.extend(opened.asked);
+            self.known.extend(opened.known);
+            self.left.extend(opened.left);
+            self.later.join(opened.later);
+            self.histories.extend(opened.histories);
+        }
+        Ok(())
+    }
+
     /// Adds the addresses of one domain.
     pub(super) fn add(
         &mut self,
@@ -46,7 +95,7 @@ impl Open {
                 left.push(id);
             }
         }
-        let address = |id: &u32| Some((*id, list.addresses.get(*id as usize)?));
+        let address = |id: &u32| Some((*id, list.addresses.get(*id)?));
         if engine.settings.memory.offline && !left.is_empty() {
             let older = ledger
                 .fresh(&domain, left.iter().filter_map(address))

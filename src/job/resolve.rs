@@ -8,11 +8,11 @@ use std::{
 
 use tokio::{task::JoinSet, time::MissedTickBehavior};
 
-use super::{Engine, Level, Progress, Stop, Waiting};
+use super::{Engine, Level, Progress, Stop, Waiting, addresses::Addresses};
 use crate::{
-    address::{Address, Domain},
+    address::Domain,
     dns::{MailRoute, RouteFailure},
-    schedule::{Asker, Errand, Finding, Findings, Standing, Target, WaitingView, Work},
+    schedule::{Asker, Errand, Finding, Findings, Standing, Target, Targets, WaitingView, Work},
     smtp::{Tally, Transcript},
     store::{Kept, Ledger, Source},
     verdict::{Evidence, ListDecision, NotTried, Observed, ProbeFailure, Verdict, judge, reason_of_route},
@@ -102,7 +102,7 @@ pub(super) struct Start<'a> {
     /// Domains with the numbers of their addresses.
     pub(super) domains: Vec<(Domain, Vec<u32>)>,
     /// Every address by its number.
-    pub(super) addresses: &'a [Address],
+    pub(super) addresses: Arc<Addresses>,
     pub(super) tally: Arc<Tally>,
     pub(super) stop: &'a Stop,
     /// What outlives the process.
@@ -126,7 +126,7 @@ pub(super) struct Probing<'a> {
     groups: JoinSet<()>,
     findings: Option<Findings>,
     waiting: Option<WaitingView>,
-    addresses: &'a [Address],
+    addresses: Arc<Addresses>,
     ledger: Option<&'a Ledger>,
     histories: HashMap<u32, Box<Kept>>,
     /// Addresses not settled yet.
@@ -244,14 +244,16 @@ impl<'a> Probing<'a> {
         };
         match (next(self.engine, &route), &mut self.asker) {
             (Next::Ask, Some(asker)) => {
-                let histories = &mut self.histories;
-                let target = |id: u32| {
-                    let address = self.addresses.get(id as usize)?.clone();
-                    let history = histories.remove(&id);
-                    Some(Target { id, address, history })
-                };
-                let targets: Vec<Target> = ids.into_iter().filter_map(target).collect();
-                let resumed = targets.iter().any(|target| target.history.is_some());
+                let histories = ids.iter().filter_map(|id| Some((*id, self.histories.remove(id)?)));
+                let mut histories: HashMap<u32, Box<Kept>> = histories.collect();
+                let (resumed, addresses) = (!histories.is_empty(), Arc::clone(&self.addresses));
+                let targets = Targets::later(move || {
+                    let target = |id: u32| {
+                        let (address, history) = (addresses.get(id)?, histories.remove(&id));
+                        Some(Target { id, address, history })
+                    };
+                    ids.into_iter().filter_map(target).collect()
+                });
                 // A store that cannot be read ends the run; until it does, nothing is known of the domain.
                 let memory = self
                     .ledger

@@ -29,7 +29,9 @@ use crate::{
 };
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
-const AHEAD: usize = 16;
+const AHEAD: usize = 8;
+/// Domains looked up together.
+const TOGETHER: usize = 256;
 /// Records of one batch at most: whoever reads one of them reads the batch.
 const BATCH: usize = 1024;
 /// How often the job's counts are written down.
@@ -70,12 +72,16 @@ pub(super) async fn table(
 fn forget_cut_off(store: &dyn Store) -> Result<(), StoreError> {
     for job in store.jobs()? {
         let half_deleted = job.state == JobState::Cancelled && job.rows == 0 && job.layout == "{}";
-        if (job.state == JobState::Importing || half_deleted) && !job.taken {
-            match store.delete(job.number) {
-                // Another process was faster.
-                Ok(()) | Err(StoreError::NoSuchJob | StoreError::Busy { .. } | StoreError::Locked { .. }) => {}
-                Err(error) => return Err(error),
-            }
+        let removed = match job.state {
+            _ if job.taken => continue,
+            JobState::Importing => store.abandon(job.number),
+            JobState::Cancelled if half_deleted => store.delete(job.number),
+            JobState::Cancelled | JobState::Open | JobState::Done => continue,
+        };
+        match removed {
+            // Another process was faster.
+            Ok(()) | Err(StoreError::NoSuchJob | StoreError::Busy { .. } | StoreError::Locked { .. }) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -216,7 +222,7 @@ impl Keeping<'_> {
             if records.len() == BATCH {
                 self.submit(std::mem::take(&mut records), std::mem::take(&mut standings));
             }
-            let Some(address) = self.list.addresses.get(settled.id as usize) else {
+            let Some(address) = self.list.addresses.get(settled.id) else {
                 continue;
             };
             if settled.standing != Standing::Attempt {
@@ -233,7 +239,7 @@ impl Keeping<'_> {
             }
             standings.push(settled.standing);
             // What a later run finds it by is seldom near at hand, and not needed where there is none.
-            let found_by = self.lasts.then(|| (address.to_mailbox(), self.ledger.key(address)));
+            let found_by = self.lasts.then(|| (address.to_mailbox(), self.ledger.key(&address)));
             records.push(record(settled, found_by));
         }
         if !records.is_empty() {
@@ -276,7 +282,8 @@ async fn run(
             progress.restored(list.copies(id));
         }
     }
-    let domains = std::mem::take(&mut list.domains);
+    let mut domains: Vec<_> = std::mem::take(&mut list.domains).into_iter().collect();
+    ledger.in_order_of_evidence(&mut domains).map_err(Arc::new)?;
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
     let mut keeping = Keeping {
@@ -290,8 +297,10 @@ async fn run(
         lasts: store.outlives_the_run(),
     };
     let mut open = Open::default();
-    for domain in domains {
-        open.add(engine, &ledger, (&list, &answers), domain)?;
+    let mut domains = domains.into_iter();
+    while domains.len() > 0 {
+        let together: Vec<_> = domains.by_ref().take(TOGETHER).collect();
+        open.add_all(engine, &ledger, (&list, &answers), together)?;
         if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
             while keeping.under_way >= AHEAD
@@ -309,7 +318,7 @@ async fn run(
     }
     let start = Start {
         domains: open.asked,
-        addresses: &list.addresses,
+        addresses: Arc::clone(&list.addresses),
         tally: Arc::clone(&tally),
         stop,
         ledger: Some(&ledger),
@@ -409,6 +418,7 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
     for typed in typed {
         list.add_typed(engine, typed)?;
     }
+    list.close();
     let domains = std::mem::take(&mut list.domains);
     let mut open = Open::default();
     match &engine.store {
@@ -432,7 +442,7 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
     let mut results: HashMap<u32, Settled> = open.known.into_iter().map(|known| (known.id, known)).collect();
     let start = Start {
         domains: open.asked,
-        addresses: &list.addresses,
+        addresses: Arc::clone(&list.addresses),
         tally: Arc::default(),
         stop,
         ledger: ledger.as_ref(),

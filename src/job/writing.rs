@@ -1,7 +1,7 @@
 //! Rows out: read back from the store in input order, answered, rendered on every core when many are ready.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     iter,
     num::NonZeroUsize,
     panic::resume_unwind,
@@ -17,14 +17,18 @@ use crate::{
 };
 
 /// Rows written before the run looks at anything else; in memory with their records, a kilobyte each.
-const WRITE_AHEAD: usize = 32_768;
+const WRITE_AHEAD: usize = 16_384;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
 /// Rows that a thread takes at once: they and what they become stay in its cache, and its memory is used again.
 const BLOCK: usize = 256;
-/// From so many rows on their records are read in the order in which they lie in the store: the rows of a large list are all
-/// over it, and each batch is read once for all of them.
-const SCATTERED: usize = 16_384;
+/// From so many rows on that are ready their records are read in the order in which they lie in the store: the rows of a large
+/// list are all over it, and each batch is read once for all of them.
+const SCATTERED: usize = WRITE_AHEAD;
+/// Rows whose records are read together then, 300 bytes each: the whole store is read once for each so many rows.
+const READ_AHEAD: usize = 3 * WRITE_AHEAD;
+/// Rows whose records one thread reads at once.
+const SHARE: usize = 8_192;
 
 /// Writes every row whose address is known.
 pub(super) struct Writer<'a> {
@@ -34,6 +38,8 @@ pub(super) struct Writer<'a> {
     sink: &'a mut dyn Sink,
     /// The next row to write.
     next: usize,
+    /// Records of the next rows, as far as they were read together.
+    ahead: VecDeque<Option<Kept>>,
     pub(super) summary: Summary,
 }
 
@@ -45,6 +51,7 @@ impl<'a> Writer<'a> {
             rows: Cursor::new(Arc::clone(ledger.store()), ledger.job()),
             sink,
             next: 0,
+            ahead: VecDeque::new(),
             summary: Summary::default(),
         }
     }
@@ -53,18 +60,28 @@ impl<'a> Writer<'a> {
     pub(super) fn advance(&mut self, ids: &[u32], answers: &Answers) -> Result<bool, VerifyError> {
         let open = ids.get(self.next..).unwrap_or_default();
         let known = |id: &&u32| **id == NOBODY || answers.is_known(**id);
-        let ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
+        let mut ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
+        let renderer = self.sink.renderer();
+        if renderer.is_some() && self.ahead.is_empty() && ready >= SCATTERED {
+            let scattered = open.iter().take(READ_AHEAD).take_while(known).count();
+            let scattered = open.get(..scattered).unwrap_or_default();
+            self.ahead = self.records(scattered, answers).map_err(Arc::new)?.into();
+        }
+        let more = ready == WRITE_AHEAD || (1..ready).contains(&self.ahead.len());
+        if !self.ahead.is_empty() {
+            ready = ready.min(self.ahead.len());
+        }
         let ids = open.get(..ready).unwrap_or_default();
-        match self.sink.renderer() {
-            Some(renderer) if ready >= SCATTERED => self.write_scattered(ids, answers, &renderer)?,
+        match renderer {
+            Some(renderer) if !self.ahead.is_empty() => self.write_scattered(ids, answers, &renderer)?,
             Some(renderer) if ready >= MANY => self.write_together(ids, answers, &renderer)?,
             Some(_) | None => self.write_each(ids, answers)?,
         }
         self.next += ready;
-        if ready < WRITE_AHEAD && ready < open.len() {
+        if !more && ready < open.len() {
             self.sink.flush()?;
         }
-        Ok(ready == WRITE_AHEAD)
+        Ok(more)
     }
 
     fn write_each(&mut self, ids: &[u32], answers: &Answers) -> Result<(), VerifyError> {
@@ -123,30 +140,27 @@ impl<'a> Writer<'a> {
     }
 
     /// The records of rows, read in the order of their places.
-    fn records(&self, rows: &[Row], ids: &[u32], answers: &Answers) -> Result<Vec<Option<Kept>>, StoreError> {
-        let place = |(index, (row, id)): (usize, (&Row, &u32))| {
-            let place = answers.place(*id).filter(|_| row.fault.is_none())?;
-            Some((place, index))
-        };
-        let mut places: Vec<_> = rows.iter().zip(ids).enumerate().filter_map(place).collect();
+    fn records(&self, ids: &[u32], answers: &Answers) -> Result<Vec<Option<Kept>>, StoreError> {
+        let place = |(index, id): (usize, &u32)| Some((answers.place(*id)?, index));
+        let mut places: Vec<_> = ids.iter().enumerate().filter_map(place).collect();
         places.sort_unstable_by_key(|(place, _)| (place.batch, place.offset));
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let ledger = self.ledger;
         let read = |places: &[(Place, usize)]| -> Result<Vec<Kept>, StoreError> {
-            let read = |(place, _): &(Place, usize)| ledger.store().record(ledger.job(), *place, ledger.reading());
-            places.iter().map(read).collect()
+            let places: Vec<Place> = places.iter().map(|(place, _)| *place).collect();
+            ledger.store().records(ledger.job(), &places, ledger.reading_for_row())
         };
-        let share = places.len().div_ceil(cores).max(1);
-        let shares: Vec<_> = thread::scope(|scope| {
-            let read = &read;
-            let shares = places.chunks(share);
-            let threads: Vec<_> = shares.map(|places| scope.spawn(move || read(places))).collect();
-            threads.into_iter().map(join).collect()
-        });
         let mut kept = Vec::new();
-        kept.resize_with(rows.len(), || None);
-        for (places, records) in places.chunks(share).zip(shares) {
-            for ((_, index), record) in places.iter().zip(records?) {
+        kept.resize_with(ids.len(), || None);
+        for places in places.chunks(cores * SHARE) {
+            let shares: Vec<_> = thread::scope(|scope| {
+                let read = &read;
+                let shares = places.chunks(places.len().div_ceil(cores).max(1));
+                let threads: Vec<_> = shares.map(|places| scope.spawn(move || read(places))).collect();
+                threads.into_iter().map(join).collect()
+            });
+            let records = shares.into_iter().collect::<Result<Vec<_>, _>>()?;
+            for ((_, index), record) in places.iter().zip(records.into_iter().flatten()) {
                 if let Some(kept) = kept.get_mut(*index) {
                     *kept = Some(record);
                 }
@@ -163,7 +177,8 @@ impl<'a> Writer<'a> {
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = rows.len().div_ceil(cores).max(1);
         let engine = self.engine;
-        let kept = self.records(&rows, ids, answers).map_err(Arc::new)?;
+        let read = self.ahead.len().min(rows.len());
+        let kept: Vec<_> = self.ahead.drain(..read).collect();
         let render = |rows: &[Row], ids: &[u32], kept: &[Option<Kept>]| {
             let (mut chunk, mut summary) = (Chunk::default(), Summary::default());
             for ((row, id), kept) in rows.iter().zip(ids).zip(kept) {
@@ -240,6 +255,7 @@ fn read(rows: &mut Cursor, row: &mut Row) -> Result<(), VerifyError> {
     }
 }
 
-fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
+/// The result of a thread; its panic goes on here.
+pub(super) fn join<T>(thread: thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|fault| resume_unwind(fault))
 }

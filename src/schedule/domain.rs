@@ -9,9 +9,10 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    guard::Tally,
     memory::{Before, Begun, Times},
     plan::ControlAnswer,
-    scheduler::{Order, Run, Work},
+    scheduler::{Run, Work},
 };
 use crate::{
     address::{Address, Domain},
@@ -20,7 +21,8 @@ use crate::{
     smtp::{Stage, Transcript},
     store::{Kept, stable_hash},
     verdict::{
-        Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt, UnknownRecipients,
+        Answer, Evidence, HostFacts, NotTried, Observed, ProbeFailure, Reason, SecondAnswer, SessionDoubt,
+        UnknownRecipients,
     },
 };
 
@@ -105,6 +107,8 @@ pub(super) struct Control {
     pub(super) attempts: u32,
     pub(super) first_asked: Option<Instant>,
     pub(super) phase: Phase,
+    /// What the name was answered, while the other shape is open.
+    pub(super) name: Option<UnknownRecipients>,
     /// The last answer was undetermined, and another day may bring a better one.
     pub(super) may_mend: bool,
     /// Enough recipients were accepted since the last answer that it must be asked again.
@@ -130,6 +134,7 @@ impl Control {
             attempts: 0,
             first_asked: None,
             phase: Phase::Idle,
+            name: None,
             may_mend: false,
             recheck: false,
             refusal: None,
@@ -200,11 +205,23 @@ pub(super) struct DomainState {
     pub(super) accepted_since_control: u32,
     /// A host whose word counts accepted somebody.
     pub(super) accepted: bool,
+    /// Vague refusals wait for the proof that the host still accepts somebody, see `ban`.
+    pub(super) held: Option<Held>,
+    /// What was answered here, earlier runs included.
+    pub(super) tally: Tally,
+}
+
+/// What of a domain waits for that proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Every done target from there on.
+    pub(super) from: usize,
+    /// The control recipient too.
+    pub(super) control: bool,
 }
 
 impl DomainState {
-    pub(super) fn new(order: Order, lane: usize, recheck_accepts: u32, times: Times) -> Self {
-        let Order { work, run } = order;
+    pub(super) fn new(work: Work<Vec<Target>>, run: Arc<Run>, lane: usize, recheck_accepts: u32, times: Times) -> Self {
         let begun = Begun {
             times,
             max_wait: run.manners.max_wait,
@@ -215,7 +232,7 @@ impl DomainState {
             route,
             targets,
             memory,
-        } = *work;
+        } = work;
         let control = match &memory {
             Some(memory) => Control::recall(memory, &domain, &begun),
             None => Control::new(&domain, begun.job),
@@ -235,6 +252,8 @@ impl DomainState {
             control,
             accepted_since_control: 0,
             accepted: false,
+            held: None,
+            tally: Tally::default(),
         };
         for target in targets {
             match Before::of(target, times) {
@@ -310,6 +329,31 @@ impl DomainState {
         });
     }
 
+    /// Keeps an answer about the control recipient; when it is to be asked about again, if this run waits so long.
+    pub(super) fn absorb_control(
+        &mut self,
+        answer: ControlAnswer,
+        words: Option<u64>,
+        now: Instant,
+    ) -> Option<Instant> {
+        self.control.attempts += 1;
+        let first = *self.control.first_asked.get_or_insert(now);
+        self.settle_control(answer, words);
+        self.control.left_until = None;
+        let open = matches!(answer, ControlAnswer::Undetermined { retry: true }) && self.is_open();
+        let manners = &self.run.manners;
+        let steps = manners.ladder.steps(Reason::CatchAllUndetermined).unwrap_or_default();
+        let step = steps.get(self.control.attempts as usize - 1).filter(|_| open)?;
+        let due = (first + *step).max(now);
+        if due - now <= manners.max_wait && !self.control.given_up {
+            self.control.phase = Phase::Waits(due);
+            Some(due)
+        } else {
+            self.control.left_until = Some(due);
+            None
+        }
+    }
+
     /// What another run found out about the domain's host, unless this one knows it.
     pub(super) fn learn(&mut self, unknown: UnknownRecipients) {
         if self.unknown.known().is_none() {
@@ -345,6 +389,7 @@ impl DomainState {
     pub(super) fn is_complete(&self) -> bool {
         !self.has_questions()
             && self.delayed.is_empty()
+            && self.held.is_none()
             && self.in_flight == 0
             && !matches!(self.control.phase, Phase::InFlight | Phase::Waits(_))
     }
@@ -354,9 +399,28 @@ impl DomainState {
         self.unknown.known() == Some(&UnknownRecipients::Accepted)
     }
 
+    /// The vague refusals that wait for a proof will not get it: they are as good as said in anger.
+    pub(super) fn doubt_held(&mut self) {
+        let Some(Held { from, control }) = self.held.take() else {
+            return;
+        };
+        for (_, observation) in self.done.iter_mut().skip(from) {
+            observation.throttled |= observation
+                .known()
+                .is_some_and(|answer| vague_refusal(answer).is_some());
+        }
+        let refused = self.unknown.known() == Some(&UnknownRecipients::Refused);
+        if refused && control {
+            self.unknown = Observed::Failed(Stage::Rcpt);
+        } else if refused && self.control.attempts == 0 && !self.done.iter().any(|(_, other)| other.proves_refusing()) {
+            self.unknown = Observed::NotTried(NotTried::NotNeeded);
+        }
+    }
+
     /// Moves every target that waits, for whatever reason, to the done ones.
     pub(super) fn give_up(&mut self, observation: &Observation) {
         self.done.extend(self.second.take().map(|second| *second));
+        self.doubt_held();
         let delayed = self.delayed.drain(..).map(|delayed| delayed.tracked);
         for tracked in self.waiting.drain(..).chain(delayed) {
             self.done.push((tracked, observation.clone()));

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::Instant,
 };
@@ -40,6 +41,10 @@ use crate::{
     verdict::{Evidence, NotTried, Observed},
 };
 
+/// Groups of the operator's own hosts asked at once. These hosts answer at once and have no budget: more of them at the same time
+/// only take memory, 100 KB each. One that waits for a retry does not count.
+const OWN: usize = 256;
+
 /// How a run behaves towards mail hosts.
 #[derive(Debug, Clone)]
 pub struct Manners {
@@ -59,6 +64,8 @@ pub struct Manners {
     pub limits: Limits,
     /// Our own hosts.
     pub trusted: TrustedHosts,
+    /// Domains that were proven to be the operator's: the abuse guard does not look there, nor below them.
+    pub owned: Vec<Box<str>>,
     /// Ask every provider whose published policy forbids it.
     pub probe_forbidden: bool,
     /// Ask these providers (ids or aliases) although their published policy forbids it.
@@ -67,15 +74,49 @@ pub struct Manners {
 
 /// A domain with its mail hosts and the addresses to ask about.
 #[derive(Debug)]
-pub struct Work {
+pub struct Work<T = Targets> {
     /// The domain.
     pub domain: Domain,
     /// Its route; must name exchangers.
     pub route: Arc<MailRoute>,
     /// The addresses.
-    pub targets: Vec<Target>,
+    pub targets: T,
     /// What is known about the domain from before.
     pub memory: Option<DomainMemory>,
+}
+
+impl Work {
+    /// Its turn has come.
+    pub(super) fn make(self) -> Work<Vec<Target>> {
+        Work {
+            domain: self.domain,
+            route: self.route,
+            targets: (self.targets.0)(),
+            memory: self.memory,
+        }
+    }
+}
+
+/// The addresses of a domain. Those of a large list are made when it is their turn: each takes a hundred bytes from then on.
+pub struct Targets(Box<dyn FnOnce() -> Vec<Target> + Send>);
+
+impl Targets {
+    /// Made later.
+    pub fn later(make: impl FnOnce() -> Vec<Target> + Send + 'static) -> Self {
+        Self(Box::new(make))
+    }
+}
+
+impl From<Vec<Target>> for Targets {
+    fn from(targets: Vec<Target>) -> Self {
+        Self::later(|| targets)
+    }
+}
+
+impl fmt::Debug for Targets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Targets")
+    }
 }
 
 /// How far a finding goes.
@@ -149,6 +190,8 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) places: Places,
     pub(super) egress: Arc<Egress>,
+    /// Groups of the operator's own hosts that may be at work.
+    pub(super) own: Arc<Semaphore>,
     outlooks: Arc<Mutex<HashMap<Arc<str>, Outlook>>>,
 }
 
@@ -350,6 +393,7 @@ impl Scheduler {
             stop: Stop::new(),
             places,
             egress: Arc::new(Egress::new()),
+            own: Arc::new(Semaphore::new(OWN)),
             outlooks: Arc::default(),
         };
         let (stirred, _) = watch::channel(0);
@@ -505,6 +549,7 @@ impl Asker {
 
     fn answer_unasked(&self, work: Work, why: NotTried) {
         let checked_at = self.scheduler.0.shared.clock.now();
+        let work = work.make();
         let findings = work.targets.into_iter().map(|target| Finding {
             id: target.id,
             standing: Standing::Final,

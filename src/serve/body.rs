@@ -79,7 +79,7 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     let mut pointer = String::new();
     for segment in path {
         match segment {
-            Segment::Seq { index } => pointer += &format!("/{index}"),
+            Segment::Seq { index } => pointer += &escaped(&index.to_string()),
             Segment::Map { key } | Segment::Enum { variant: key } => pointer += &escaped(key),
             Segment::Unknown => {}
         }
@@ -114,10 +114,12 @@ fn explain(error: &serde_json::Error, pointer: &str) -> Problem {
         _ if error.is_data() => Code::InvalidValue,
         _ => Code::InvalidJson,
     };
-    match code {
-        Code::UnknownField | Code::MissingField | Code::DuplicateKey => Problem::new(code, words).at(member(pointer)),
-        Code::InvalidJson | Code::TooDeep => Problem::new(code, said),
-        _ => Problem::new(code, words).at(pointer),
+    if matches!(code, Code::UnknownField | Code::MissingField | Code::DuplicateKey) {
+        Problem::new(code, words).at(member(pointer))
+    } else if matches!(code, Code::InvalidJson | Code::TooDeep) {
+        Problem::new(code, said)
+    } else {
+        Problem::new(code, words).at(pointer)
     }
 }
 

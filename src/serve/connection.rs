@@ -12,6 +12,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{Limits, Shared};
@@ -21,6 +22,8 @@ use crate::job::Stop;
 const MOST_HEADERS: usize = 64;
 /// The smallest buffer that hyper takes for headers.
 const SMALLEST_BUFFER: usize = 8192;
+/// For saying that the server stops.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How long to leave the system alone when it has no more sockets.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -55,9 +58,21 @@ pub(super) async fn accept(listener: TcpListener, router: Router, shared: &Share
         while connections.try_join_next().is_some() {}
     }
     drop(listener);
-    let ending = async { while connections.join_next().await.is_some() {} };
-    // Those that take longer are cut off.
-    let _ = tokio::time::timeout(limits.drain, ending).await;
+    let patience = tokio::time::sleep(limits.drain);
+    tokio::pin!(patience);
+    // Those that take longer hear that the server stops; who does not listen even then is cut off.
+    for last in [false, true] {
+        loop {
+            tokio::select! {
+                ended = connections.join_next() => if ended.is_none() { return },
+                () = &mut patience => break,
+            }
+        }
+        if !last {
+            shared.stop.request();
+            patience.as_mut().reset(Instant::now() + LAST_WORDS);
+        }
+    }
 }
 
 async fn serve(stream: TcpStream, router: Router, limits: Limits, stop: Stop) {

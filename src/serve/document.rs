@@ -296,12 +296,11 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi, version: &str) ->
         .map(|name| &**name)
         .collect();
     names.sort_unstable();
-    if let Some(provider) = json.pointer_mut("/components/schemas/ClassifyRequest/properties/provider") {
-        if let Some(schema) = provider.as_object_mut() {
-            schema.remove("pattern");
-            let names = names.into_iter().map(serde_json::Value::from);
-            schema.insert("enum".to_owned(), names.chain([serde_json::Value::Null]).collect());
-        }
+    let provider = json.pointer_mut("/components/schemas/ClassifyRequest/properties/provider");
+    if let Some(schema) = provider.and_then(serde_json::Value::as_object_mut) {
+        schema.remove("pattern");
+        let names = names.into_iter().map(serde_json::Value::from);
+        schema.insert("enum".to_owned(), names.chain([serde_json::Value::Null]).collect());
     }
     serde_json::to_vec(&json).unwrap_or_default()
 }

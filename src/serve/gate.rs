@@ -13,7 +13,7 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -28,7 +28,7 @@ use super::{
     key::{Allowance, ApiKey, Scope},
     problem::{Code, Problem, whole_seconds},
 };
-use crate::store::{KeyRecord, KeyRing, StoreError, stable_hash};
+use crate::store::{KeyRecord, KeyRing, stable_hash};
 
 type Limiter = DefaultDirectRateLimiter<StateInformationMiddleware>;
 
@@ -110,7 +110,7 @@ impl Caller {
                 Ok(Ok(_)) => {}
                 Ok(Err(early)) => {
                     let wait = early.wait_time_from(DefaultClock::default().now());
-                    return Err(limited(Code::QuotaExceeded, said, wait));
+                    return Err(limited(Code::QuotaExceeded, &said, wait));
                 }
                 Err(_) => return Err(Problem::new(Code::QuotaExceeded, said)),
             }
@@ -126,14 +126,14 @@ impl Caller {
             if let Err(early) = limiter.check_key(&key) {
                 let wait = early.wait_time_from(DefaultClock::default().now());
                 let said = format!("The key has asked about enough addresses of `{domain}` for now.");
-                return Err(limited(Code::DomainQuotaExceeded, said, wait));
+                return Err(limited(Code::DomainQuotaExceeded, &said, wait));
             }
         }
         Ok(())
     }
 }
 
-fn limited(code: Code, said: String, wait: Duration) -> Problem {
+fn limited(code: Code, said: &str, wait: Duration) -> Problem {
     Problem::new(code, said).after(wait.max(Duration::from_secs(1)))
 }
 
@@ -214,13 +214,16 @@ impl Gate {
         let mut headers = HeaderMap::new();
         if let Some((allowance, limiter)) = &account.rate {
             match limiter.check() {
-                Ok(left) => tell(&mut headers, *allowance, &left),
+                Ok(left) => {
+                    let told = tell(*allowance, &left).map(|(name, value)| (HeaderName::from_static(name), value));
+                    headers.extend(told);
+                }
                 Err(early) => {
                     let wait = early.wait_time_from(DefaultClock::default().now());
                     let said = format!("The key may send {allowance} requests.");
-                    let mut problem = limited(Code::RateLimited, said, wait);
-                    told(&mut problem.headers, *allowance, 0, wait);
-                    return Err(problem);
+                    let problem = limited(Code::RateLimited, &said, wait);
+                    let [(policy, most), (now, left)] = told(*allowance, 0, wait);
+                    return Err(problem.header(policy, most).header(now, left));
                 }
             }
         }
@@ -228,26 +231,23 @@ impl Gate {
         let turn = Turn(account);
         if before >= self.most_requests {
             let said = format!("The key has {} requests under way.", self.most_requests);
-            return Err(limited(Code::RateLimited, said, Duration::from_secs(1)));
+            return Err(limited(Code::RateLimited, &said, Duration::from_secs(1)));
         }
         Ok((turn, headers))
     }
 }
 
 /// What is left, for callers that keep count (draft-ietf-httpapi-ratelimit-headers).
-fn tell(headers: &mut HeaderMap, allowance: Allowance, left: &StateSnapshot) {
-    told(headers, allowance, left.remaining_burst_capacity(), allowance.period);
+fn tell(allowance: Allowance, left: &StateSnapshot) -> [(&'static str, HeaderValue); 2] {
+    told(allowance, left.remaining_burst_capacity(), allowance.period)
 }
 
-fn told(headers: &mut HeaderMap, allowance: Allowance, left: u32, until: Duration) {
+fn told(allowance: Allowance, left: u32, until: Duration) -> [(&'static str, HeaderValue); 2] {
     let policy = format!("\"requests\";q={};w={}", allowance.count, allowance.period.as_secs());
     let now = format!("\"requests\";r={left};t={}", whole_seconds(until));
-    for (name, text) in [("ratelimit-policy", policy), ("ratelimit", now)] {
-        // Digits and the letters above are what a header may hold.
-        if let Ok(value) = HeaderValue::from_str(&text) {
-            headers.insert(name, value);
-        }
-    }
+    // Digits and the letters above are what a header may hold.
+    let value = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static(""));
+    [("ratelimit-policy", value(&policy)), ("ratelimit", value(&now))]
 }
 
 fn bearer(value: &HeaderValue) -> Option<&str> {
@@ -255,7 +255,7 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-fn failed(error: StoreError) -> Problem {
+fn failed(error: impl std::fmt::Display) -> Problem {
     tracing::error!(%error, "keys cannot be read");
     Code::StoreFailed.into()
 }

@@ -75,28 +75,30 @@ struct State {
 type Shared = Arc<State>;
 
 /// An engine for each way of asking, all over the same hosts and the same store.
-struct Engines(Vec<(Level, bool, Arc<Engine>)>);
+struct Engines {
+    ways: Vec<(Level, bool, Arc<Engine>)>,
+    /// The one that was given.
+    first: Arc<Engine>,
+}
 
 impl Engines {
-    fn new(engine: &Engine) -> Self {
+    fn new(engine: Engine) -> Self {
         let levels = [Level::Smtp, Level::Dns, Level::Syntax];
         let ways = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
-        Self(
-            ways.map(|(level, transcript)| (level, transcript, Arc::new(engine.variant(level, transcript))))
-                .collect(),
-        )
+        let way = |(level, transcript)| (level, transcript, Arc::new(engine.variant(level, transcript)));
+        Self {
+            ways: ways.map(way).collect(),
+            first: Arc::new(engine),
+        }
     }
 
     fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
-        let found = self.0.iter().find(|way| (way.0, way.1) == (level, transcript));
-        found.map_or_else(|| self.any(), |(.., engine)| Arc::clone(engine))
+        let found = self.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
+        Arc::clone(found.map_or(&self.first, |(.., engine)| engine))
     }
 
-    fn any(&self) -> Arc<Engine> {
-        let [first, ..] = self.0.as_slice() else {
-            unreachable!("made with six ways")
-        };
-        Arc::clone(&first.2)
+    fn any(&self) -> &Engine {
+        &self.first
     }
 }
 
@@ -114,7 +116,7 @@ impl Server {
     /// There are no keys and others can reach the address, or the database cannot be used.
     pub fn new(
         listener: TcpListener,
-        engine: &Engine,
+        engine: Engine,
         store: Arc<SqliteStore>,
         limits: Limits,
     ) -> Result<Self, ServeError> {
@@ -141,7 +143,7 @@ impl Server {
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
-        let description = verify_description.merge_from(admin_description).merge_from(description);
+        let description = description.merge_from(verify_description).merge_from(admin_description);
         let shared = Arc::new(State {
             engines: Engines::new(engine),
             gate: Gate::new(ring, address, &limits),

@@ -83,7 +83,8 @@ pub(super) struct Problem {
     pub(super) pointer: Option<String>,
     /// When another attempt can help.
     pub(super) retry_after: Option<Duration>,
-    pub(super) headers: HeaderMap,
+    /// More to say in headers.
+    headers: Box<HeaderMap>,
 }
 
 impl Problem {
@@ -93,12 +94,17 @@ impl Problem {
             detail: crate::output::clean(&detail.to_string(), LONGEST).into_owned(),
             pointer: None,
             retry_after: None,
-            headers: HeaderMap::new(),
+            headers: Box::default(),
         }
     }
 
     pub(super) fn at(mut self, pointer: impl Into<String>) -> Self {
         self.pointer = Some(pointer.into());
+        self
+    }
+
+    pub(super) fn header(mut self, name: impl axum::http::header::IntoHeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
         self
     }
 
@@ -191,7 +197,7 @@ fn render(problem: &Problem, id: Option<&str>) -> axum::response::Response {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = code.status();
     let headers = response.headers_mut();
-    headers.extend(problem.headers.clone());
+    headers.extend(HeaderMap::clone(&problem.headers));
     headers.insert(
         header::CONTENT_TYPE,
         HeaderValue::from_static("application/problem+json"),

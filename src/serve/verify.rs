@@ -22,11 +22,12 @@ use super::{
     gate::Caller,
     log::Asked,
     problem::{Code, Problem, ProblemBody, whole_seconds},
-    verification::{Question, Standing, Verification, come_back},
+    verification::{Answers, Question, Standing, Verification, come_back},
 };
 use crate::{
     job::{Level, Outcome},
     output::{self, Detail},
+    verdict::Reason,
 };
 
 /// Characters of an address that are taken; the longest address has 254 (RFC 5321).
@@ -182,7 +183,7 @@ pub(super) async fn verification(
 #[expect(dead_code, reason = "only described")]
 enum OneOrMany {
     /// Of one address.
-    One(ResultSchema),
+    One(Box<ResultSchema>),
     /// Of a batch.
     Many(BatchResult),
 }
@@ -257,14 +258,18 @@ async fn answer(
     let verification = shared.verifications.begin(caller.tenant(), question)?;
     let wait = how.wait.unwrap_or(shared.limits.wait).min(shared.limits.max_wait);
     verification.done(wait).await;
+    let cut_short = |outcome: &Outcome| outcome.verdict.reason == Reason::Interrupted;
+    let open = |answers: &Answers| answers.standing == Standing::Pending || answers.outcomes.iter().any(cut_short);
+    if shared.stop.is_requested() && verification.now(open) {
+        return Err(Problem::from(Code::Stopping).after(Duration::from_secs(5)));
+    }
     if verification.now(|answers| answers.standing == Standing::Pending) {
         shared.verifications.keep(&verification);
     }
     let mut response = respond(&verification)?;
     verification.now(|answers| {
-        shared
-            .metrics
-            .answered(&answers.outcomes, answers.standing == Standing::Pending)
+        let pending = answers.standing == Standing::Pending;
+        shared.metrics.answered(&answers.outcomes, pending);
     });
     response.extensions_mut().insert(asked);
     Ok(response)

@@ -235,6 +235,19 @@ mod tests {
     }
 
     #[test]
+    fn a_reply_that_is_said_again_is_read_alike_and_only_where_a_reply_begins() {
+        let said = b"250 a\r\n250 a\r\n250-a\r\n250 a\r\n250 a\n250 ab\r\n250 a\r\n550-a\r\n";
+        let lines = |lines: &[&str]| (250, lines.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let (one, two, other) = (lines(&["a"]), lines(&["a", "a"]), lines(&["ab"]));
+        let expected = [&one, &one, &two, &one, &other, &one].map(Clone::clone);
+        assert_eq!(read(said), Ok(expected.to_vec()));
+        assert_eq!(
+            read(&[said, &b"250 a\r\n"[..]].concat()),
+            Err(MalformedReply::MixedCodes)
+        );
+    }
+
+    #[test]
     fn a_burst_is_split_into_its_replies() {
         let mut reader = ReplyReader::default();
         reader.buffer().extend_from_slice(b"250 a\r\n550-b\r\n550 c\r\n25");

@@ -4,22 +4,22 @@
 //! A batch never changes once it is written. Must not know SQL.
 
 use std::{
-    collections::HashMap,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use hashbrown::{HashMap, hash_map::Entry};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     StoreError,
-    record::{Kept, Reading, Source},
+    record::{Judged, Kept, Reading, Source},
 };
 use crate::{
     dns::{Exchanger, MailRoute, NoMailHost, RouteFailure},
     replies::providers,
-    smtp::{Entry, Reply, ReplyCode, Speaker, Stage, Transcript},
+    smtp::{Entry as Line, Reply, ReplyCode, Speaker, Stage, Transcript},
     verdict::{
         Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt,
         UnknownRecipients,
@@ -32,40 +32,68 @@ pub type Offset = u32;
 /// A batch being built.
 #[derive(Debug, Default)]
 pub(super) struct Builder {
-    bytes: Vec<u8>,
+    block: Block,
     /// Values that were kept already, by the memory they are in.
     routes: HashMap<*const MailRoute, Offset>,
     hosts: HashMap<*const HostFacts, Offset>,
+    answers: HashMap<*const Answer, Offset>,
     transcripts: HashMap<*const Transcript, Offset>,
-    /// And by their bytes.
-    values: HashMap<Box<[u8]>, Offset>,
+    /// What was said of the record before.
+    judged: Option<(Judged, Offset)>,
 }
 
 impl Builder {
     /// Adds a record; says where it is. The records of one batch must stay in memory until it is finished.
     pub(super) fn add(&mut self, kept: &Kept) -> Result<Offset, StoreError> {
+        let Self {
+            block,
+            routes,
+            hosts,
+            answers,
+            transcripts,
+            ..
+        } = self;
         let evidence = &kept.evidence;
         let route = match &evidence.route {
-            Observed::Known(route) => Observed::Known(self.route(route)?),
+            Observed::Known(route) => {
+                Observed::Known(once(routes, route, |route| block.value(&StoredRoute::from(route)))?)
+            }
             Observed::Failed(why) => Observed::Failed(*why),
             Observed::NotTried(why) => Observed::NotTried(*why),
         };
-        let host = evidence.host.as_ref().map(|host| self.host(host)).transpose()?;
+        let host = evidence.host.as_ref();
+        let host = host.map(|host| once(hosts, host, |host| block.value(&StoredHost::from(host))));
         let answer = match &evidence.answer {
-            Observed::Known(answer) => Observed::Known(self.value(&StoredReply::from(&**answer))?),
+            Observed::Known(answer) => {
+                Observed::Known(once(answers, answer, |answer| block.value(&StoredReply::from(answer)))?)
+            }
             Observed::Failed(why) => Observed::Failed(*why),
             Observed::NotTried(why) => Observed::NotTried(*why),
         };
-        let transcripts = kept.transcripts.iter().map(|transcript| self.transcript(transcript));
+        let doubt = match &evidence.second {
+            Some(second) => Some(StoredDoubt::Contradicted {
+                doubt: evidence.doubt,
+                host: once(hosts, &second.host, |host| block.value(&StoredHost::from(host)))?,
+                answer: once(answers, &second.answer, |answer| {
+                    block.value(&StoredReply::from(answer))
+                })?,
+            }),
+            None => evidence.doubt.map(StoredDoubt::from),
+        };
+        let dialogues = kept.transcripts.iter().map(|dialogue| {
+            once(transcripts, dialogue, |dialogue| {
+                block.append(&StoredTranscript::from(dialogue))
+            })
+        });
         let stored = StoredRecord {
-            transcripts: transcripts.collect::<Result<_, _>>()?,
+            transcripts: dialogues.collect::<Result<_, _>>()?,
             mailbox: &kept.mailbox,
             list: evidence.list,
             route,
-            host,
+            host: host.transpose()?,
             answer,
             unknown_recipients: evidence.unknown_recipients.clone(),
-            doubt: self.doubt(evidence)?,
+            doubt,
             attempts: evidence.attempts,
             first_asked: kept.first_asked.map(millis),
             due: kept.due.map(millis),
@@ -75,58 +103,49 @@ impl Builder {
             checked_at: millis(kept.checked_at),
             elapsed_ms: u32::try_from(kept.elapsed.as_millis()).unwrap_or(u32::MAX),
             source: kept.source,
-            judged: kept.judged.as_ref().map(|judged| self.value(judged)).transpose()?,
+            judged: kept.judged.as_ref().map(|judged| self.judged(judged)).transpose()?,
         };
-        self.append(&stored)
+        self.block.append(&stored)
+    }
+
+    /// Neighbours were mostly called the same.
+    fn judged(&mut self, judged: &Judged) -> Result<Offset, StoreError> {
+        if let Some((_, offset)) = self.judged.as_ref().filter(|(before, _)| before == judged) {
+            return Ok(*offset);
+        }
+        let offset = self.block.value(judged)?;
+        self.judged = Some((judged.clone(), offset));
+        Ok(offset)
     }
 
     pub(super) fn finish(self) -> Vec<u8> {
-        self.bytes
+        self.block.bytes
     }
+}
 
-    fn route(&mut self, route: &Arc<MailRoute>) -> Result<Offset, StoreError> {
-        if let Some(known) = self.routes.get(&Arc::as_ptr(route)) {
-            return Ok(*known);
-        }
-        let offset = self.value(&StoredRoute::from(&**route))?;
-        self.routes.insert(Arc::as_ptr(route), offset);
-        Ok(offset)
+/// Where a value is that many records share; `keep` is called for the first of them.
+fn once<T>(
+    known: &mut HashMap<*const T, Offset>,
+    shared: &Arc<T>,
+    keep: impl FnOnce(&T) -> Result<Offset, StoreError>,
+) -> Result<Offset, StoreError> {
+    if let Some(known) = known.get(&Arc::as_ptr(shared)) {
+        return Ok(*known);
     }
+    let offset = keep(shared)?;
+    known.insert(Arc::as_ptr(shared), offset);
+    Ok(offset)
+}
 
-    fn host(&mut self, host: &Arc<HostFacts>) -> Result<Offset, StoreError> {
-        if let Some(known) = self.hosts.get(&Arc::as_ptr(host)) {
-            return Ok(*known);
-        }
-        let offset = self.value(&StoredHost::from(&**host))?;
-        self.hosts.insert(Arc::as_ptr(host), offset);
-        Ok(offset)
-    }
+/// The bytes of a batch.
+#[derive(Debug, Default)]
+struct Block {
+    bytes: Vec<u8>,
+    /// Values by their bytes.
+    values: HashMap<Box<[u8]>, Offset>,
+}
 
-    fn doubt(&mut self, evidence: &Evidence) -> Result<Option<StoredDoubt>, StoreError> {
-        if let Some(second) = &evidence.second {
-            return Ok(Some(StoredDoubt::Contradicted {
-                doubt: evidence.doubt,
-                host: self.host(&second.host)?,
-                answer: self.value(&StoredReply::from(&*second.answer))?,
-            }));
-        }
-        Ok(evidence.doubt.map(|doubt| match doubt {
-            SessionDoubt::BlanketRefusal => StoredDoubt::BlanketRefusal,
-            SessionDoubt::Throttled => StoredDoubt::Throttled,
-            SessionDoubt::Inconsistent => StoredDoubt::Inconsistent,
-            SessionDoubt::UnusualForm => StoredDoubt::UnusualForm,
-        }))
-    }
-
-    fn transcript(&mut self, transcript: &Arc<Transcript>) -> Result<Offset, StoreError> {
-        if let Some(known) = self.transcripts.get(&Arc::as_ptr(transcript)) {
-            return Ok(*known);
-        }
-        let offset = self.append(&StoredTranscript::from(&**transcript))?;
-        self.transcripts.insert(Arc::as_ptr(transcript), offset);
-        Ok(offset)
-    }
-
+impl Block {
     /// Keeps equal values once.
     fn value<T: Serialize>(&mut self, value: &T) -> Result<Offset, StoreError> {
         let start = self.bytes.len();
@@ -154,80 +173,175 @@ const TRANSCRIPTS: usize = 100;
 
 /// Reads the record at `offset` of a batch.
 pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result<Kept, StoreError> {
-    let stored: StoredRecord<'_> = at(bytes, offset)?;
-    if stored.transcripts.len() > TRANSCRIPTS {
-        return Err(StoreError::Damaged("a record has too many dialogues"));
-    }
-    let host = stored.host.map(|offset| at::<StoredHost>(bytes, offset)).transpose()?;
-    let host = host.map(|host| Arc::new(HostFacts::from(host)));
-    let provider = host.as_ref().and_then(|host| host.provider);
-    let route = match stored.route {
-        Observed::Known(offset) => Observed::Known(Arc::new(at::<StoredRoute>(bytes, offset)?.into())),
-        Observed::Failed(why) => Observed::Failed(why),
-        Observed::NotTried(why) => Observed::NotTried(why),
-    };
-    let answer = match stored.answer {
-        Observed::Known(offset) => Observed::Known(said(bytes, offset, (reading, provider))?),
-        Observed::Failed(why) => Observed::Failed(why),
-        Observed::NotTried(why) => Observed::NotTried(why),
-    };
-    let (doubt, second) = match stored.doubt {
-        None => (None, None),
-        Some(StoredDoubt::BlanketRefusal) => (Some(SessionDoubt::BlanketRefusal), None),
-        Some(StoredDoubt::Throttled) => (Some(SessionDoubt::Throttled), None),
-        Some(StoredDoubt::Inconsistent) => (Some(SessionDoubt::Inconsistent), None),
-        Some(StoredDoubt::UnusualForm) => (Some(SessionDoubt::UnusualForm), None),
-        Some(StoredDoubt::Contradicted { doubt, host, answer }) => {
-            let host = Arc::new(HostFacts::from(at::<StoredHost>(bytes, host)?));
-            let answer = said(bytes, answer, (reading, host.provider))?;
-            (doubt, Some(Arc::new(SecondAnswer { host, answer })))
-        }
-    };
-    let transcripts = stored.transcripts.iter().map(|offset| {
-        let transcript: StoredTranscript = at(bytes, *offset)?;
-        Ok(Arc::new(transcript.into()))
-    });
-    Ok(Kept {
-        mailbox: stored.mailbox.into(),
-        evidence: Evidence {
-            syntax: None,
-            list: stored.list,
-            route,
-            host,
-            answer,
-            second,
-            unknown_recipients: stored.unknown_recipients,
-            doubt,
-            attempts: stored.attempts,
-        },
-        first_asked: stored.first_asked.map(time),
-        due: stored.due.map(time),
-        throttled: stored.throttled,
-        requeued: stored.requeued,
-        retry_at: stored.retry_at.map(time),
-        checked_at: time(stored.checked_at),
-        elapsed: Duration::from_millis(stored.elapsed_ms.into()),
-        transcripts: transcripts.collect::<Result<_, StoreError>>()?,
-        source: stored.source,
-        judged: stored.judged.map(|offset| at(bytes, offset)).transpose()?,
-    })
+    Reader::new(reading).read(bytes, offset)
 }
 
-/// A reply and what it means: kept is what was said, what it means is for the rules of today.
-fn said(
-    bytes: &[u8],
+/// Replies that are remembered from one batch to the next: most hosts say the same.
+const UNDERSTOOD: usize = 256;
+
+/// The bytes of a reply, and its host's provider.
+type Words = (Box<[u8]>, Option<&'static str>);
+
+/// Reads records of one batch after the other: what they share is read, and replies are understood, once.
+pub(super) struct Reader<'a> {
+    reading: Reading<'a>,
+    understood: HashMap<Words, Arc<Answer>>,
+    routes: HashMap<Offset, Arc<MailRoute>>,
+    hosts: HashMap<Offset, Arc<HostFacts>>,
+    /// By reply and host: some words mean something else where their provider is known.
+    answers: HashMap<(Offset, Option<Offset>), Arc<Answer>>,
+    /// Stands for every mailbox that is not wanted.
+    nobody: Arc<str>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(reading: Reading<'a>) -> Self {
+        Self {
+            reading,
+            understood: HashMap::new(),
+            routes: HashMap::new(),
+            hosts: HashMap::new(),
+            answers: HashMap::new(),
+            nobody: Arc::default(),
+        }
+    }
+
+    /// Another batch follows.
+    pub(super) fn turn(&mut self) {
+        self.routes.clear();
+        self.hosts.clear();
+        self.answers.clear();
+    }
+
+    /// Reads a record of the batch that is being read.
+    pub(super) fn read(&mut self, bytes: &[u8], offset: Offset) -> Result<Kept, StoreError> {
+        let stored: StoredRecord<'_> = at(bytes, offset)?;
+        if stored.transcripts.len() > TRANSCRIPTS {
+            return Err(StoreError::Damaged("a record has too many dialogues"));
+        }
+        let host = stored
+            .host
+            .map(|offset| shared(&mut self.hosts, offset, || Ok(at::<StoredHost>(bytes, offset)?.into())));
+        let host = host.transpose()?;
+        let route = match stored.route {
+            Observed::Known(offset) => Observed::Known(shared(&mut self.routes, offset, || {
+                Ok(at::<StoredRoute>(bytes, offset)?.into())
+            })?),
+            Observed::Failed(why) => Observed::Failed(why),
+            Observed::NotTried(why) => Observed::NotTried(why),
+        };
+        let provider = host.as_ref().and_then(|host| host.provider);
+        let answer = match stored.answer {
+            Observed::Known(offset) => Observed::Known(self.answer(bytes, (offset, stored.host), provider)?),
+            Observed::Failed(why) => Observed::Failed(why),
+            Observed::NotTried(why) => Observed::NotTried(why),
+        };
+        let (doubt, second) = match stored.doubt {
+            None => (None, None),
+            Some(StoredDoubt::BlanketRefusal) => (Some(SessionDoubt::BlanketRefusal), None),
+            Some(StoredDoubt::Throttled) => (Some(SessionDoubt::Throttled), None),
+            Some(StoredDoubt::Inconsistent) => (Some(SessionDoubt::Inconsistent), None),
+            Some(StoredDoubt::UnusualForm) => (Some(SessionDoubt::UnusualForm), None),
+            Some(StoredDoubt::Contradicted {
+                doubt,
+                host: at,
+                answer,
+            }) => {
+                let host = shared(&mut self.hosts, at, || Ok(self::at::<StoredHost>(bytes, at)?.into()))?;
+                let answer = self.answer(bytes, (answer, Some(at)), host.provider)?;
+                (doubt, Some(Arc::new(SecondAnswer { host, answer })))
+            }
+        };
+        let transcripts = stored.transcripts.iter().map(|offset| {
+            let transcript: StoredTranscript = at(bytes, *offset)?;
+            Ok(Arc::new(transcript.into()))
+        });
+        let judged = stored.judged.filter(|_| !self.reading.for_row);
+        Ok(Kept {
+            mailbox: if self.reading.for_row {
+                Arc::clone(&self.nobody)
+            } else {
+                stored.mailbox.into()
+            },
+            evidence: Evidence {
+                syntax: None,
+                list: stored.list,
+                route,
+                host,
+                answer,
+                second,
+                unknown_recipients: stored.unknown_recipients,
+                doubt,
+                attempts: stored.attempts,
+            },
+            first_asked: stored.first_asked.map(time),
+            due: stored.due.map(time),
+            throttled: stored.throttled,
+            requeued: stored.requeued,
+            retry_at: stored.retry_at.map(time),
+            checked_at: time(stored.checked_at),
+            elapsed: Duration::from_millis(stored.elapsed_ms.into()),
+            transcripts: transcripts.collect::<Result<_, StoreError>>()?,
+            source: stored.source,
+            judged: judged.map(|offset| at(bytes, offset)).transpose()?,
+        })
+    }
+
+    /// Kept is what was said; what it means is for the rules of today.
+    fn answer(
+        &mut self,
+        bytes: &[u8],
+        (offset, host): (Offset, Option<Offset>),
+        provider: Option<&'static str>,
+    ) -> Result<Arc<Answer>, StoreError> {
+        if let Some(known) = self.answers.get(&(offset, host)) {
+            return Ok(Arc::clone(known));
+        }
+        let answer = self.understand(bytes, offset, provider)?;
+        self.answers.insert((offset, host), Arc::clone(&answer));
+        Ok(answer)
+    }
+
+    fn understand(
+        &mut self,
+        bytes: &[u8],
+        offset: Offset,
+        provider: Option<&'static str>,
+    ) -> Result<Arc<Answer>, StoreError> {
+        let from = bytes.get(offset as usize..).unwrap_or_default();
+        let broken = |_| StoreError::Damaged("a record cannot be read");
+        let (said, rest): (StoredReply, _) = postcard::take_from_bytes(from).map_err(broken)?;
+        let words = from.get(..from.len() - rest.len()).unwrap_or_default();
+        let key = (Box::from(words), provider);
+        if let Some(known) = self.understood.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let code = ReplyCode::new(said.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
+        let reply = Reply::new(code, said.lines);
+        let meaning = self.reading.classify(said.stage, &reply, provider);
+        let answer = Arc::new(Answer {
+            stage: said.stage,
+            reply,
+            meaning,
+        });
+        if self.understood.len() == UNDERSTOOD {
+            self.understood.clear();
+        }
+        self.understood.insert(key, Arc::clone(&answer));
+        Ok(answer)
+    }
+}
+
+/// The value of a key; `read` when it is met first.
+fn shared<T>(
+    known: &mut HashMap<Offset, Arc<T>>,
     offset: Offset,
-    (reading, provider): (Reading<'_>, Option<&str>),
-) -> Result<Arc<Answer>, StoreError> {
-    let kept: StoredReply = at(bytes, offset)?;
-    let code = ReplyCode::new(kept.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
-    let reply = Reply::new(code, kept.lines);
-    let meaning = reading.classify(kept.stage, &reply, provider);
-    Ok(Arc::new(Answer {
-        stage: kept.stage,
-        reply,
-        meaning,
-    }))
+    read: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<Arc<T>, StoreError> {
+    match known.entry(offset) {
+        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
+        Entry::Vacant(new) => Ok(Arc::clone(new.insert(Arc::new(read()?)))),
+    }
 }
 
 /// The address of the record at `offset`, without the rest of it.
@@ -302,6 +416,17 @@ enum StoredDoubt {
         host: Offset,
         answer: Offset,
     },
+}
+
+impl From<SessionDoubt> for StoredDoubt {
+    fn from(doubt: SessionDoubt) -> Self {
+        match doubt {
+            SessionDoubt::BlanketRefusal => Self::BlanketRefusal,
+            SessionDoubt::Throttled => Self::Throttled,
+            SessionDoubt::Inconsistent => Self::Inconsistent,
+            SessionDoubt::UnusualForm => Self::UnusualForm,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -439,7 +564,7 @@ struct StoredTranscript {
 
 impl From<&Transcript> for StoredTranscript {
     fn from(transcript: &Transcript) -> Self {
-        let entry = |entry: &Entry| {
+        let entry = |entry: &Line| {
             let who = match entry.who {
                 Speaker::Client => 0,
                 Speaker::Server => 1,
@@ -458,7 +583,7 @@ impl From<&Transcript> for StoredTranscript {
 
 impl From<StoredTranscript> for Transcript {
     fn from(transcript: StoredTranscript) -> Self {
-        let entry = |(at, who, text): (u32, u8, Box<str>)| Entry {
+        let entry = |(at, who, text): (u32, u8, Box<str>)| Line {
             at: Duration::from_millis(at.into()),
             who: match who {
                 0 => Speaker::Client,

@@ -90,6 +90,21 @@ pub(super) fn discard(connection: &mut Connection, lease: &Lease) -> Result<(), 
     Ok(transaction.commit()?)
 }
 
+/// Removes a job whose import was cut off. It has rows of its list and nothing else: their bytes are overwritten in place, and
+/// no answer about anybody is left to look for. One that does hold answers is deleted.
+pub(super) fn abandon(connection: &mut Connection, job: JobNumber, presence: &Presence) -> Result<(), StoreError> {
+    let transaction = begin(connection)?;
+    free(&transaction, job, presence)?;
+    let sql = "SELECT EXISTS (SELECT 1 FROM batch WHERE job = ?1) OR EXISTS (SELECT 1 FROM mail_domain WHERE job = ?1)";
+    if transaction.query_row(sql, [job], |row| row.get(0))? {
+        drop(transaction);
+        return delete(connection, job, presence);
+    }
+    transaction.execute("DELETE FROM chunk WHERE job = ?1", [job])?;
+    transaction.execute("DELETE FROM job WHERE number = ?1", [job])?;
+    Ok(transaction.commit()?)
+}
+
 pub(super) fn delete(connection: &mut Connection, job: JobNumber, presence: &Presence) -> Result<(), StoreError> {
     let transaction = begin(connection)?;
     free(&transaction, job, presence)?;
@@ -167,7 +182,7 @@ fn free(transaction: &Transaction<'_>, job: JobNumber, presence: &Presence) -> R
 
 /// Removes what a job holds, and what it was about.
 fn empty(transaction: &Transaction<'_>, job: JobNumber) -> Result<(), StoreError> {
-    for table in ["chunk", "batch", "evidence", "mail_domain"] {
+    for table in ["chunk", "batch", "pointer", "mail_domain"] {
         transaction.execute(&format!("DELETE FROM {table} WHERE job = ?1"), [job])?;
     }
     let sql =

@@ -1,12 +1,13 @@
 //! What one run uses of the store: its lease, and how old an answer may be to serve it.
 
 use std::{
+    borrow::Borrow,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use super::{
-    Claim, DomainMemory, JobNumber, Kept, Known, Lease, REFUSAL_REST, Reading, Source, Store, StoreError, Write,
+    Claim, DomainMemory, JobNumber, Kept, Known, Lease, Place, REFUSAL_REST, Reading, Source, Store, StoreError, Write,
     address_key, domain_key,
 };
 use crate::{
@@ -31,6 +32,9 @@ pub struct Patience {
     /// Nobody is asked; answers of any age serve, unless `max_age` forbids it.
     pub offline: bool,
 }
+
+/// An address with what is known about it, good answers first; never nothing.
+type Candidates<'a, A> = (u32, A, &'a [&'a Known]);
 
 /// A run's view of the store.
 #[derive(Clone)]
@@ -98,6 +102,16 @@ impl Ledger {
     pub fn reading(&self) -> Reading<'_> {
         Reading {
             classifier: self.classifier.as_deref(),
+            for_row: false,
+        }
+    }
+
+    /// The same for records that are shown in a row.
+    #[must_use]
+    pub fn reading_for_row(&self) -> Reading<'_> {
+        Reading {
+            for_row: true,
+            ..self.reading()
         }
     }
 
@@ -105,10 +119,10 @@ impl Ledger {
     ///
     /// # Errors
     /// The database cannot be read.
-    pub fn fresh<'a>(
+    pub fn fresh<A: Borrow<Address>>(
         &self,
         domain: &Domain,
-        addresses: impl Iterator<Item = (u32, &'a Address)>,
+        addresses: impl Iterator<Item = (u32, A)>,
     ) -> Result<Vec<(u32, Kept)>, StoreError> {
         if !self.some {
             return Ok(Vec::new());
@@ -121,16 +135,75 @@ impl Ledger {
         let mut sorted: Vec<&Known> = known.iter().filter(|known| self.serves(known, now)).collect();
         // Stable: a good answer comes before another.
         sorted.sort_by_key(|known| known.address);
-        let mut fresh = Vec::new();
-        for (id, address) in addresses {
-            let key = address_key(address.join_hash(self.exact));
+        let candidates = |(id, address): (u32, A)| {
+            let key = address_key(address.borrow().join_hash(self.exact));
             let first = sorted.partition_point(|known| known.address < key);
             let mine = sorted.get(first..).unwrap_or_default();
-            let mut mine = mine.iter().take_while(|known| known.address == key);
-            let kept = mine.find_map(|known| self.read(known, address, now).transpose());
-            fresh.extend(kept.transpose()?.map(|kept| (id, kept)));
+            let count = mine.iter().take_while(|known| known.address == key).count();
+            let mine = mine.get(..count).unwrap_or_default();
+            (!mine.is_empty()).then_some((id, address, mine))
+        };
+        let mut found: Vec<_> = addresses.filter_map(candidates).collect();
+        let place = |mine: &[&Known]| {
+            mine.first()
+                .map(|known| (known.job, known.place.batch, known.place.offset))
+        };
+        found.sort_unstable_by_key(|(.., mine)| place(mine));
+        let mut fresh = Vec::with_capacity(found.len());
+        for found in found.chunk_by(|(.., one), (.., next)| place(one).map(|at| at.0) == place(next).map(|at| at.0)) {
+            self.fresh_of(found, now, &mut fresh)?;
         }
         Ok(fresh)
+    }
+
+    /// The first candidates of addresses, all of one job, are read together.
+    fn fresh_of<A: Borrow<Address>>(
+        &self,
+        found: &[Candidates<'_, A>],
+        now: SystemTime,
+        fresh: &mut Vec<(u32, Kept)>,
+    ) -> Result<(), StoreError> {
+        let places: Vec<Place> = found
+            .iter()
+            .filter_map(|(.., mine)| Some(mine.first()?.place))
+            .collect();
+        let job = found
+            .first()
+            .and_then(|(.., mine)| mine.first())
+            .map_or(0, |known| known.job);
+        let records = match self.store.records(job, &places, self.reading()) {
+            // The job was deleted a moment ago, by another process.
+            Err(StoreError::Gone) => Vec::new(),
+            records => records?,
+        };
+        let mut records = records.into_iter();
+        for (id, address, mine) in found {
+            let first = records.next().and_then(|kept| self.stands(kept, address.borrow(), now));
+            let mut others = mine.iter().skip(1);
+            let other = || others.find_map(|known| self.read(known, address.borrow(), now).transpose());
+            let kept = first.map(Ok).or_else(other).transpose()?;
+            fresh.extend(kept.map(|kept| (*id, kept)));
+        }
+        Ok(())
+    }
+
+    /// Sorts domains so that their evidence is met in the order of the store.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn in_order_of_evidence<T>(&self, domains: &mut [(Domain, T)]) -> Result<(), StoreError> {
+        if !self.some {
+            return Ok(());
+        }
+        let mut failed = Ok(());
+        domains.sort_by_cached_key(|(domain, _)| {
+            let place = self.store.whereabouts(domain_key(domain.as_str()));
+            place.unwrap_or_else(|error| {
+                failed = Err(error);
+                None
+            })
+        });
+        failed
     }
 
     /// Evidence found while this run goes on counts from now on.
@@ -155,11 +228,15 @@ impl Ledger {
     }
 
     fn read(&self, known: &Known, address: &Address, now: SystemTime) -> Result<Option<Kept>, StoreError> {
-        let mut kept = match self.store.record(known.job, known.place, self.reading()) {
+        match self.store.record(known.job, known.place, self.reading()) {
             // Its job was deleted a moment ago, by another process.
-            Err(StoreError::Gone) => return Ok(None),
-            kept => kept?,
-        };
+            Err(StoreError::Gone) => Ok(None),
+            kept => Ok(self.stands(kept?, address, now)),
+        }
+    }
+
+    /// What is kept, if it is about this address and may stand for asking again.
+    fn stands(&self, mut kept: Kept, address: &Address, now: SystemTime) -> Option<Kept> {
         let same = if self.exact {
             *kept.mailbox == *address.mailbox()
         } else {
@@ -169,14 +246,14 @@ impl Ledger {
         let may_stand =
             !self.patience.refresh || self.patience.offline || kept.evidence.answer.known().is_some_and(refused);
         if !same || !may_stand {
-            return Ok(None);
+            return None;
         }
         // A time to ask again that has come is no reason to believe an old answer.
         if kept.retry_at.is_some_and(|at| at <= now) && !self.patience.offline {
-            return Ok(None);
+            return None;
         }
         kept.source = Source::Store;
-        Ok(Some(kept))
+        Some(kept)
     }
 
     /// What is known about a domain: in this job, or by an earlier one that is still believed.

@@ -5,6 +5,7 @@
 
 mod cache;
 mod error;
+mod evidence;
 mod heap;
 mod jobs;
 mod keys;
@@ -309,6 +310,14 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError::Busy`] while another process works on it, or the database cannot be written.
     fn delete(&self, job: JobNumber) -> Result<(), StoreError>;
 
+    /// Removes a job that was killed while its list was read: quickly, for it holds no answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] while another process works on it, or the database cannot be written.
+    fn abandon(&self, job: JobNumber) -> Result<(), StoreError> {
+        self.delete(job)
+    }
+
     /// Removes what is older: jobs that nobody works on, with their evidence, and the domains and groups that no job holds. Says
     /// how many jobs went.
     ///
@@ -333,6 +342,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The database cannot be read, or the record is gone.
     fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Result<Kept, StoreError>;
+
+    /// Many records of one job, in the order of `places`: quickest when that is the order of the store.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a record is gone.
+    fn records(&self, job: JobNumber, places: &[Place], reading: Reading<'_>) -> Result<Vec<Kept>, StoreError> {
+        places.iter().map(|place| self.record(job, *place, reading)).collect()
+    }
 
     /// Shows one record, where it is if it need not be made first. `see` must not ask the store.
     ///
@@ -361,6 +378,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// The database cannot be read.
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError>;
+
+    /// The job and the batch of some evidence about a domain: what lies together is quickly read together.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn whereabouts(&self, domain: i64) -> Result<Option<(JobNumber, u32)>, StoreError> {
+        Ok(self.known(domain)?.first().map(|known| (known.job, known.place.batch)))
+    }
 
     /// Whether what is kept can serve another run or tell of this one afterwards.
     fn outlives_the_run(&self) -> bool {

@@ -19,6 +19,7 @@ use super::{
     Claim, DomainMemory, Entry, JobNumber, JobRecord, Kept, Known, Lease, NewJob, Place, Reading, Store, StoreError,
     Write,
     cache::Cache,
+    evidence,
     heap::{self, time},
     jobs,
     presence::Presence,
@@ -27,7 +28,11 @@ use super::{
 use crate::address::Domain;
 
 /// Steps from one layout to the next; the first makes an empty file ours.
-const LAYOUTS: [&str; 2] = [include_str!("schema.sql"), include_str!("keys.sql")];
+const LAYOUTS: [&str; 3] = [
+    include_str!("schema.sql"),
+    include_str!("keys.sql"),
+    include_str!("evidence.sql"),
+];
 /// The newest layout.
 const LAYOUT: i64 = LAYOUTS.len().cast_signed() as i64;
 /// `presend` in a file's header, so that nobody takes another program's database for ours.
@@ -251,6 +256,11 @@ impl Store for SqliteStore {
         })
     }
 
+    fn abandon(&self, job: JobNumber) -> Result<(), StoreError> {
+        let presence = Arc::clone(&self.presence);
+        self.call(move |connection| jobs::abandon(connection, job, &presence))
+    }
+
     fn forget(&self, before: SystemTime) -> Result<u64, StoreError> {
         let (presence, cache) = (Arc::clone(&self.presence), Arc::clone(&self.cache));
         self.call(move |connection| {
@@ -288,6 +298,19 @@ impl Store for SqliteStore {
         heap::read(&self.batch(job, place.batch)?, place.offset, reading)
     }
 
+    fn records(&self, job: JobNumber, places: &[Place], reading: Reading<'_>) -> Result<Vec<Kept>, StoreError> {
+        let mut records = Vec::with_capacity(places.len());
+        let mut reader = heap::Reader::new(reading);
+        for places in places.chunk_by(|one, next| one.batch == next.batch) {
+            let batch = places.first().map(|first| self.batch(job, first.batch)).transpose()?;
+            reader.turn();
+            for place in places {
+                records.push(reader.read(batch.as_deref().unwrap_or_default(), place.offset)?);
+            }
+        }
+        Ok(records)
+    }
+
     fn history(&self, mailbox: &str, reading: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {
         self.read(|connection| {
             let sql = "SELECT job, number, directory, records FROM batch ORDER BY created_at, job, number";
@@ -311,31 +334,15 @@ impl Store for SqliteStore {
     }
 
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError> {
-        self.read(|connection| {
-            let sql = "SELECT address, job, batch, place, checked_at, expires_at FROM evidence
-                WHERE domain = ?1 ORDER BY good DESC";
-            let mut statement = connection.prepare_cached(sql)?;
-            let known = statement.query_map([domain], |row| {
-                Ok(Known {
-                    address: row.get(0)?,
-                    job: row.get(1)?,
-                    place: Place {
-                        batch: row.get(2)?,
-                        offset: row.get(3)?,
-                    },
-                    checked_at: time(row.get::<_, i64>(4)?.cast_unsigned()),
-                    expires_at: time(row.get::<_, i64>(5)?.cast_unsigned()),
-                })
-            })?;
-            Ok(known.collect::<Result<_, _>>()?)
-        })
+        self.read(|connection| evidence::known(connection, domain))
+    }
+
+    fn whereabouts(&self, domain: i64) -> Result<Option<(JobNumber, u32)>, StoreError> {
+        self.read(|connection| evidence::whereabouts(connection, domain))
     }
 
     fn knows_anything(&self) -> Result<bool, StoreError> {
-        self.read(|connection| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM evidence)";
-            Ok(connection.query_row(sql, [], |row| row.get(0))?)
-        })
+        self.read(evidence::is_some)
     }
 
     fn domain(&self, job: Option<JobNumber>, name: &Domain) -> Result<Option<(DomainMemory, SystemTime)>, StoreError> {
@@ -385,7 +392,7 @@ fn prepare(connection: &Connection, private: bool) -> rusqlite::Result<()> {
     let synchronous = if private { "OFF" } else { "NORMAL" };
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = ON;
-         PRAGMA cache_size = -16384; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;"
+         PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;"
     ))
 }
 
@@ -454,6 +461,9 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
     let found = check_owner(&transaction, path)?;
     for layout in LAYOUTS.iter().skip(usize::try_from(found).unwrap_or(0)) {
         transaction.execute_batch(layout).map_err(explain)?;
+    }
+    if found < 3 {
+        evidence::take_over(&transaction).map_err(|error| error.explained(path))?;
     }
     transaction
         .execute_batch(&format!(

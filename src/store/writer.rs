@@ -19,6 +19,7 @@ use tokio::sync::{oneshot, watch};
 use super::{
     Claim, Done, Entry, JobNumber, Lease, Place, Progress, Record, StoreError, Write,
     cache::Cache,
+    evidence::{self, Pointer},
     heap::{self, millis, time},
     presence::Presence,
     record::{is_good, keep_for},
@@ -326,35 +327,18 @@ impl Inside<'_> {
 
     /// Points to what others may use.
     fn evidence(&self, job: JobNumber, records: &[Record], entries: &[Entry]) -> Result<(), StoreError> {
-        let mut useful: Vec<_> = records
-            .iter()
-            .zip(entries)
-            .filter_map(|(record, entry)| {
-                let verdict = record.verdict.as_ref()?;
-                let keep = keep_for(&record.kept.evidence, verdict)?;
-                Some((record, entry.place, is_good(*verdict), keep))
+        let pointer = |(record, entry): (&Record, &Entry)| {
+            let verdict = record.verdict.as_ref()?;
+            Some(Pointer {
+                key: record.key,
+                place: entry.place,
+                good: is_good(*verdict),
+                checked_at: record.kept.checked_at,
+                keep: keep_for(&record.kept.evidence, verdict)?,
             })
-            .collect();
-        // Neighbours in the table are written one after the other.
-        useful.sort_unstable_by_key(|(record, ..)| record.key);
-        let sql = "INSERT OR REPLACE INTO evidence (domain, address, good, job, batch, place, checked_at, expires_at)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let mut insert = self.transaction.prepare_cached(sql)?;
-        for (record, place, good, keep) in useful {
-            let (domain, address) = record.key;
-            let checked_at = record.kept.checked_at;
-            insert.execute(params![
-                domain,
-                address,
-                good,
-                job,
-                place.batch,
-                place.offset,
-                millis(checked_at).cast_signed(),
-                millis(checked_at.checked_add(keep).unwrap_or(checked_at)).cast_signed()
-            ])?;
-        }
-        Ok(())
+        };
+        let pointers = records.iter().zip(entries).filter_map(pointer).collect();
+        evidence::add(self.transaction, job, pointers)
     }
 
     fn next_batch(&mut self, lease: &Lease) -> Result<u32, StoreError> {

@@ -30,6 +30,7 @@ mod pipeline;
 mod real_servers;
 mod replies;
 mod schedule;
+mod serve;
 mod session;
 mod socks;
 mod store;

@@ -85,7 +85,8 @@ async fn run(
                 id: u32::try_from(id).unwrap(),
                 address,
                 history: None,
-            }],
+            }]
+            .into(),
             memory: None,
         });
     }

@@ -82,7 +82,7 @@ impl World {
         let work = |targets: Vec<Target>| Work {
             domain: targets[0].address.to_domain(),
             route: Arc::clone(&route),
-            targets,
+            targets: targets.into(),
             memory: None,
         };
         domains.into_values().map(work).collect()

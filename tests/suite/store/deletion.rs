@@ -11,7 +11,7 @@ use presend::{
 };
 use rand::{Rng as _, SeedableRng, rngs::StdRng};
 
-use super::{Folder, assert_filled, flush, kept, new_job, record, write};
+use super::{Folder, assert_filled, flush, kept, new_job, numbered, record, write};
 
 /// Answers that repeat the local-part, in batches of all sizes.
 fn fill(store: &SqliteStore, leases: &[Lease], random: &mut StdRng) -> Vec<Vec<String>> {
@@ -184,4 +184,29 @@ fn a_failed_question_does_not_push_out_a_good_answer() {
     assert_eq!(store.known(7).unwrap().len(), 2);
     assert!(store.known(8).unwrap().is_empty());
     flush(&store).unwrap();
+}
+
+#[test]
+fn an_import_that_was_cut_off_goes_at_once_and_leaves_nothing() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let lease = store.create(&new_job("leads.csv")).unwrap();
+    store.submit(Write::Chunk {
+        lease: lease.clone(),
+        number: 0,
+        rows: b"secret.local.part".repeat(20_000),
+    });
+    flush(&store).unwrap();
+    store.abandon(lease.job).unwrap();
+    assert!(store.jobs().unwrap().is_empty() && store.chunk(lease.job, 0).unwrap().is_none());
+    drop(store);
+    let bytes = fs::read(folder.database()).unwrap();
+    assert!(bytes.len() > 300_000, "the space is not given back: {}", bytes.len());
+    assert!(!bytes.windows(12).any(|bytes| bytes == b"secret.local"));
+    // Addresses that were asked about one by one, by a process that was killed: not only rows.
+    let store = folder.open();
+    let lease = store.create(&new_job("")).unwrap();
+    write(&store, &lease, numbered(0..3)).unwrap();
+    store.abandon(lease.job).unwrap();
+    assert!(store.jobs().unwrap().is_empty() && store.entries(lease.job).unwrap().is_empty());
 }
