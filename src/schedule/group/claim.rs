@@ -61,7 +61,7 @@ impl Group {
                     .at_millis(memory.connect_after)
                     .min(latest)
                     .max(self.connect_after);
-                    self.guesses = Counts::recall(memory.guesses, times.millis(times.now));
+                self.guesses = Counts::recall(memory.guesses, times.millis(times.now));
             }
         }
         // The other process may have found out what this one wants to know.
