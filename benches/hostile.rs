@@ -4,6 +4,9 @@
 //! The hosts are in a process of their own, and so is each run. `--quick` is small and asserts what does not depend on the
 //! machine: labels, descriptors, memory.
 
+#![expect(clippy::cast_precision_loss, reason = "for a table")]
+#![expect(clippy::indexing_slicing, reason = "of our own tables, and of what was just read")]
+
 #[path = "hostile/hosts.rs"]
 mod hosts;
 #[path = "hostile/probe.rs"]

@@ -1,7 +1,8 @@
 //! One run over the list, in a process of its own: what it took, what it said, and what it left open.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     time::{Duration, Instant},
 };
 
@@ -42,7 +43,6 @@ pub(crate) fn run(list: &str, dns: &str, port: &str) -> anyhow::Result<()> {
         .find_map(|line| line.strip_prefix("VmHWM:"))
         .context("no VmHWM")?;
     let kilobytes = peak.split_whitespace().next().context("no number")?;
-    use io::Write as _;
     writeln!(
         io::stdout(),
         "{took} {kilobytes} {} {before} {}",
@@ -103,5 +103,6 @@ fn settings(dns: &str, port: &str) -> anyhow::Result<Settings> {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     })
 }

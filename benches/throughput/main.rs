@@ -305,6 +305,7 @@ impl<'a> Bench<'a> {
             transcript: false,
             probe_forbidden: false,
             probe_providers: Vec::new(),
+            owned: Vec::new(),
         })
     }
 }

@@ -132,9 +132,9 @@ fn without_secret(line: &str) -> Cow<'_, str> {
     let login = line
         .find("proxy")
         .and_then(|key| {
-            let rest = line.get(key..)?;
-            let value = rest.find('=').map_or("proxy".len(), |at| at + 1);
-            Some((key + value, line.rfind('@')?))
+            let at = line.rfind('@')?;
+            let value = line.get(key..at)?.find('=').map_or("proxy".len(), |sign| sign + 1);
+            Some((key + value, at))
         })
         .and_then(|(start, end)| Some((line.get(..start)?, line.get(start..end)?, line.get(end..)?)));
     match login {

@@ -114,6 +114,7 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     })
 }
 

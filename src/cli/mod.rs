@@ -16,6 +16,7 @@ mod keys;
 mod lab;
 mod lists;
 mod outward;
+mod ownership;
 mod paint;
 mod patience;
 mod progress;

@@ -22,6 +22,7 @@ use super::{
     database,
     fault::fault,
     outward::{self, IpName, ProxyText},
+    ownership::{self, Secret},
     patience::{self, ProfileName, RetryDelays},
     serve::ServeOverlay,
 };
@@ -30,7 +31,7 @@ use crate::{
     job::{self, Level},
     lists::UserLists,
     replies::Class,
-    schedule::Limits,
+    schedule::{GuardLimits, Limits},
     smtp::{Identity, Timeouts},
     store::Patience,
     verdict::{BounceKind, Policy},
@@ -81,6 +82,18 @@ pub(super) struct Overlay {
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_PROBE_FORBIDDEN", help_heading = PACE)]
     probe_forbidden: Option<bool>,
+    /// A domain that is yours, as its zone must prove: the abuse guard does not look there. presend says which TXT record. Repeatable.
+    #[arg(long, value_name = "DOMAIN", value_delimiter = ',', env = "PRESEND_I_OWN", help_heading = PACE)]
+    i_own: Option<Vec<String>>,
+    /// Secret behind the records of `--i-own`, the same on several machines [default: one made once, beside the database].
+    #[arg(long, value_name = "TEXT", env = "PRESEND_OWNER_SECRET", hide_env_values = true, help_heading = PACE)]
+    owner_secret: Option<Secret>,
+    /// Refused recipients of one domain from which on the abuse guard looks at their share; ten times that at free-mail providers [default: 50].
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..), env = "PRESEND_GUARD_REFUSALS", help_heading = PACE)]
+    guard_refusals: Option<u32>,
+    /// Share in percent of refused recipients above which a list is taken for guesses at that domain [default: 60].
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(1..=100), env = "PRESEND_GUARD_PERCENT", help_heading = PACE)]
+    guard_percent: Option<u32>,
     /// When to ask again after a transient reply or a connection fault [default: default].
     #[arg(long, value_enum, value_name = "NAME", env = "PRESEND_RETRY_PROFILE", help_heading = PACE)]
     retry_profile: Option<ProfileName>,
@@ -163,7 +176,12 @@ const LABS: &str = "For labs and tests";
 const SERVE: &str = "serve";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 17] = [
+const PATIENCE_KEYS: [&str; 21] = [
+    "i_own",
+    // It is one.
+    "owner_secret",
+    "guard_refusals",
+    "guard_percent",
     "no_wait",
     "timeout_connect",
     "timeout_reply",
@@ -227,6 +245,8 @@ impl Overlay {
             send_catch_all: Some(false),
             exact: Some(false),
             probe_forbidden: Some(false),
+            guard_refusals: Some(GuardLimits::DEFAULT.refusals),
+            guard_percent: Some(GuardLimits::DEFAULT.percent),
             retry_profile: Some(ProfileName::Default),
             ip: Some(IpName::Auto),
             no_wait: Some(profile == Profile::Interactive),
@@ -345,6 +365,9 @@ impl Resolved {
         }
         let merged: Overlay = serde_json::from_value(Value::Object(values.clone()))?;
         // From here on it is only shown.
+        if let (Some(_), Some(shown)) = (&merged.owner_secret, values.get_mut("owner_secret")) {
+            *shown = Value::String("***".to_owned());
+        }
         if let (Some(proxy), Some(shown)) = (&merged.proxy, values.get_mut("proxy")) {
             *shown = Value::String(proxy.masked());
         }
@@ -487,6 +510,12 @@ impl Resolved {
             reply: span(all.timeout_reply),
             session: span(all.timeout_session),
         };
+        let rules = Rules {
+            allow_special_use: all.allow_special_use.unwrap_or_default(),
+        };
+        let claimed = all.i_own.unwrap_or_default();
+        let database = all.db.as_deref().filter(|_| !all.no_store.unwrap_or_default());
+        let owned = ownership::claims(&claimed, all.owner_secret.as_ref(), database, rules)?;
         let forbidden = all.probe_provider.unwrap_or_default();
         let probe_providers: anyhow::Result<_> = forbidden
             .iter()
@@ -496,9 +525,7 @@ impl Resolved {
             level: all.level.unwrap_or(LevelName::Smtp).into(),
             identity,
             policy: self.policy(),
-            rules: Rules {
-                allow_special_use: all.allow_special_use.unwrap_or_default(),
-            },
+            rules,
             exact: all.exact.unwrap_or_default(),
             user_lists: UserLists::load(&list(all.allow_list), &list(all.block_list))?,
             replies: all.replies,
@@ -510,10 +537,17 @@ impl Resolved {
                 .into_iter()
                 .map(|server| server.0)
                 .collect(),
-            limits: match self.profile {
-                Profile::Interactive | Profile::Service => Limits::INTERACTIVE,
-                Profile::Bulk => Limits::POLITE,
+            limits: Limits {
+                guard: GuardLimits {
+                    refusals: all.guard_refusals.unwrap_or(GuardLimits::DEFAULT.refusals),
+                    percent: all.guard_percent.unwrap_or(GuardLimits::DEFAULT.percent),
+                },
+                ..match self.profile {
+                    Profile::Interactive | Profile::Service => Limits::INTERACTIVE,
+                    Profile::Bulk => Limits::POLITE,
+                }
             },
+            owned,
             timeouts,
             retry_ladder: patience::ladder(all.retry_profile, all.retry_ladder, all.retry)?,
             network: outward::network(all.source_ip, all.ip, all.proxy.as_ref())?,

@@ -235,6 +235,12 @@ fn steps(summary: &Summary, run: &Next<'_>, text: &mut String) {
             "ask the mail hosts as well:  presend verify {file} --level smtp"
         ));
     }
+    if of(Reason::AbuseGuard) > 0 {
+        steps.push(
+            "a domain refused most of its addresses, as if they were guessed: the rest was not asked about; if it is yours, `--i-own DOMAIN`"
+                .into(),
+        );
+    }
     if of(Reason::PortBlocked) > 0 {
         steps.push(
             "port 25 seems blocked, so most hosts were not asked; `presend doctor --host mx.example.net` tells more"

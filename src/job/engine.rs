@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Level, Outcome, Plan, Progress, Settings, Stop, Summary, forecast,
+    Level, NotOwned, Outcome, Plan, Progress, Settings, Stop, Summary, forecast, ownership,
     resolve::{Settled, found},
     run::{self, Few},
     syntax,
@@ -71,6 +71,9 @@ pub enum StartError {
     /// Source addresses and IP versions leave nothing to ask with.
     #[error(transparent)]
     Sources(#[from] NoSource),
+    /// A domain is claimed and not proven.
+    #[error(transparent)]
+    NotOwned(#[from] Box<NotOwned>),
 }
 
 /// A run ended before its end.
@@ -119,7 +122,7 @@ impl Engine {
     /// Starts what the settings need: below [`Level::Dns`] nothing, else the resolver, with its canary asked.
     ///
     /// # Errors
-    /// The resolver's configuration or the user's rules cannot be read.
+    /// The resolver's configuration or the user's rules cannot be read, or a claimed domain is not proven.
     pub async fn start(settings: Settings) -> Result<Self, StartError> {
         if settings.level == Level::Smtp && settings.identity.is_some() && settings.replies.is_none() {
             // Compiling the rules takes longer than a lookup; mail hosts are not kept waiting for it.
@@ -134,6 +137,9 @@ impl Engine {
             Level::Syntax => None,
             Level::Dns | Level::Smtp => Some(router(&settings).await?),
         };
+        if settings.level == Level::Smtp {
+            ownership::prove(&settings).await?;
+        }
         Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
     }
 
@@ -481,6 +487,7 @@ fn manners(settings: &Settings) -> Option<Manners> {
         trusted: TrustedHosts::new(&settings.trusted),
         probe_forbidden: settings.probe_forbidden,
         probe_providers: settings.probe_providers.clone(),
+        owned: settings.owned.iter().map(|claim| claim.domain.clone()).collect(),
     })
 }
 

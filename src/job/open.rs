@@ -15,6 +15,9 @@ use crate::{
     verdict::{Label, judge},
 };
 
+/// From so many domains on threads pay.
+const MANY: usize = 64;
+
 /// What is to be asked, and what need not be.
 #[derive(Default)]
 pub(super) struct Open {
@@ -36,6 +39,10 @@ impl Open {
         before: (&List, &Answers),
         domains: Vec<(Domain, Vec<u32>)>,
     ) -> Result<(), VerifyError> {
+        if domains.len() < MANY {
+            let mut domains = domains.into_iter();
+            return domains.try_for_each(|domain| self.add(engine, ledger, before, domain));
+        }
         let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = domains.len().div_ceil(cores).max(1);
         let mut domains = domains.into_iter();

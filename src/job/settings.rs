@@ -4,6 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::Ownership;
 use crate::{
     address::Rules,
     lists::UserLists,
@@ -79,6 +80,8 @@ pub struct Settings {
     pub transcript: bool,
     /// Ask providers whose published policy forbids it: all of them.
     pub probe_forbidden: bool,
+    /// Domains claimed as the operator's own; proven when the engine starts.
+    pub owned: Vec<Ownership>,
     /// Ask these providers though their published policy forbids it (ids of `lists/providers.toml`).
     pub probe_providers: Vec<String>,
 }

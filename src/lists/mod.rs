@@ -42,6 +42,11 @@ const ANY_NAME: Rules = Rules {
     allow_special_use: true,
 };
 
+/// Whether a domain is a free mail provider's.
+pub(crate) fn is_free(domain: &str) -> bool {
+    bundled::is_free(domain)
+}
+
 /// Builds the indexes now, so that no look-up has to.
 pub(crate) fn prepare() {
     let _ = bundled::role("");

@@ -7,11 +7,13 @@ use tokio::time::Instant;
 use super::{
     domain::{Observation, Tracked, vague_refusal},
     open::observe,
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, Trip},
+    plan::{Ask, ControlAnswer, ControlNeed, Piece, Sentinel, Trip},
     probe::{Conversation, Trial, V6, asked},
+    shapes::{Shapes, needs_other, other_shape, together},
     signals::{Temper, asks_for_another_session, control_answer, is_about_our_address, is_first_session_test, trips},
 };
 use crate::{
+    address::Address,
     replies::Class,
     smtp::{Ended, Reply, Stage},
     verdict::{Answer, Observed, ProbeFailure},
@@ -55,16 +57,18 @@ impl Conversation<'_> {
         }
         let throttled = self.temper > Temper::Calm;
         self.temper = self.temper.max(Temper::shown_by(class));
+        if let Ask::Sentinel(_) = ask {
+            self.sentinel = Some(match answer.reply.code() {
+                code if code.is_positive() => Sentinel::Accepted,
+                code if code.is_permanent() => Sentinel::Refused,
+                _ => Sentinel::Open,
+            });
+        }
         let progress = self.slices.get_mut(slice)?;
         match ask {
-            Ask::Control(_) => {
-                progress.report.control = if throttled {
-                    ControlAnswer::Undetermined { retry: true }
-                } else {
-                    progress.report.control_words = vague_refusal(&answer);
-                    control_answer(&answer)
-                };
-            }
+            Ask::Sentinel(_) => {}
+            Ask::Control(_) if throttled => self.control_undetermined(slice),
+            Ask::Control(_) => self.control_answered(slice, &answer),
             Ask::Target(tracked) => {
                 progress.open = progress.open.saturating_sub(1);
                 progress.accepted |= answer.reply.code().is_positive();
@@ -123,6 +127,29 @@ impl Conversation<'_> {
         }
     }
 
+    /// Takes what was said of a control recipient, and asks about the other shape if that needs it.
+    fn control_answered(&mut self, index: usize, answer: &Answer) {
+        let Some(progress) = self.slices.get_mut(index) else {
+            return;
+        };
+        let report = &mut progress.report;
+        let said = control_answer(answer);
+        let first = progress.first_shape.take();
+        report.control_words = vague_refusal(answer);
+        if let Some(first) = first
+            && let Some(name) = needs_other(said, answer)
+            && let Some(other) = other_shape(&first)
+        {
+            report.control_name = Some(name);
+            // Who wants the control recipient in a session of its own wants both so.
+            if !self.group.control_apart {
+                self.ask_control(index, other);
+            }
+        } else {
+            report.control = report.control_name.map_or(said, |name| together(name, said));
+        }
+    }
+
     /// Asks about the control recipient once a slice is through, if its domain still needs that.
     pub(super) fn ask_control_if_due(&mut self, index: usize) {
         let Some(progress) = self.slices.get_mut(index) else {
@@ -136,14 +163,19 @@ impl Conversation<'_> {
         if progress.open > 0 || !due || self.host.untruthful {
             return;
         }
-        if let Some(address) = progress.control.take() {
-            let asks = VecDeque::from([Ask::Control(address)]);
-            self.queue.push_back(Piece {
-                slice: index,
-                smtputf8: false,
-                asks,
-            });
+        if let Some(Shapes { now, two, name }) = progress.control.take() {
+            progress.first_shape = two.then(|| now.clone());
+            progress.report.control_name = name;
+            self.ask_control(index, now);
         }
+    }
+
+    fn ask_control(&mut self, slice: usize, address: Address) {
+        self.queue.push_back(Piece {
+            slice,
+            smtputf8: false,
+            asks: VecDeque::from([Ask::Control(address)]),
+        });
     }
 
     /// MAIL FROM was refused: it is about us, and the same for every recipient of this session.
@@ -173,6 +205,7 @@ impl Conversation<'_> {
                         self.keep(piece.slice, tracked, Observed::Known(Arc::clone(&answer)), false);
                     }
                     Ask::Control(_) => self.control_undetermined(piece.slice),
+                    Ask::Sentinel(_) => {}
                 }
             }
         }
@@ -188,6 +221,7 @@ impl Conversation<'_> {
                     self.keep(piece.slice, tracked, Observed::Failed(failure), false);
                 }
                 Ask::Control(_) => self.control_undetermined(piece.slice),
+                Ask::Sentinel(_) => {}
             }
         }
         self.ask_control_if_due(piece.slice);

@@ -172,6 +172,8 @@ impl Budget {
             open_until: self.open_until.map(|at| times.millis(at)),
             trips: self.trips,
             connect_after: times.millis(connect_after),
+            guesses: Vec::new(),
+            lockstep: Vec::new(),
             at: times.millis(times.now),
         }
     }

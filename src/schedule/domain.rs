@@ -9,6 +9,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
+    guard::Tally,
     memory::{Before, Begun, Times},
     plan::ControlAnswer,
     scheduler::{Run, Work},
@@ -106,6 +107,8 @@ pub(super) struct Control {
     pub(super) attempts: u32,
     pub(super) first_asked: Option<Instant>,
     pub(super) phase: Phase,
+    /// What the name was answered, while the other shape is open.
+    pub(super) name: Option<UnknownRecipients>,
     /// The last answer was undetermined, and another day may bring a better one.
     pub(super) may_mend: bool,
     /// Enough recipients were accepted since the last answer that it must be asked again.
@@ -131,6 +134,7 @@ impl Control {
             attempts: 0,
             first_asked: None,
             phase: Phase::Idle,
+            name: None,
             may_mend: false,
             recheck: false,
             refusal: None,
@@ -201,6 +205,19 @@ pub(super) struct DomainState {
     pub(super) accepted_since_control: u32,
     /// A host whose word counts accepted somebody.
     pub(super) accepted: bool,
+    /// Vague refusals wait for the proof that the host still accepts somebody, see `ban`.
+    pub(super) held: Option<Held>,
+    /// What was answered here, earlier runs included.
+    pub(super) tally: Tally,
+}
+
+/// What of a domain waits for that proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Held {
+    /// Every done target from there on.
+    pub(super) from: usize,
+    /// The control recipient too.
+    pub(super) control: bool,
 }
 
 impl DomainState {
@@ -235,6 +252,8 @@ impl DomainState {
             control,
             accepted_since_control: 0,
             accepted: false,
+            held: None,
+            tally: Tally::default(),
         };
         for target in targets {
             match Before::of(target, times) {
@@ -370,6 +389,7 @@ impl DomainState {
     pub(super) fn is_complete(&self) -> bool {
         !self.has_questions()
             && self.delayed.is_empty()
+            && self.held.is_none()
             && self.in_flight == 0
             && !matches!(self.control.phase, Phase::InFlight | Phase::Waits(_))
     }
@@ -379,9 +399,28 @@ impl DomainState {
         self.unknown.known() == Some(&UnknownRecipients::Accepted)
     }
 
+    /// The vague refusals that wait for a proof will not get it: they are as good as said in anger.
+    pub(super) fn doubt_held(&mut self) {
+        let Some(Held { from, control }) = self.held.take() else {
+            return;
+        };
+        for (_, observation) in self.done.iter_mut().skip(from) {
+            observation.throttled |= observation
+                .known()
+                .is_some_and(|answer| vague_refusal(answer).is_some());
+        }
+        let refused = self.unknown.known() == Some(&UnknownRecipients::Refused);
+        if refused && control {
+            self.unknown = Observed::Failed(Stage::Rcpt);
+        } else if refused && self.control.attempts == 0 && !self.done.iter().any(|(_, other)| other.proves_refusing()) {
+            self.unknown = Observed::NotTried(NotTried::NotNeeded);
+        }
+    }
+
     /// Moves every target that waits, for whatever reason, to the done ones.
     pub(super) fn give_up(&mut self, observation: &Observation) {
         self.done.extend(self.second.take().map(|second| *second));
+        self.doubt_held();
         let delayed = self.delayed.drain(..).map(|delayed| delayed.tracked);
         for tracked in self.waiting.drain(..).chain(delayed) {
             self.done.push((tracked, observation.clone()));

@@ -1,9 +1,14 @@
 //! One mail-host group: plans sessions within its budget, takes their reports, and concludes domains. Serves every run that
 //! asks its hosts; each run has its own domains, its own patience and its own end.
 
+mod absorb;
 mod claim;
+mod deafness;
 mod ending;
+mod guessing;
+mod next;
 mod second;
+mod suspect;
 mod twins;
 
 use std::{
@@ -20,22 +25,25 @@ use tokio::{
 };
 
 use super::{
+    ban::Suspicion,
     budget::Budget,
     domain::{Delayed, DomainState, Hosts, Observation, Phase, Target, Tracked},
+    guard::Counts,
     ladder::Ladder,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
     places::Life,
-    plan::{ControlAnswer, ControlNeed, SessionPlan, SessionReport, Slice, SliceReport, Ways},
+    plan::{ControlAnswer, ControlNeed, Sentinel, SessionPlan, SessionReport, Slice, SliceReport, Ways},
     probe,
     scheduler::{Closing, Finding, GroupContext, Order, Shared, Standing},
 };
 use crate::{
     dns::{Exchanger, MailRoute},
     replies::{About, Persistence},
-    store::{Ledger, Source},
+    store::{Ledger, Source, domain_key},
     verdict::{Evidence, NotTried, Observed, ProbeFailure, Reason, UnknownRecipients, reason_of_attempt},
 };
 use ending::{Retry, retry};
+use next::slice;
 use twins::{Asking, Kin};
 
 /// How long a group waits for more of its domains before it opens a session: one session serves many.
@@ -54,6 +62,7 @@ struct Lane {
     ways: Ways,
     /// Whether its hosts were compared, see `second`.
     hosts: Hosts,
+    suspicion: Suspicion,
     /// Domains with something to ask.
     ready: VecDeque<usize>,
 }
@@ -93,6 +102,10 @@ pub(super) struct Group {
     delayed: usize,
     last_due: Option<Instant>,
     pace: Pace,
+    /// What its domains were answered, where many were refused.
+    guesses: Counts,
+    /// Hosts that do not listen to bursts, by number, and until when that is believed.
+    deaf: Vec<(u64, u64)>,
     /// Another process asked it until now.
     found_by_others: bool,
 }
@@ -130,6 +143,8 @@ impl Group {
             delayed: 0,
             last_due: None,
             pace: Pace::default(),
+            guesses: Counts::default(),
+            deaf: Vec::new(),
             found_by_others: false,
         }
     }
@@ -264,18 +279,24 @@ impl Group {
             .map(|exchanger| (exchanger.preference, Arc::clone(&exchanger.host)))
             .collect();
         hosts.sort_unstable();
+        let deaf = self.is_deaf(&hosts);
         let lane = *self.lane_of.entry(hosts).or_insert_with(|| {
             self.lanes.push(Lane {
                 exchangers,
                 implicit,
-                ways: Ways::default(),
+                ways: Ways {
+                    lockstep: deaf,
+                    ..Ways::default()
+                },
                 hosts: Hosts::NotCompared,
+                suspicion: Suspicion::default(),
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
         });
         let (recheck, times) = (self.context.limits.recheck_accepts, self.shared.times());
-        let state = DomainState::new(work, run, lane, recheck, times);
+        let mut state = DomainState::new(work, run, lane, recheck, times);
+        state.tally = self.guesses.of(domain_key(state.name.as_str()));
         self.left += state.left();
         self.delayed += state.delayed.len();
         self.last_due = state
@@ -295,16 +316,17 @@ impl Group {
         };
         let alarms = state.delayed.iter().map(|delayed| delayed.due).chain(waits);
         self.alarms.extend(alarms.map(|due| Reverse((due, index))));
-        let answered = state.is_complete();
         if let Some(slot) = self.domains.get_mut(index) {
             *slot = Some(state);
         }
         if over {
-            self.leave(index, &Observation::not_tried(NotTried::Interrupted), None);
-        } else if answered {
-            // Only the last words of an earlier run were lost: nobody needs to be asked, whatever the budget says.
-            self.conclude_if_complete(index);
-        } else {
+            return self.leave(index, &Observation::not_tried(NotTried::Interrupted), None);
+        }
+        self.suspect_again(index);
+        self.stop_guessing(index);
+        // Only the last words of an earlier run may have been lost: then nobody needs to be asked, whatever the budget says.
+        self.conclude_if_complete(index);
+        if self.domains.get(index).is_some_and(Option::is_some) {
             self.make_ready(index);
         }
     }
@@ -451,172 +473,20 @@ impl Group {
         if let Some((domain, second)) = alone {
             return self.plan_second((index, domain), *second, refusals);
         }
-        (!slices.is_empty()).then_some((
+        let sentinel = self.sentinel(index, !slices.is_empty());
+        (!slices.is_empty() || sentinel.is_some()).then_some((
             index,
             SessionPlan {
                 exchangers,
                 implicit,
                 slices,
+                sentinel,
                 refusals,
                 ways,
                 life: self.life,
                 size: self.left,
             },
         ))
-    }
-
-    fn absorb(&mut self, reserved: u32, lane: usize, report: SessionReport) {
-        let now = Instant::now();
-        self.budget.settle(reserved, &report.answers, now);
-        self.pace.answered(&report.answers);
-        self.life = report.life.filter(|_| !self.context.trusted).unwrap_or(self.life);
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.ways.learn(report.ways);
-        }
-        match &report.trip {
-            Some(_) if self.context.trusted => {}
-            Some(_) => self.budget.trip(now),
-            None if !report.spoke => {}
-            None => self.budget.answered(now),
-        }
-        if !self.context.trusted {
-            self.remember(false);
-        }
-        let trip = report.trip.clone();
-        let mut kin = Kin::default();
-        for slice in report.slices {
-            let told = self.asking.told(&slice);
-            let name = self
-                .domains
-                .get_mut(slice.domain)
-                .and_then(Option::as_mut)
-                .map(|state| {
-                    kin.teach(state);
-                    state.name.clone()
-                });
-            let unknown = self.absorb_slice(slice, now);
-            if let Some(name) = name {
-                kin.learn(name, unknown);
-            }
-            for told in told {
-                if let (Some(Some(twin)), Some(unknown)) = (self.domains.get_mut(told.domain), &unknown) {
-                    twin.learn(*unknown);
-                }
-                self.absorb_slice(told, now);
-            }
-        }
-        let Some(trip) = trip.filter(|_| !self.context.trusted) else {
-            return;
-        };
-        let stopped = self.budget.is_stopped(now);
-        if let Err(until) = self
-            .budget
-            .reserve(now)
-            .map(|reserved| self.budget.settle(reserved, &[], now))
-        {
-            let blocked = Observation {
-                host: trip.host,
-                answer: Observed::Known(trip.answer),
-                ..Observation::not_tried(NotTried::Budget)
-            };
-            if stopped {
-                self.give_up(&blocked, Some(until));
-            } else {
-                self.lose_patience(&blocked, until, Duration::ZERO);
-            }
-        }
-    }
-
-    /// Says what is known now about what the domain's host does with unknown recipients.
-    fn absorb_slice(&mut self, mut report: SliceReport, now: Instant) -> Option<UnknownRecipients> {
-        let index = report.domain;
-        let Some(Some(state)) = self.domains.get_mut(index) else {
-            return None;
-        };
-        let run = Arc::clone(&state.run);
-        let lane = self.lanes.get_mut(state.lane)?;
-        state.in_flight = state
-            .in_flight
-            .saturating_sub(report.answered.len() + report.again.len());
-        let manners = &run.manners;
-        let times = self.shared.times();
-        let (wall, kept_before) = (times.wall, state.done.len());
-        let (mut delayed, mut attempts) = (Vec::new(), Vec::new());
-        for (tracked, observation) in second::compared(state, lane, &mut report) {
-            state.settle(tracked, observation, self.context.limits.recheck_accepts);
-        }
-        for (tracked, observation) in report.answered {
-            let first = tracked.attempts == 1;
-            match retry(&tracked, &observation, &manners.ladder, (now, wall)) {
-                Some(Retry { due, last: false }) if due - now <= manners.max_wait => {
-                    if run.ledger.is_some() {
-                        attempts.push(state.attempt(&tracked, &observation, Some(due), times));
-                    }
-                    self.pace.put_off += u32::from(first);
-                    delayed.push(Delayed { due, tracked });
-                }
-                Some(_) | None if !self.context.trusted && second::is_wanted(state, lane, &observation) => {
-                    if run.ledger.is_some() {
-                        attempts.push(state.attempt(&tracked, &observation, None, times));
-                    }
-                    self.pace.told += u32::from(first);
-                    (state.hosts, lane.hosts) = (Hosts::Compared, lane.hosts.max(Hosts::Compared));
-                    state.second = Some(Box::new((tracked, observation)));
-                }
-                Some(_) | None => {
-                    self.pace.told += u32::from(first);
-                    state.settle(tracked, observation, self.context.limits.recheck_accepts);
-                }
-            }
-        }
-        // What one session asked, one session asks again.
-        self.left = self.left.saturating_sub(state.done.len() - kept_before);
-        let last = delayed.iter().map(|delayed| delayed.due).max().unwrap_or(now);
-        for mut delayed in delayed {
-            if last - delayed.due <= self.context.limits.reconnect {
-                delayed.due = last;
-            }
-            self.alarms.push(Reverse((delayed.due, index)));
-            self.delayed += 1;
-            self.last_due = self.last_due.max(Some(delayed.due));
-            state.delayed.push(delayed);
-        }
-        for tracked in report.again {
-            state.waiting.push_back(tracked);
-        }
-        if report.need != ControlNeed::No {
-            // A retry that the session did not get to is still due.
-            let missed = report.control == ControlAnswer::NotAsked && state.control.attempts > 0;
-            state.control.phase = if missed && report.need == ControlNeed::Yes {
-                Phase::Due
-            } else {
-                Phase::Idle
-            };
-        }
-        if report.control != ControlAnswer::NotAsked
-            && let Some(due) = state.absorb_control(report.control, report.control_words, now)
-        {
-            self.last_due = self.last_due.max(Some(due));
-            self.alarms.push(Reverse((due, index)));
-        }
-        let unknown = state.unknown.known().copied();
-        if state.has_questions() {
-            self.make_ready(index);
-        }
-        if run.is_over() {
-            self.leave(index, &Observation::not_tried(NotTried::Interrupted), None);
-        } else {
-            self.conclude_if_complete(index);
-        }
-        if let (Some(Some(state)), Some(ledger)) = (self.domains.get(index), &run.ledger) {
-            let answered = state.done.get(kept_before..).unwrap_or_default();
-            let attempt =
-                |(tracked, observation): &(Tracked, Observation)| state.attempt(tracked, observation, None, times);
-            attempts.extend(answered.iter().map(attempt));
-            run.report(attempts);
-            ledger.keep_domain(&state.name, state.memory(times, false), false);
-        }
-        unknown
     }
 }
 
@@ -626,41 +496,5 @@ async fn routed_too(routing: &mut Vec<watch::Receiver<bool>>) {
         // A run that is gone brings nothing either.
         let _ = routed.wait_for(|routed| *routed).await;
         routing.pop();
-    }
-}
-
-/// What the next session asks about one domain.
-fn slice(state: &mut DomainState, domain: usize, room: usize, (control_apart, puts_off): (bool, bool)) -> Slice {
-    // A host that greylists will not accept anybody at first.
-    let in_vain = puts_off && state.waiting.iter().take(room).all(|tracked| tracked.attempts == 0);
-    // Room for the control recipient is kept while its answer is open.
-    let room = if state.is_open() && !control_apart && !in_vain {
-        room.saturating_sub(1).max(1)
-    } else {
-        room
-    };
-    let count = state.waiting.len().min(room);
-    let targets: Vec<Tracked> = state.waiting.drain(..count).collect();
-    state.in_flight += targets.len();
-    let apart = control_apart && !targets.is_empty();
-    let need = if state.wants_control() && !apart {
-        ControlNeed::Yes
-    } else if targets.is_empty()
-        || apart
-        || state.control.phase == Phase::InFlight
-        || !matches!(state.unknown, Observed::NotTried(_))
-    {
-        ControlNeed::No
-    } else {
-        ControlNeed::IfAccepted
-    };
-    if need != ControlNeed::No {
-        state.control.phase = Phase::InFlight;
-    }
-    Slice {
-        domain,
-        targets,
-        control: state.control.address.clone(),
-        need,
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::guard::GuardLimits;
+
 const MINUTE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -38,6 +40,8 @@ pub struct Limits {
     /// Accepted recipients after which a domain's control recipient is asked again (Cisco's work-queue mode turns from
     /// refusing to accepting everything).
     pub recheck_accepts: u32,
+    /// When what is asked at one domain looks like guesses.
+    pub guard: GuardLimits,
     /// Say whole transactions in one write where the host offers PIPELINING.
     pub pipelining: bool,
 }
@@ -59,6 +63,7 @@ impl Limits {
         breaker: Duration::from_mins(90),
         trips: 3,
         recheck_accepts: 50,
+        guard: GuardLimits::DEFAULT,
         pipelining: false,
     };
 
@@ -85,6 +90,7 @@ impl Limits {
         breaker: MINUTE,
         trips: 3,
         recheck_accepts: 1000,
+        guard: GuardLimits::DEFAULT,
         pipelining: true,
     };
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     domain::{Control, DomainState, Observation, Phase, Target, Tracked},
+    guard::Counted,
     scheduler::{Finding, Standing},
 };
 use crate::{
@@ -129,6 +130,7 @@ impl Control {
                 Some(due) if left_until.is_none() => Phase::Waits(due),
                 Some(_) | None => Phase::Idle,
             },
+            name: None,
             may_mend: memory.may_mend,
             recheck: memory.recheck,
             refusal: memory.refusal,
@@ -213,6 +215,10 @@ pub(super) struct GroupMemory {
     pub(super) trips: u32,
     /// No session before this.
     pub(super) connect_after: u64,
+    /// Domains that refused many.
+    pub(super) guesses: Vec<Counted>,
+    /// Hosts, by number, that offer PIPELINING and do not listen to bursts, and until when that is believed.
+    pub(super) lockstep: Vec<(u64, u64)>,
     /// When this was written.
     pub(super) at: u64,
 }

@@ -5,10 +5,12 @@
 
 mod answers;
 mod backlog;
+mod ban;
 mod budget;
 mod domain;
 mod egress;
 mod group;
+mod guard;
 mod ladder;
 mod limits;
 mod memory;
@@ -20,10 +22,12 @@ mod places;
 mod plan;
 mod probe;
 mod scheduler;
+mod shapes;
 mod signals;
 
 pub use backlog::Findings;
 pub use domain::Target;
+pub use guard::GuardLimits;
 pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};
 pub use outlook::{Critical, WaitsFor};

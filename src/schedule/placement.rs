@@ -129,6 +129,7 @@ mod tests {
             trusted: TrustedHosts::default(),
             probe_forbidden: false,
             probe_providers: Vec::new(),
+            owned: Vec::new(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use super::{
     domain::{Observation, Tracked},
     places::Life,
+    shapes::Shapes,
 };
 use crate::{
     address::Address,
@@ -18,6 +19,8 @@ pub(super) struct SessionPlan {
     /// The only exchanger is an implicit MX.
     pub(super) implicit: bool,
     pub(super) slices: Vec<Slice>,
+    /// Somebody who was accepted before, asked about first (HOSTILE R22).
+    pub(super) sentinel: Option<Address>,
     /// Refused recipients after which the session ends.
     pub(super) refusals: u32,
     pub(super) ways: Ways,
@@ -52,7 +55,7 @@ pub(super) struct Slice {
     /// The domain's number within its group.
     pub(super) domain: usize,
     pub(super) targets: Vec<Tracked>,
-    pub(super) control: Option<Address>,
+    pub(super) control: Option<Shapes>,
     pub(super) need: ControlNeed,
 }
 
@@ -76,9 +79,23 @@ pub(super) struct SessionReport {
     pub(super) spoke: bool,
     /// The reply that shows that the host blocks us.
     pub(super) trip: Option<Trip>,
+    /// What the one was answered who was accepted before.
+    pub(super) sentinel: Option<Sentinel>,
+    /// The host that lies about PIPELINING.
+    pub(super) deaf: Option<Arc<str>>,
     pub(super) ways: Ways,
     /// What the group showed of itself.
     pub(super) life: Option<Life>,
+}
+
+/// What somebody who was accepted before is answered now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sentinel {
+    /// There is no answer, or one that says nothing.
+    Open,
+    Accepted,
+    /// The host refuses everybody.
+    Refused,
 }
 
 /// A reply that opens the breaker.
@@ -98,6 +115,8 @@ pub(super) struct SliceReport {
     pub(super) need: ControlNeed,
     /// The control recipient's answer.
     pub(super) control: ControlAnswer,
+    /// The name among the control recipients was answered so, and the random letters are open.
+    pub(super) control_name: Option<UnknownRecipients>,
     /// The words of its refusal, if they are not certain by themselves.
     pub(super) control_words: Option<u64>,
 }
@@ -121,13 +140,14 @@ pub(super) enum ControlAnswer {
 pub(super) enum Ask {
     Target(Tracked),
     Control(Address),
+    Sentinel(Address),
 }
 
 impl Ask {
     pub(super) fn address(&self) -> &Address {
         match self {
             Self::Target(tracked) => &tracked.target.address,
-            Self::Control(address) => address,
+            Self::Control(address) | Self::Sentinel(address) => address,
         }
     }
 }
@@ -141,6 +161,15 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    /// Questions that belong to no slice.
+    pub(super) fn alone(asks: VecDeque<Ask>) -> Self {
+        Self {
+            slice: usize::MAX,
+            smtputf8: false,
+            asks,
+        }
+    }
+
     /// The first `most` questions; the rest stay.
     pub(super) fn split_off_front(&mut self, most: usize) -> Self {
         let rest = self.asks.split_off(most.min(self.asks.len()));

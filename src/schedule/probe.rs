@@ -9,8 +9,11 @@ use super::{
     domain::{Observation, Tracked},
     open::{NotOpened, Opened, Reach, open},
     places::Life,
-    plan::{Ask, ControlAnswer, ControlNeed, Piece, SessionPlan, SessionReport, SliceReport, Trip, Ways, pieces},
+    plan::{
+        Ask, ControlAnswer, ControlNeed, Piece, Sentinel, SessionPlan, SessionReport, SliceReport, Trip, Ways, pieces,
+    },
     scheduler::{GroupContext, Shared},
+    shapes::Shapes,
     signals::{Temper, trips, voids_session},
 };
 use crate::{
@@ -31,7 +34,10 @@ pub(super) enum Live {
 /// What is known of one slice while the session runs.
 pub(super) struct Progress {
     pub(super) report: SliceReport,
-    pub(super) control: Option<Address>,
+    /// Not asked about yet.
+    pub(super) control: Option<Shapes>,
+    /// Being asked about, and the other shape is next if its answer needs that.
+    pub(super) first_shape: Option<Address>,
     /// Questions not yet answered.
     pub(super) open: usize,
     pub(super) accepted: bool,
@@ -84,6 +90,7 @@ pub(super) struct Conversation<'a> {
     /// A recipient was answered, with whatever.
     pub(super) spoke: bool,
     pub(super) trip: Option<Trip>,
+    pub(super) sentinel: Option<Sentinel>,
     /// Nothing this session said counts.
     pub(super) void: Option<ProbeFailure>,
     pub(super) transcripts: Vec<Arc<Transcript>>,
@@ -150,6 +157,7 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         again: slice.targets,
         need: slice.need,
         control: ControlAnswer::NotAsked,
+        control_name: None,
         control_words: None,
     });
     SessionReport {
@@ -157,6 +165,8 @@ fn not_started(plan: SessionPlan, life: Option<Life>) -> SessionReport {
         answers: Vec::new(),
         spoke: false,
         trip: None,
+        sentinel: None,
+        deaf: None,
         ways: Ways::default(),
         life,
     }
@@ -187,6 +197,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         elapsed,
         transcripts,
     };
+    let sentinel = plan.sentinel.map(|_| Sentinel::Open);
     let slices = plan.slices.into_iter().map(|slice| SliceReport {
         domain: slice.domain,
         answered: slice
@@ -201,6 +212,7 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         } else {
             ControlAnswer::NotAsked
         },
+        control_name: None,
         control_words: None,
     });
     SessionReport {
@@ -208,6 +220,8 @@ fn not_opened(plan: SessionPlan, failure: NotOpened, started: Instant) -> Sessio
         answers: Vec::new(),
         spoke: false,
         trip,
+        sentinel,
+        deaf: None,
         ways: Ways::default(),
         life: Some(life),
     }
@@ -236,7 +250,9 @@ impl<'a> Conversation<'a> {
         let limits = &group.limits;
         let offers = session.extensions();
         let mut slices = Vec::with_capacity(plan.slices.len());
-        let mut queue = VecDeque::new();
+        let sentinel = plan.sentinel.is_some();
+        let asks = plan.sentinel.map(|address| VecDeque::from([Ask::Sentinel(address)]));
+        let mut queue: VecDeque<Piece> = asks.map(Piece::alone).into_iter().collect();
         let domains = offers.rcpt_domain_max.map_or(usize::MAX, |most| most.get() as usize);
         for (index, slice) in plan.slices.into_iter().enumerate() {
             // Domains beyond the host's limit (RFC 9422 section 4.3) are for another session.
@@ -252,9 +268,11 @@ impl<'a> Conversation<'a> {
                     again,
                     need: slice.need,
                     control: ControlAnswer::NotAsked,
+                    control_name: None,
                     control_words: None,
                 },
                 control: slice.control.filter(|_| index < domains),
+                first_shape: None,
                 open: targets.len(),
                 accepted: false,
                 refused_unknown: false,
@@ -287,6 +305,7 @@ impl<'a> Conversation<'a> {
             answers: Vec::new(),
             spoke: false,
             trip: None,
+            sentinel: sentinel.then_some(Sentinel::Open),
             void: None,
             transcripts,
             last: None,
@@ -362,6 +381,7 @@ impl<'a> Conversation<'a> {
         open && self.trip.is_none()
             && self.trial != Trial::Met
             && self.v6 != V6::Unwelcome
+            && self.sentinel != Some(Sentinel::Refused)
             && self.refusals_left > 0
             && self.recipients_left > 0
             && !self.shared.stopping()
@@ -519,7 +539,7 @@ impl<'a> Conversation<'a> {
             for ask in piece.asks {
                 match ask {
                     Ask::Target(tracked) => progress.report.again.push(tracked),
-                    Ask::Control(_) => {}
+                    Ask::Control(_) | Ask::Sentinel(_) => {}
                 }
             }
         }
@@ -528,8 +548,10 @@ impl<'a> Conversation<'a> {
         let harvest = self.temper == Temper::Harvest;
         let mut slices: Vec<SliceReport> = self.slices.into_iter().map(|progress| progress.report).collect();
         for slice in &mut slices {
-            if (doubt.is_some() || harvest) && slice.control != ControlAnswer::NotAsked {
+            let asked = slice.control != ControlAnswer::NotAsked || slice.control_name.is_some();
+            if (doubt.is_some() || harvest) && asked {
                 slice.control = ControlAnswer::Undetermined { retry: true };
+                slice.control_name = None;
                 slice.control_words = None;
             }
             for (_, observation) in &mut slice.answered {
@@ -545,6 +567,8 @@ impl<'a> Conversation<'a> {
             answers: self.answers,
             spoke: self.spoke,
             trip: self.trip,
+            sentinel: self.sentinel,
+            deaf: self.deaf.then(|| Arc::clone(&self.host.name)),
             ways: Ways {
                 lockstep: self.deaf,
                 tested: self.trial == Trial::Met,

@@ -64,6 +64,8 @@ pub struct Manners {
     pub limits: Limits,
     /// Our own hosts.
     pub trusted: TrustedHosts,
+    /// Domains that were proven to be the operator's: the abuse guard does not look there, nor below them.
+    pub owned: Vec<Box<str>>,
     /// Ask every provider whose published policy forbids it.
     pub probe_forbidden: bool,
     /// Ask these providers (ids or aliases) although their published policy forbids it.

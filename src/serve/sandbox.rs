@@ -77,6 +77,7 @@ impl Sandbox {
             transcript: false,
             probe_forbidden: false,
             probe_providers: Vec::new(),
+            owned: Vec::new(),
         })
     }
 }

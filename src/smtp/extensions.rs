@@ -79,6 +79,19 @@ mod tests {
     }
 
     #[test]
+    fn t2_no_more_than_a_hundred_lines_are_looked_at() {
+        let offers = |before: usize| {
+            let mut lines: Vec<Box<str>> = vec!["mx.example".into()];
+            lines.extend(std::iter::repeat_n("X-OTHER".into(), before));
+            lines.push("PIPELINING".into());
+            let code = super::super::ReplyCode::new(250).unwrap();
+            Extensions::parse(&Reply::new(code, lines)).pipelining
+        };
+        assert!(offers(MAX_EHLO_LINES - 1));
+        assert!(!offers(MAX_EHLO_LINES));
+    }
+
+    #[test]
     fn the_host_name_is_not_a_keyword() {
         let reply = Reply::parse("250 PIPELINING").unwrap();
         assert_eq!(Extensions::parse(&reply), Extensions::default());

@@ -57,6 +57,8 @@ pub enum NotTried {
     Offline,
     /// The whole run found that the proxy takes it nowhere.
     ProxyDead,
+    /// What is asked at the domain looks like guesses.
+    AbuseGuard,
 }
 
 /// The operator's own list decided.

@@ -70,6 +70,7 @@ pub(super) fn of_unasked(why: NotTried) -> Reason {
         NotTried::RowUnreadable => Reason::RowError,
         NotTried::Offline => Reason::Offline,
         NotTried::ProxyDead => Reason::ProxyFailed,
+        NotTried::AbuseGuard => Reason::AbuseGuard,
     }
 }
 

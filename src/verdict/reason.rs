@@ -269,6 +269,9 @@ reasons! {
     Offline "offline"
         "Nothing is kept about the address, and `--offline` asks nobody."
         "Run again without `--offline`."
+    AbuseGuard "abuse_guard"
+        "Most addresses of this domain were refused, as guessed ones are; nobody else of it was asked about."
+        "Hold. Is the domain your own? `--i-own DOMAIN` lifts the guard once its zone proves it."
     RowError "row_error"
         "The row could not be read."
         "Mend the row; the line and column are in the evidence."
@@ -346,6 +349,7 @@ impl Reason {
             | Self::BudgetSpent
             | Self::Interrupted
             | Self::Offline
+            | Self::AbuseGuard
             | Self::RowError
             | Self::Internal => return None,
         })

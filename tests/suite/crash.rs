@@ -290,7 +290,9 @@ fn check_questions(net: &Net, kills: &[Duration]) {
             .iter()
             .filter(|rcpt| rcpt.ends_with(&format!("@{domain}")))
             .collect();
-        assert!(here.len() <= 1, "the control recipient stays the same: {here:?}");
+        // Of both shapes, where everybody is taken.
+        let most = if domain == "all.test" { 2 } else { 1 };
+        assert!(here.len() <= most, "the control recipient stays the same: {here:?}");
     }
 }
 

@@ -5,7 +5,10 @@ use std::{
     collections::BTreeMap,
     io,
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -60,6 +63,7 @@ pub(crate) struct FakeNet {
     script: Arc<Script>,
     offers: &'static str,
     log: Arc<Mutex<Log>>,
+    bursts: Arc<AtomicUsize>,
 }
 
 /// What the host saw.
@@ -119,6 +123,7 @@ impl FakeNet {
                 refused: BTreeMap::new(),
                 allowance: Some(allowance(&Limits::POLITE)),
             })),
+            bursts: Arc::default(),
         }
     }
 
@@ -129,6 +134,11 @@ impl FakeNet {
 
     pub(crate) fn connections(&self) -> Vec<Connection> {
         self.log.lock().unwrap().connections.clone()
+    }
+
+    /// Commands that lay there already when the one before them was about to be answered.
+    pub(crate) fn bursts(&self) -> usize {
+        self.bursts.load(Ordering::Relaxed)
     }
 
     /// Every line of every connection.
@@ -187,6 +197,9 @@ async fn serve(net: FakeNet, (ip, number): (IpAddr, usize), stream: tokio::io::D
         });
         let act = act.unwrap_or_else(|| default_answer(&line, net.offers));
         before.push(line);
+        if !wire.input.is_empty() {
+            net.bursts.fetch_add(1, Ordering::Relaxed);
+        }
         match act {
             Act::Say(text) => wire.say(crlf(&text).as_bytes()).await?,
             Act::Raw(bytes) => wire.say(&bytes).await?,

@@ -209,3 +209,44 @@ fn the_readme_names_every_command() {
         );
     }
 }
+
+/// `module::test` in SECURITY.md is a test in a file of that module; those of `fuzz` are the targets.
+#[test]
+fn every_test_of_the_threat_model_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let mut named = 0;
+    for word in text
+        .split('`')
+        .filter(|word| word.contains("::") && !word.contains(' '))
+    {
+        let (module, test) = word.rsplit_once("::").unwrap();
+        let module = module.rsplit("::").next().unwrap();
+        let found = if module == "fuzz" {
+            super::fuzz::bodies::TARGETS.iter().any(|target| target.name == test)
+        } else {
+            let files = ["src", "tests/suite"]
+                .map(|folder| sources(&root.join(folder), module))
+                .concat();
+            files.iter().any(|source| source.contains(&format!("fn {test}(")))
+        };
+        assert!(found, "SECURITY.md names `{word}`, which is no test");
+        named += 1;
+    }
+    assert!(named > 30, "{named}");
+}
+
+/// The files of a module: `MODULE.rs`, and what is in a folder of that name.
+fn sources(folder: &Path, module: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.expect("an entry").path();
+        let inside = folder.file_name().is_some_and(|name| name == module);
+        if path.is_dir() {
+            found.extend(sources(&path, module));
+        } else if inside || path.file_stem().is_some_and(|stem| stem == module) {
+            found.push(fs::read_to_string(&path).expect("text"));
+        }
+    }
+    found
+}

@@ -88,6 +88,7 @@ pub(crate) fn settings() -> Settings {
         transcript: false,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     }
 }
 

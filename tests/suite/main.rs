@@ -34,4 +34,5 @@ mod serve;
 mod session;
 mod socks;
 mod store;
+mod syn;
 mod watch;

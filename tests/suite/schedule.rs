@@ -21,11 +21,14 @@ const RULES: Rules = Rules {
     allow_special_use: true,
 };
 
+mod ban;
 mod egress;
 mod families;
+mod guard;
 mod judgement;
 mod patience;
 mod peers;
+mod shapes;
 mod silence;
 mod strict;
 mod world;
@@ -42,6 +45,7 @@ pub(crate) fn manners() -> Manners {
         trusted: TrustedHosts::default(),
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     }
 }
 
@@ -198,8 +202,12 @@ async fn r2_a_host_that_accepts_the_control_is_a_catch_all() {
     assert_eq!(run.label("ann@one.test"), Label::CatchAll);
     assert_eq!(run.label("bob@one.test"), Label::CatchAll);
     let controls = run.controls();
-    assert_eq!(controls.len(), 1, "{controls:?}");
-    assert!(controls[0].ends_with("@one.test"));
+    assert_eq!(controls.len(), 2, "of two shapes: {controls:?}");
+    assert!(controls.iter().all(|control| control.ends_with("@one.test")));
+    assert!(
+        controls[0].matches('.').count() > controls[1].matches('.').count(),
+        "{controls:?}"
+    );
     let lines = run.net.lines();
     let control = lines.iter().position(|line| line.contains(&controls[0])).unwrap();
     assert_eq!(
@@ -413,6 +421,26 @@ async fn r19_a_reply_too_many_voids_the_whole_session() {
     assert_eq!(run.reason("ann@one.test"), "desynchronised");
     assert_ne!(run.label("bob@one.test"), Label::Valid);
     assert_ne!(run.label("bob@one.test"), Label::Invalid);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r19_a_reply_too_many_at_the_very_end_voids_the_session_too() {
+    for manners in [impatient(), trusted()] {
+        // The control recipient is asked about last, and nothing but QUIT is said after it.
+        let script = |heard: &crate::fake::Heard<'_>| match heard.rcpt()? {
+            "ann@one.test" => None,
+            _ => Some(Act::Raw(b"550 5.1.1 User unknown\r\n250 2.1.5 Ok\r\n".to_vec())),
+        };
+        let run = Run::of(FakeNet::new("PIPELINING", script), manners, &["ann@one.test"]).await;
+        assert_eq!(run.reason("ann@one.test"), "desynchronised");
+    }
+    // A host that says at last that it closes takes nothing back.
+    let script = |heard: &crate::fake::Heard<'_>| match heard.rcpt()? {
+        "ann@one.test" => None,
+        _ => Some(Act::Raw(b"550 5.1.1 User unknown\r\n421 4.4.2 Bye\r\n".to_vec())),
+    };
+    let run = Run::of(FakeNet::new("", script), impatient(), &["ann@one.test"]).await;
+    assert_eq!(run.reason("ann@one.test"), "mailbox_exists");
 }
 
 #[tokio::test(start_paused = true)]

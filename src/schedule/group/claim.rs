@@ -1,7 +1,13 @@
 //! What a group takes over from other runs and leaves to them: the right to ask it, what was spent, what was found out.
 
-use super::{Arc, CLAIM_AGAIN, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, Target, WaitsFor, sleep_until};
-use crate::schedule::scheduler::{Run, Work};
+use super::{
+    Arc, CLAIM_AGAIN, Counts, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, Target, WaitsFor,
+    deafness::deaf_still, sleep_until,
+};
+use crate::schedule::{
+    memory::GroupMemory,
+    scheduler::{Run, Work},
+};
 
 impl Group {
     /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
@@ -45,17 +51,17 @@ impl Group {
             }
         };
         self.claimed = Some(ledger);
-        if let Some(memory) = spent.and_then(|(memory, _)| serde_json::from_str(&memory).ok()) {
+        if let Some(memory) = spent.and_then(|(memory, _)| serde_json::from_str::<GroupMemory>(&memory).ok()) {
             let times = self.shared.times();
-            self.budget.recall(&memory, times);
-            let latest = times.now + self.context.limits.reconnect;
-            self.connect_after = times
-                .at_millis(memory.connect_after)
-                .min(latest)
-                .max(self.connect_after);
-            if times.at_millis(memory.at) > times.now {
-                // The clock was set back. What was cut to now must be now for the next run too, or each finds it spent anew.
-                self.remember(false);
+            self.deaf = deaf_still(&memory.lockstep, times.millis(times.now));
+            if !self.context.trusted {
+                self.budget.recall(&memory, times);
+                let latest = times.now + self.context.limits.reconnect;
+                self.connect_after = times
+                    .at_millis(memory.connect_after)
+                    .min(latest)
+                    .max(self.connect_after);
+                self.guesses = Counts::recall(memory.guesses, times.millis(times.now));
             }
         }
         // The other process may have found out what this one wants to know.
@@ -70,11 +76,24 @@ impl Group {
         };
         if self.context.trusted {
             if released {
-                ledger.keep_group(&self.context.name, String::new(), true);
+                // One's own hosts have no budget, and may be deaf all the same.
+                let lockstep = self.deaf.clone();
+                let memory = GroupMemory {
+                    lockstep,
+                    ..GroupMemory::default()
+                };
+                let memory = if self.deaf.is_empty() {
+                    None
+                } else {
+                    serde_json::to_string(&memory).ok()
+                };
+                ledger.keep_group(&self.context.name, memory.unwrap_or_default(), true);
             }
             return;
         }
-        let memory = self.budget.memory(self.connect_after, self.shared.times());
+        let mut memory = self.budget.memory(self.connect_after, self.shared.times());
+        memory.guesses = self.guesses.to_kept();
+        memory.lockstep.clone_from(&self.deaf);
         ledger.keep_group(
             &self.context.name,
             serde_json::to_string(&memory).unwrap_or_default(),

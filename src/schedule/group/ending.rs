@@ -23,7 +23,10 @@ impl Group {
         for index in 0..self.domains.len() {
             self.leave(index, observation, retry_at);
         }
-        self.lanes.iter_mut().for_each(|lane| lane.ready.clear());
+        for lane in &mut self.lanes {
+            lane.ready.clear();
+            lane.suspicion.not_cleared(false);
+        }
         self.ready_lanes.clear();
     }
 
@@ -36,6 +39,9 @@ impl Group {
         self.delayed = self.delayed.saturating_sub(state.delayed.len());
         self.left = self.left.saturating_sub(state.left());
         state.give_up(observation);
+        if let Some(lane) = self.lanes.get_mut(state.lane) {
+            lane.suspicion.forget(index);
+        }
         state.control.give_up(Instant::now());
         if state.in_flight == 0 && state.control.phase == Phase::Idle {
             let state = slot.take();
@@ -74,7 +80,7 @@ impl Group {
             }
         }
         let domains = &self.domains;
-        let waits = |index: &usize| matches!(domains.get(*index), Some(Some(state)) if state.has_questions());
+        let waits = |index: &usize| matches!(domains.get(*index), Some(Some(state)) if state.has_questions() || state.held.is_some());
         for lane in &mut self.lanes {
             lane.ready.retain(waits);
         }

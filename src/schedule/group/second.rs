@@ -100,6 +100,7 @@ impl Group {
             exchangers: exchangers.into(),
             implicit: false,
             slices: vec![slice],
+            sentinel: None,
             refusals,
             // What is known of one host is not known of the others.
             ways: Ways {

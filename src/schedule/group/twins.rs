@@ -132,6 +132,7 @@ fn nothing(domain: usize) -> SliceReport {
         again: Vec::new(),
         need: ControlNeed::No,
         control: ControlAnswer::NotAsked,
+        control_name: None,
         control_words: None,
     }
 }

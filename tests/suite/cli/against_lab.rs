@@ -39,8 +39,12 @@ struct Lab {
 
 impl Lab {
     fn start() -> Self {
+        Self::of(WORLD)
+    }
+
+    fn of(world: &str) -> Self {
         let place = Place::new();
-        place.write("world.toml", WORLD);
+        place.write("world.toml", world);
         let mut process = Command::new(assert_cmd::cargo::cargo_bin!("presend"))
             .args(["lab", "world.toml"])
             .current_dir(place.0.path())
@@ -96,6 +100,31 @@ fn results(ran: &Ran) -> Vec<Value> {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
+}
+
+#[test]
+fn p9_a_domain_that_is_claimed_must_prove_it_in_its_zone() {
+    let ask = |lab: &Lab, secret: &str| {
+        let claim = ["--i-own", "known.example", "--owner-secret", secret];
+        lab.run(&[&["check", "--json", "jane@known.example"][..], &IDENTITY, &claim].concat())
+    };
+    let secret = "correct horse battery staple";
+    let ran = ask(&Lab::start(), secret);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("`--i-own known.example` is not proven"), "{}", ran.err);
+    let (_, record) = ran.err.split_once("publish `").unwrap();
+    let (record, _) = record.split_once('`').unwrap();
+    let (name, value) = record.split_once(" IN TXT ").unwrap();
+    assert_eq!(name, "_presend.known.example.");
+    let zone = format!("[[domain]]\nname = \"_presend.known.example\"\ntxt = [\"v=other\", {value}]\n");
+    let lab = Lab::of(&format!("{WORLD}{zone}"));
+    let ran = ask(&lab, secret);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(results(&ran)[0]["label"], "valid");
+    // Another installation finds the record, and has no use for it.
+    let ran = ask(&lab, "somebody else's secret");
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("another installation's token"), "{}", ran.err);
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_later_job_asks_only_what_is_not_known() {
     let ran = verify("user0@plain.test\nuser0@all.test\n", &[]);
     assert_eq!(reasons(&ran), "mailbox_exists/accepts_all");
     let first = net.asked();
-    assert_eq!(strangers(&first).len(), 2);
+    assert_eq!(strangers(&first).len(), 3, "two shapes where everybody is taken");
     // Other addresses of the same domains: the control recipients stand.
     let ran = verify("user2@plain.test\nuser1@plain.test\nuser5@all.test\n", &[]);
     assert_eq!(reasons(&ran), "mailbox_exists/mailbox_unknown/accepts_all");

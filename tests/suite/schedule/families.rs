@@ -122,3 +122,43 @@ async fn s15_a_block_is_not_left_behind_and_an_answer_stays_one() {
         "there is nowhere else to go"
     );
 }
+
+/// Nobody listens anywhere.
+#[derive(Clone, Default)]
+struct Deserted(Arc<Mutex<Vec<IpAddr>>>);
+
+impl Dial for Deserted {
+    fn dial<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Box<dyn Stream>, DialError>> {
+        self.0.lock().unwrap().push(call.to.ip());
+        Box::pin(async { Err(DialError::Host(std::io::ErrorKind::ConnectionRefused.into())) })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn five_addresses_and_two_sessions_are_tried() {
+    let many: Vec<String> = (1..=9).map(|n| format!("127.9.0.{n}")).collect();
+    let hosts: Vec<(&str, u16, Vec<&str>)> = many.iter().map(|ip| ("mx.fake.test", 10, vec![ip.as_str()])).collect();
+    let hosts: Vec<(&str, u16, &[&str])> = hosts
+        .iter()
+        .map(|(name, best, ips)| (*name, *best, ips.as_slice()))
+        .collect();
+    let once = || Manners {
+        ladder: Vec::new().into(),
+        ..impatient()
+    };
+    let nobody = Deserted::default();
+    let never = FakeNet::new("", |_| None);
+    let run = Run::through(
+        nobody.clone(),
+        never,
+        (once(), Stop::new()),
+        route(&hosts),
+        &["ann@one.test"],
+    )
+    .await;
+    assert_eq!(run.reason("ann@one.test"), "unreachable");
+    assert_eq!(nobody.0.lock().unwrap().len(), 5);
+    let refusing = FakeNet::new("", |heard| heard.line.is_empty().then(|| say("554 5.3.2 No service")));
+    let run = Run::over(refusing, once(), route(&hosts), &["ann@one.test"], Stop::new()).await;
+    assert_eq!((run.reason("ann@one.test"), run.connections()), ("host_refused", 2));
+}

@@ -92,7 +92,8 @@ fn parsed(address: &Address, rules: Rules) {
         !mailbox.contains(|c: char| c.is_whitespace() && c != ' '),
         "{mailbox:?}"
     );
-    assert!(!format!("{address:?}").contains(mailbox), "{address:?}");
+    let stars = address.local_part().chars().all(|c| c == '*');
+    assert!(stars || !format!("{address:?}").contains(mailbox), "{address:?}");
 }
 
 /// Who we say we are comes from a file or a flag: it is refused, or is said in one line as well.

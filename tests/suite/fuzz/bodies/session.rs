@@ -170,6 +170,7 @@ fn settings(pipelined: bool) -> Settings {
         transcript: true,
         probe_forbidden: false,
         probe_providers: Vec::new(),
+        owned: Vec::new(),
     }
 }
 
