@@ -1,12 +1,17 @@
 //! Bodies: read within a size and a time, then as exactly the JSON that was asked for.
 
+use std::fmt;
+
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, Request},
     http::{HeaderValue, header},
     response::Response,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, DeserializeOwned},
+};
 
 use super::{
     Shared,
@@ -46,6 +51,50 @@ async fn whole(request: Request, state: &Shared) -> Result<Bytes, Problem> {
         // The peer left, or went past the limit; only the second hears of it.
         Ok(Err(_)) => Err(too_large()),
         Err(_) => Err(Code::BodyTimeout.into()),
+    }
+}
+
+/// A number without a fraction; JSON's `250.0` is one too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Whole(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_u64(WholeVisitor).map(Self)
+    }
+}
+
+struct WholeVisitor;
+
+impl de::Visitor<'_> for WholeVisitor {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number that is not negative")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+        let negative = de::Unexpected::Signed(number);
+        u64::try_from(number).map_err(|_| E::invalid_value(negative, &self))
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole, and within what a double counts"
+    )]
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<u64, E> {
+        // Beyond that two whole numbers are one.
+        const MOST: f64 = 9_007_199_254_740_992.0;
+        if number.fract() == 0.0 && (0.0..=MOST).contains(&number) {
+            Ok(number as u64)
+        } else {
+            Err(E::invalid_value(de::Unexpected::Float(number), &self))
+        }
     }
 }
 
@@ -135,7 +184,7 @@ mod tests {
         #[expect(dead_code, reason = "only read")]
         address: String,
         #[expect(dead_code, reason = "only read")]
-        wait_ms: Option<u32>,
+        wait_ms: Option<Whole>,
     }
 
     #[derive(Debug, Deserialize)]
@@ -165,6 +214,16 @@ mod tests {
                 Some("/address"),
             ),
             (
+                "{\"address\":\"a\",\"wait_ms\":1.5}",
+                Code::InvalidValue,
+                Some("/wait_ms"),
+            ),
+            (
+                "{\"address\":\"a\",\"wait_ms\":1e300}",
+                Code::InvalidValue,
+                Some("/wait_ms"),
+            ),
+            (
                 "{\"address\":\"a\",\"wait_ms\":-1}",
                 Code::InvalidValue,
                 Some("/wait_ms"),
@@ -187,5 +246,8 @@ mod tests {
             Code::InvalidUtf8
         );
         assert!(read::<Form>(b" {\"address\":\"a\"} ").is_ok());
+        for (number, expected) in [("250", 250), ("250.0", 250), ("2.5e2", 250), ("0", 0), ("-0.0", 0)] {
+            assert_eq!(read::<Whole>(number.as_bytes()).unwrap().0, expected, "{number}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    body::Strict,
+    body::{Strict, Whole},
     document::{BatchResult, Result as ResultSchema},
     gate::Caller,
     log::Asked,
@@ -69,11 +69,11 @@ pub(super) struct VerifyRequest {
     #[schema(inline)]
     level: Option<LevelName>,
     /// Oldest answer that may be used, in seconds; 0 asks again.
-    #[schema(minimum = 0, maximum = 31_536_000)]
-    max_age: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 31_536_000)]
+    max_age: Option<Whole>,
     /// How long to wait for the answer, in milliseconds; the server has a limit of its own.
-    #[schema(minimum = 0, maximum = 600_000)]
-    wait_ms: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 600_000)]
+    wait_ms: Option<Whole>,
     /// Put the dialogue with the mail host into the result; asks again, because kept answers have none.
     transcript: Option<bool>,
 }
@@ -90,11 +90,11 @@ pub(super) struct BatchRequest {
     #[schema(inline)]
     level: Option<LevelName>,
     /// Oldest answer that may be used, in seconds; 0 asks again.
-    #[schema(minimum = 0, maximum = 31_536_000)]
-    max_age: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 31_536_000)]
+    max_age: Option<Whole>,
     /// How long to wait for the answers, in milliseconds; the server has a limit of its own.
-    #[schema(minimum = 0, maximum = 600_000)]
-    wait_ms: Option<u64>,
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 600_000)]
+    wait_ms: Option<Whole>,
     /// Put the dialogues with the mail hosts into the results; asks again, because kept answers have none.
     transcript: Option<bool>,
 }
@@ -207,10 +207,11 @@ struct How {
 impl How {
     fn of(
         level: Option<LevelName>,
-        max_age: Option<u64>,
-        wait_ms: Option<u64>,
+        max_age: Option<Whole>,
+        wait_ms: Option<Whole>,
         transcript: Option<bool>,
     ) -> Result<Self, Problem> {
+        let (max_age, wait_ms) = (max_age.map(|age| age.0), wait_ms.map(|wait| wait.0));
         if max_age.is_some_and(|age| age > OLDEST) {
             let said = format!("The oldest that can be asked for is {OLDEST} seconds.");
             return Err(Problem::new(Code::InvalidValue, said).at("/max_age"));

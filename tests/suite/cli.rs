@@ -89,6 +89,8 @@ fn the_short_help_names_every_command() {
       jobs         Lists verified or being verified: list, show, resume, export, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
+      serve        Serve the HTTP API: single addresses, batches, replies, reasons
+      keys         Keys of the HTTP API: add, list, revoke
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
       demo         See every label on a sample list, without network or configuration
@@ -106,7 +108,16 @@ fn the_short_help_names_every_command() {
 
 #[test]
 fn the_long_help_teaches_by_examples() {
-    for command in ["check", "verify", "jobs", "classify", "lab", "completions"] {
+    for command in [
+        "check",
+        "verify",
+        "jobs",
+        "classify",
+        "serve",
+        "keys",
+        "lab",
+        "completions",
+    ] {
         let ran = run(&[command, "--help"]);
         assert!(ran.out.contains("Examples:\n  presend"), "{command}: {}", ran.out);
     }
