@@ -91,6 +91,8 @@ fn the_short_help_names_every_command() {
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       serve        Serve the HTTP API: single addresses, batches, replies, reasons
       keys         Keys of the HTTP API: add, list, revoke
+      serve        Serve the HTTP API: single addresses, batches, replies, reasons
+      keys         Keys of the HTTP API: add, list, revoke
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
       demo         See every label on a sample list, without network or configuration
