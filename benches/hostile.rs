@@ -45,7 +45,10 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut hosts = Hosts::start()?;
     let mut out = io::stdout().lock();
-    writeln!(out, "{healthy} healthy addresses, {hostile} hostile ones, each at its own host")?;
+    writeln!(
+        out,
+        "{healthy} healthy addresses, {hostile} hostile ones, each at its own host"
+    )?;
     let alone = run(&mut hosts, folder.path(), healthy, 0)?;
     let among = run(&mut hosts, folder.path(), healthy, hostile)?;
     let ratio = among.healthy_ms as f64 / alone.healthy_ms as f64;

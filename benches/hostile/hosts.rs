@@ -51,7 +51,10 @@ impl Kind {
 
     fn of(ip: IpAddr) -> Self {
         match ip {
-            IpAddr::V4(ip) => KINDS.get(usize::from(ip.octets()[1]).wrapping_sub(1)).copied().unwrap_or(Self::Reset),
+            IpAddr::V4(ip) => KINDS
+                .get(usize::from(ip.octets()[1]).wrapping_sub(1))
+                .copied()
+                .unwrap_or(Self::Reset),
             IpAddr::V6(_) => Self::Reset,
         }
     }
@@ -73,7 +76,10 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         open: 0,
         most_open: 0,
     }));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
     let (dns, port) = runtime.block_on(async {
         let udp = UdpSocket::bind("127.0.0.1:0").await?;
         let socket = TcpSocket::new_v4()?;
@@ -167,7 +173,10 @@ async fn swallow(mut stream: TcpStream) -> io::Result<()> {
 }
 
 async fn slow(mut stream: TcpStream) -> io::Result<()> {
-    for byte in b"220 a greeting of a host that takes all the time in the world to say who it is\r\n".iter().cycle() {
+    for byte in b"220 a greeting of a host that takes all the time in the world to say who it is\r\n"
+        .iter()
+        .cycle()
+    {
         sleep(Duration::from_secs(1)).await;
         stream.write_all(&[*byte]).await?;
     }
@@ -213,7 +222,11 @@ fn answer(question: &[u8]) -> Option<Vec<u8>> {
     let mut labels = Vec::new();
     let mut at = 12;
     while let Some(length @ 1..) = question.get(at).copied().map(usize::from) {
-        labels.push(str::from_utf8(question.get(at + 1..at + 1 + length)?).ok()?.to_ascii_lowercase());
+        labels.push(
+            str::from_utf8(question.get(at + 1..at + 1 + length)?)
+                .ok()?
+                .to_ascii_lowercase(),
+        );
         at += length + 1;
     }
     let asked = question.get(12..at + 5)?;
@@ -227,7 +240,18 @@ fn answer(question: &[u8]) -> Option<Vec<u8>> {
         _ => (0, None),
     };
     let mut answer = question.get(..2)?.to_vec();
-    answer.extend([0x81, 0x80 | code, 0, 1, 0, u8::from(record.is_some()), 0, u8::from(record.is_none()), 0, 0]);
+    answer.extend([
+        0x81,
+        0x80 | code,
+        0,
+        1,
+        0,
+        u8::from(record.is_some()),
+        0,
+        u8::from(record.is_none()),
+        0,
+        0,
+    ]);
     answer.extend(asked);
     let soa = || (6, [&[0_u8, 0][..], &[0; 19], &[60]].concat());
     let (kind, data) = record.unwrap_or_else(soa);

@@ -29,16 +29,26 @@ pub(crate) fn run(list: &str, dns: &str, port: &str) -> anyhow::Result<()> {
         runtime()?.block_on(async {
             let engine = Engine::start(settings(dns, port)?).await?;
             let table = Table::open(list.as_ref(), &InputOptions::default())?;
-            engine.verify(table, &mut labels, &Progress::default(), Stop::new()).await?;
+            engine
+                .verify(table, &mut labels, &Progress::default(), Stop::new())
+                .await?;
             anyhow::Ok(())
         })?;
     }
     let took = started.elapsed().as_millis();
     let status = fs::read_to_string("/proc/self/status")?;
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .context("no VmHWM")?;
     let kilobytes = peak.split_whitespace().next().context("no number")?;
     use io::Write as _;
-    writeln!(io::stdout(), "{took} {kilobytes} {} {before} {}", labels.0, descriptors()?)?;
+    writeln!(
+        io::stdout(),
+        "{took} {kilobytes} {} {before} {}",
+        labels.0,
+        descriptors()?
+    )?;
     Ok(())
 }
 
