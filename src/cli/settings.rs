@@ -3,17 +3,14 @@
 //! A setting is written once, as a field of [`Overlay`]: clap reads the flag and the variable from it, serde the file's key.
 
 use std::{
-    collections::BTreeMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -25,16 +22,16 @@ use super::{
     ownership::{self, Secret},
     patience::{self, ProfileName, RetryDelays},
     serve::ServeOverlay,
+    values::{BounceKinds, LevelName, NameServer, Span},
 };
 use crate::{
     address::Rules,
-    job::{self, Level},
+    job,
     lists::UserLists,
-    replies::Class,
     schedule::{GuardLimits, Limits},
     smtp::{Identity, Timeouts},
     store::Patience,
-    verdict::{BounceKind, Policy},
+    verdict::Policy,
 };
 
 /// Every setting, none of them required.
@@ -250,9 +247,9 @@ impl Overlay {
             retry_profile: Some(ProfileName::Default),
             ip: Some(IpName::Auto),
             no_wait: Some(profile == Profile::Interactive),
-            timeout_connect: Some(Span(Duration::from_secs(connect))),
-            timeout_reply: Some(Span(Duration::from_secs(reply))),
-            timeout_session: Some(Span(Duration::from_secs(session))),
+            timeout_connect: Some(Span::from(Duration::from_secs(connect))),
+            timeout_reply: Some(Span::from(Duration::from_secs(reply))),
+            timeout_session: Some(Span::from(Duration::from_secs(session))),
             db: database::by_default(),
             no_store: Some(false),
             keep_days: Some(90),
@@ -493,7 +490,7 @@ impl Resolved {
             ));
         }
         Ok(Patience {
-            max_age: self.merged.max_age.map(|span| span.0),
+            max_age: self.merged.max_age.map(Span::duration),
             refresh,
             offline,
         })
@@ -504,7 +501,7 @@ impl Resolved {
         let all = self.merged.clone();
         let identity = self.identity()?;
         let list = |paths: Option<Vec<PathBuf>>| paths.unwrap_or_default();
-        let span = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.0);
+        let span = |span: Option<Span>| span.map_or(Duration::ZERO, Span::duration);
         let timeouts = Timeouts {
             connect: span(all.timeout_connect),
             reply: span(all.timeout_reply),
@@ -589,120 +586,3 @@ fn object<T: Serialize>(of: &T) -> anyhow::Result<Map<String, Value>> {
         )),
     }
 }
-
-/// [`Level`] as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum LevelName {
-    /// The form of the address and the bundled lists; nothing is sent anywhere.
-    Syntax,
-    /// And where the domain's mail goes.
-    Dns,
-    /// And what the mail host says about the mailbox.
-    Smtp,
-}
-
-impl From<LevelName> for Level {
-    fn from(name: LevelName) -> Self {
-        match name {
-            LevelName::Syntax => Self::Syntax,
-            LevelName::Dns => Self::Dns,
-            LevelName::Smtp => Self::Smtp,
-        }
-    }
-}
-
-/// A duration as people write it: `30s`, `2h 5m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(Duration);
-
-impl From<Duration> for Span {
-    fn from(duration: Duration) -> Self {
-        Self(duration)
-    }
-}
-
-impl Span {
-    pub(super) fn duration(self) -> Duration {
-        self.0
-    }
-}
-
-impl FromStr for Span {
-    type Err = humantime::DurationError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text).map(Self)
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_duration(self.0))
-    }
-}
-
-/// `[bounce]` in the file, `policy=hard,greylisted=soft` on the command line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct BounceKinds(BTreeMap<Class, BounceKind>);
-
-impl FromStr for BounceKinds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let entry = |entry: &str| {
-            let (class, kind) = entry
-                .split_once('=')
-                .ok_or("write `CLASS=KIND`, such as `policy=hard`")?;
-            let class = Class::ALL.iter().find(|known| known.name() == class);
-            let kind = BounceKind::ALL.into_iter().find(|known| known.name() == kind);
-            let class = class.ok_or("no reply class has this name; `presend reasons` lists them")?;
-            Ok((*class, kind.ok_or("the kinds are `hard`, `soft`, `pending`, `none`")?))
-        };
-        let entries: Result<_, &str> = text.split(',').map(entry).collect();
-        entries.map(Self).map_err(str::to_owned)
-    }
-}
-
-/// A name server: `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NameServer(SocketAddr);
-
-impl FromStr for NameServer {
-    type Err = NotAnAddress;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-        text.parse().or_else(|_| bare()).map(Self).map_err(|_| NotAnAddress)
-    }
-}
-
-/// The text is no IP address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("use an IP address, with a port if it is not 53: `192.0.2.1` or `[2001:db8::1]:5353`")]
-pub(super) struct NotAnAddress;
-
-impl fmt::Display for NameServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// Serde by the text form.
-macro_rules! as_text {
-    ($($name:ident),*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    )*};
-}
-as_text!(Span, NameServer);
