@@ -36,7 +36,10 @@ pub(crate) fn wrong(case: &Case, rows: &[Row], outcome: &Came) -> Vec<String> {
 fn whole(case: &Case, outcome: &Came, wrong: &mut Vec<String>) {
     let expect = &case.expect;
     if !outcome.exit.is_some_and(|exit| expect.exit.contains(&exit)) {
-        wrong.push(format!("exit code {:?}, expected one of {:?}", outcome.exit, expect.exit));
+        wrong.push(format!(
+            "exit code {:?}, expected one of {:?}",
+            outcome.exit, expect.exit
+        ));
     }
     let took = outcome.took.as_secs_f64();
     if took > expect.seconds {

@@ -158,7 +158,7 @@ impl Drop for Api {
 fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
-        .timeout_global(Some(Duration::from_secs(60)))
+        .timeout_global(Some(Duration::from_mins(1)))
         .proxy(None)
         .build()
         .new_agent()

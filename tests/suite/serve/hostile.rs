@@ -210,7 +210,7 @@ fn p10_slow_callers_lose_their_connection() {
 #[test]
 fn headers_are_bounded() {
     let api = Api::start(Limits::default());
-    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many: String = ["x-one: 1\r\n"; 200].concat();
     let said = raw(
         &api,
         &[format!("GET /healthz HTTP/1.1\r\nhost: localhost\r\n{many}\r\n").as_bytes()],

@@ -6,7 +6,7 @@ use super::*;
 fn p12_only_keys_that_count_open_the_door() {
     let (good, record) = key("crm", "verify", None, None);
     let (other, _) = key("stranger", "verify", None, None);
-    let api = Api::with_keys(Limits::default(), &[record.clone()]);
+    let api = Api::with_keys(Limits::default(), std::slice::from_ref(&record));
     assert_eq!(api.get_as("/v1/reasons", Some(&good)).status, 200);
     let half = format!(
         "{}_{}",
