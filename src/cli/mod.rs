@@ -28,6 +28,7 @@ mod shell;
 mod show;
 mod signal;
 mod summary;
+mod value;
 mod verify;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};

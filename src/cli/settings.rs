@@ -4,8 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -13,7 +12,7 @@ use std::{
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
@@ -25,6 +24,7 @@ use super::{
     ownership::{self, Secret},
     patience::{self, ProfileName, RetryDelays},
     serve::ServeOverlay,
+    value::NameServer,
 };
 use crate::{
     address::Rules,
@@ -36,6 +36,8 @@ use crate::{
     store::Patience,
     verdict::{BounceKind, Policy},
 };
+
+pub(super) use super::value::Span;
 
 /// Every setting, none of them required.
 #[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
@@ -612,36 +614,6 @@ impl From<LevelName> for Level {
     }
 }
 
-/// A duration as people write it: `30s`, `2h 5m`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(Duration);
-
-impl From<Duration> for Span {
-    fn from(duration: Duration) -> Self {
-        Self(duration)
-    }
-}
-
-impl Span {
-    pub(super) fn duration(self) -> Duration {
-        self.0
-    }
-}
-
-impl FromStr for Span {
-    type Err = humantime::DurationError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        humantime::parse_duration(text).map(Self)
-    }
-}
-
-impl fmt::Display for Span {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", humantime::format_duration(self.0))
-    }
-}
-
 /// `[bounce]` in the file, `policy=hard,greylisted=soft` on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -664,45 +636,3 @@ impl FromStr for BounceKinds {
         entries.map(Self).map_err(str::to_owned)
     }
 }
-
-/// A name server: `192.0.2.1`, `192.0.2.1:5353`, `[2001:db8::1]:53`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct NameServer(SocketAddr);
-
-impl FromStr for NameServer {
-    type Err = NotAnAddress;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bare = || text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, 53));
-        text.parse().or_else(|_| bare()).map(Self).map_err(|_| NotAnAddress)
-    }
-}
-
-/// The text is no IP address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("use an IP address, with a port if it is not 53: `192.0.2.1` or `[2001:db8::1]:5353`")]
-pub(super) struct NotAnAddress;
-
-impl fmt::Display for NameServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
-
-/// Serde by the text form.
-macro_rules! as_text {
-    ($($name:ident),*) => {$(
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-            }
-        }
-    )*};
-}
-as_text!(Span, NameServer);
