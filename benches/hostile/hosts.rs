@@ -129,7 +129,7 @@ async fn connection(stream: TcpStream, seen: Arc<Mutex<Seen>>) {
         Kind::Silent => swallow(stream).await,
         Kind::Slow => slow(stream).await,
         Kind::Endless => endless(stream).await,
-        Kind::Reset => reset(stream).await,
+        Kind::Reset => reset(&stream),
         Kind::Garbage => garbage(stream).await,
     };
     lock(&seen).open -= 1;
@@ -189,7 +189,7 @@ async fn endless(mut stream: TcpStream) -> io::Result<()> {
     }
 }
 
-async fn reset(stream: TcpStream) -> io::Result<()> {
+fn reset(stream: &TcpStream) -> io::Result<()> {
     stream.set_zero_linger()
 }
 

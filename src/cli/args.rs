@@ -8,11 +8,7 @@ use clap::{
 };
 
 use super::{
-    config::ConfigFile,
-    keys::KeysArgs,
-    patience::Until,
-    serve::ServeArgs,
-    settings::{BounceKinds, Overlay},
+    config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay, values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},

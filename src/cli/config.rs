@@ -133,8 +133,13 @@ fn without_secret(line: &str) -> Cow<'_, str> {
         .find("proxy")
         .and_then(|key| {
             let at = line.rfind('@')?;
-            let value = line.get(key..at)?.find('=').map_or("proxy".len(), |sign| sign + 1);
-            Some((key + value, at))
+            let start = key + "proxy".len();
+            let rest = line.get(start..at)?;
+            // Anything else between the key and a sign may be part of the login already.
+            let sign = rest
+                .find('=')
+                .filter(|sign| rest.get(..*sign).is_some_and(|gap| gap.trim().is_empty()));
+            Some((start + sign.map_or(0, |sign| sign + 1), at))
         })
         .and_then(|(start, end)| Some((line.get(..start)?, line.get(start..end)?, line.get(end..)?)));
     match login {

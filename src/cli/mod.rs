@@ -28,7 +28,7 @@ mod shell;
 mod show;
 mod signal;
 mod summary;
-mod value;
+mod values;
 mod verify;
 
 use std::{ffi::OsString, io, path::Path, process::ExitCode};

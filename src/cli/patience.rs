@@ -12,7 +12,7 @@ use serde::{
     de::{self, MapAccess, Visitor},
 };
 
-use super::{config::nearest, fault::fault, settings::Span};
+use super::{config::nearest, fault::fault, values::Span};
 use crate::{
     schedule::{Ladder, RetryProfile},
     verdict::Reason,

@@ -10,8 +10,9 @@ use super::{
     config::ConfigFile,
     database,
     fault::{fault, hint, note},
-    settings::{Overlay, Profile, Resolved, Span},
+    settings::{Overlay, Profile, Resolved},
     signal::Signals,
+    values::Span,
 };
 use crate::{
     job::{Engine, Settings, Stop},

@@ -3,10 +3,8 @@
 //! A setting is written once, as a field of [`Overlay`]: clap reads the flag and the variable from it, serde the file's key.
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
@@ -24,20 +22,17 @@ use super::{
     ownership::{self, Secret},
     patience::{self, ProfileName, RetryDelays},
     serve::ServeOverlay,
-    value::NameServer,
+    values::{BounceKinds, LevelName, NameServer, Span},
 };
 use crate::{
     address::Rules,
-    job::{self, Level},
+    job,
     lists::UserLists,
-    replies::Class,
     schedule::{GuardLimits, Limits},
     smtp::{Identity, Timeouts},
     store::Patience,
-    verdict::{BounceKind, Policy},
+    verdict::Policy,
 };
-
-pub(super) use super::value::Span;
 
 /// Every setting, none of them required.
 #[derive(Debug, Clone, Default, clap::Args, Serialize, Deserialize)]
@@ -252,9 +247,9 @@ impl Overlay {
             retry_profile: Some(ProfileName::Default),
             ip: Some(IpName::Auto),
             no_wait: Some(profile == Profile::Interactive),
-            timeout_connect: Some(Span(Duration::from_secs(connect))),
-            timeout_reply: Some(Span(Duration::from_secs(reply))),
-            timeout_session: Some(Span(Duration::from_secs(session))),
+            timeout_connect: Some(Span::from(Duration::from_secs(connect))),
+            timeout_reply: Some(Span::from(Duration::from_secs(reply))),
+            timeout_session: Some(Span::from(Duration::from_secs(session))),
             db: database::by_default(),
             no_store: Some(false),
             keep_days: Some(90),
@@ -495,7 +490,7 @@ impl Resolved {
             ));
         }
         Ok(Patience {
-            max_age: self.merged.max_age.map(|span| span.0),
+            max_age: self.merged.max_age.map(Span::duration),
             refresh,
             offline,
         })
@@ -506,7 +501,7 @@ impl Resolved {
         let all = self.merged.clone();
         let identity = self.identity()?;
         let list = |paths: Option<Vec<PathBuf>>| paths.unwrap_or_default();
-        let span = |span: Option<Span>| span.map_or(Duration::ZERO, |span| span.0);
+        let span = |span: Option<Span>| span.map_or(Duration::ZERO, Span::duration);
         let timeouts = Timeouts {
             connect: span(all.timeout_connect),
             reply: span(all.timeout_reply),
@@ -589,50 +584,5 @@ fn object<T: Serialize>(of: &T) -> anyhow::Result<Map<String, Value>> {
             format!("a setting cannot be used: {error}"),
             "name files by paths that are UTF-8",
         )),
-    }
-}
-
-/// [`Level`] as it is typed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum LevelName {
-    /// The form of the address and the bundled lists; nothing is sent anywhere.
-    Syntax,
-    /// And where the domain's mail goes.
-    Dns,
-    /// And what the mail host says about the mailbox.
-    Smtp,
-}
-
-impl From<LevelName> for Level {
-    fn from(name: LevelName) -> Self {
-        match name {
-            LevelName::Syntax => Self::Syntax,
-            LevelName::Dns => Self::Dns,
-            LevelName::Smtp => Self::Smtp,
-        }
-    }
-}
-
-/// `[bounce]` in the file, `policy=hard,greylisted=soft` on the command line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(super) struct BounceKinds(BTreeMap<Class, BounceKind>);
-
-impl FromStr for BounceKinds {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let entry = |entry: &str| {
-            let (class, kind) = entry
-                .split_once('=')
-                .ok_or("write `CLASS=KIND`, such as `policy=hard`")?;
-            let class = Class::ALL.iter().find(|known| known.name() == class);
-            let kind = BounceKind::ALL.into_iter().find(|known| known.name() == kind);
-            let class = class.ok_or("no reply class has this name; `presend reasons` lists them")?;
-            Ok((*class, kind.ok_or("the kinds are `hard`, `soft`, `pending`, `none`")?))
-        };
-        let entries: Result<_, &str> = text.split(',').map(entry).collect();
-        entries.map(Self).map_err(str::to_owned)
     }
 }

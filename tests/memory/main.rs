@@ -1,5 +1,14 @@
 //! What one message of a peer may cost in memory: never a megabyte (HOSTILE D16, S3, S4, T2, T10). A binary of its own, because
 //! the allocator is counted. One test after the other: they share the count.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::allow_attributes,
+    missing_docs,
+    reason = "a test that meets the unexpected must stop"
+)]
 
 use std::{sync::Arc, time::Duration};
 
@@ -159,11 +168,11 @@ async fn tls(repeated: &'static [u8]) -> (Result<(), Ended>, usize) {
     let peer = tokio::spawn(async move {
         let mut heard = [0; 4096];
         theirs.write_all(b"220 mx.peer.test ESMTP\r\n").await?;
-        theirs.read(&mut heard).await?;
+        let _ = theirs.read(&mut heard).await?;
         theirs.write_all(b"250-mx.peer.test\r\n250 STARTTLS\r\n").await?;
-        theirs.read(&mut heard).await?;
+        let _ = theirs.read(&mut heard).await?;
         theirs.write_all(b"220 go\r\n").await?;
-        theirs.read(&mut heard).await?;
+        let _ = theirs.read(&mut heard).await?;
         loop {
             theirs.write_all(repeated).await?;
         }

@@ -1,4 +1,4 @@
-//! Compares what a case expects with what came. Every difference is one line.
+//! Compares what a case expects with what outcome. Every difference is one line.
 
 use presend::{
     lab::{Allowance, HostCounters},
@@ -19,13 +19,13 @@ const BUDGET: Allowance = Allowance {
 };
 
 /// What is not as it should be.
-pub(crate) fn wrong(case: &Case, rows: &[Row], came: &Came) -> Vec<String> {
+pub(crate) fn wrong(case: &Case, rows: &[Row], outcome: &Came) -> Vec<String> {
     let mut wrong = Vec::new();
-    whole(case, came, &mut wrong);
-    answers(rows, came, &mut wrong);
-    questions(case, came, &mut wrong);
+    whole(case, outcome, &mut wrong);
+    answers(rows, outcome, &mut wrong);
+    questions(case, outcome, &mut wrong);
     let trusted = TrustedHosts::new(run::trusted(case));
-    for (name, host) in &came.counters.hosts {
+    for (name, host) in &outcome.counters.hosts {
         let found = host.complaints((!trusted.contain(name)).then_some(BUDGET));
         wrong.extend(found.into_iter().map(|complaint| format!("{name}: {complaint}")));
         wire(name, host, case.seen.iter().find(|seen| seen.host == *name), &mut wrong);
@@ -33,22 +33,25 @@ pub(crate) fn wrong(case: &Case, rows: &[Row], came: &Came) -> Vec<String> {
     wrong
 }
 
-fn whole(case: &Case, came: &Came, wrong: &mut Vec<String>) {
+fn whole(case: &Case, outcome: &Came, wrong: &mut Vec<String>) {
     let expect = &case.expect;
-    if !came.exit.is_some_and(|exit| expect.exit.contains(&exit)) {
-        wrong.push(format!("exit code {:?}, expected one of {:?}", came.exit, expect.exit));
+    if !outcome.exit.is_some_and(|exit| expect.exit.contains(&exit)) {
+        wrong.push(format!(
+            "exit code {:?}, expected one of {:?}",
+            outcome.exit, expect.exit
+        ));
     }
-    let took = came.took.as_secs_f64();
+    let took = outcome.took.as_secs_f64();
     if took > expect.seconds {
         wrong.push(format!("{took:.1} s, expected at most {}", expect.seconds));
     }
-    if let (Some(memory), Some(most)) = (came.memory_mib, expect.memory_mib)
+    if let (Some(memory), Some(most)) = (outcome.memory_mib, expect.memory_mib)
         && memory > most
     {
         wrong.push(format!("{memory} MiB, expected at most {most}"));
     }
-    wrong.extend(absent("standard error", &came.err, &expect.says));
-    for (name, text) in [("the output", &came.out), ("standard error", &came.err)] {
+    wrong.extend(absent("standard error", &outcome.err, &expect.says));
+    for (name, text) in [("the output", &outcome.out), ("standard error", &outcome.err)] {
         if let Some(control) = text.chars().find(|c| c.is_control() && *c != '\n') {
             wrong.push(format!("{name} has the control character {control:?}"));
         }
@@ -58,7 +61,7 @@ fn whole(case: &Case, came: &Came, wrong: &mut Vec<String>) {
         names.sort();
         names
     };
-    if let (Some(dialled), Some(expected)) = (&came.dialled, &expect.dialled)
+    if let (Some(dialled), Some(expected)) = (&outcome.dialled, &expect.dialled)
         && *dialled != sorted(expected)
     {
         wrong.push(format!("dialled {dialled:?}, expected {expected:?}"));
@@ -66,11 +69,11 @@ fn whole(case: &Case, came: &Came, wrong: &mut Vec<String>) {
 }
 
 /// Every row has its answer, in order, and no label but the expected one.
-fn answers(rows: &[Row], came: &Came, wrong: &mut Vec<String>) {
-    if came.rows.len() != rows.len() {
-        wrong.push(format!("{} rows came of {}", came.rows.len(), rows.len()));
+fn answers(rows: &[Row], outcome: &Came, wrong: &mut Vec<String>) {
+    if outcome.rows.len() != rows.len() {
+        wrong.push(format!("{} rows came of {}", outcome.rows.len(), rows.len()));
     }
-    for (row, result) in rows.iter().zip(&came.rows) {
+    for (row, result) in rows.iter().zip(&outcome.rows) {
         let address = row.address.escape_debug();
         let text = |member: &str| {
             result
@@ -105,8 +108,8 @@ fn answers(rows: &[Row], came: &Came, wrong: &mut Vec<String>) {
     }
 }
 
-fn questions(case: &Case, came: &Came, wrong: &mut Vec<String>) {
-    let asked = &came.counters.dns;
+fn questions(case: &Case, outcome: &Came, wrong: &mut Vec<String>) {
+    let asked = &outcome.counters.dns;
     for name in &case.expect.never_asked {
         let below = |question: &&String| {
             question
@@ -153,24 +156,24 @@ fn wire(name: &str, host: &HostCounters, seen: Option<&Seen>, wrong: &mut Vec<St
     }
     let Some(seen) = seen else { return };
     let commands = host.commands.values().sum();
-    for (what, came, expected) in [
+    for (what, counted, expected) in [
         ("connections", host.connections, seen.connections),
         ("recipients", host.recipients, seen.recipients),
         ("TLS handshakes", host.tls, seen.tls),
     ] {
-        if let Some(expected) = expected.filter(|expected| came != *expected) {
-            wrong.push(format!("{name}: {came} {what}, expected {expected}"));
+        if let Some(expected) = expected.filter(|expected| counted != *expected) {
+            wrong.push(format!("{name}: {counted} {what}, expected {expected}"));
         }
     }
-    for (what, came, most) in [
+    for (what, counted, most) in [
         ("connections", host.connections, seen.connections_max),
         ("commands", commands, seen.commands_max),
         ("recipients", host.recipients, seen.recipients_max),
         ("refusals", host.refused, seen.refused_max),
         ("bytes sent", host.bytes_out, seen.bytes_max),
     ] {
-        if let Some(most) = most.filter(|most| came > *most) {
-            wrong.push(format!("{name}: {came} {what}, expected at most {most}"));
+        if let Some(most) = most.filter(|most| counted > *most) {
+            wrong.push(format!("{name}: {counted} {what}, expected at most {most}"));
         }
     }
     if let Some(verbs) = &seen.verbs {

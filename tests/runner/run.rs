@@ -1,6 +1,7 @@
 //! One case: its world is served, the program runs on its list, and what came is compared.
 
 use std::{
+    fmt::Write as _,
     fs,
     io::{self, Read},
     process::{Child, Command, ExitStatus, Stdio},
@@ -43,23 +44,23 @@ pub(crate) fn run(case: &Case, runtime: &Runtime) -> Result<(), String> {
         .block_on(Lab::start(case.world()))
         .map_err(|error| error.to_string())?;
     let rows = case.rows();
-    let came = ask(case, &rows, &lab)?;
+    let outcome = ask(case, &rows, &lab)?;
     runtime.block_on(lab.stop());
-    let wrong = check::wrong(case, &rows, &came);
+    let wrong = check::wrong(case, &rows, &outcome);
     if wrong.is_empty() {
         return Ok(());
     }
-    let (out, err) = (&came.out, &came.err);
+    let (out, err) = (&outcome.out, &outcome.err);
     Err(format!("{}\n--- output\n{out}--- messages\n{err}", wrong.join("\n")))
 }
 
 fn ask(case: &Case, rows: &[Row], lab: &Lab) -> Result<Came, String> {
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let proxy = case.expect.dialled.is_some().then(|| Socks::start(Mode::Good));
-    let list: String = rows
-        .iter()
-        .map(|row| format!("{}\n", json!({ "address": row.address })))
-        .collect();
+    let mut list = String::new();
+    for row in rows {
+        let _ = writeln!(list, "{}", json!({ "address": row.address }));
+    }
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).map_err(|error| error.to_string());
     write("list.ndjson", &list)?;
     write("presend.toml", &settings(case, lab, proxy.as_ref()).to_string())?;

@@ -214,9 +214,9 @@ fn the_readme_names_every_command() {
 #[test]
 fn every_test_of_the_threat_model_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("SECURITY.md")).unwrap();
+    let model = fs::read_to_string(root.join("SECURITY.md")).unwrap();
     let mut named = 0;
-    for word in text
+    for word in model
         .split('`')
         .filter(|word| word.contains("::") && !word.contains(' '))
     {

@@ -24,7 +24,7 @@ use presend::{
 };
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
 };
 
 use crate::{
@@ -165,10 +165,10 @@ async fn watch() {
     let zone = Zone::default();
     let dns = Server::start(move |asked| zone.answer(asked)).await;
     let place = Place::new();
-    let list: String = (0..HOSTS.len())
-        .map(|number| format!("ann@{}\n", domain(number)))
+    let list: Vec<String> = (0..HOSTS.len())
+        .map(|number| format!("ann@{}", domain(number)))
         .collect();
-    place.write("list.txt", list);
+    place.write("list.txt", list.join("\n"));
     let (dns, smtp) = (dns.address.to_string(), port.to_string());
     let mut command = place.command(&[
         "verify",
@@ -216,7 +216,7 @@ async fn watch() {
     }
     // The watch sees what it is there for.
     let before = opened();
-    TcpStream::connect(("10.0.0.1", port)).await.unwrap();
+    std::net::TcpStream::connect(("10.0.0.1", port)).unwrap();
     while seen.lock().unwrap().len() == reached.len() {
         tokio::task::yield_now().await;
     }

@@ -27,7 +27,7 @@ impl Watched {
 
 /// The tests' worlds have their own hosts below `.test`.
 pub(crate) fn below_test(host: &str) -> bool {
-    host.ends_with(".test")
+    host.strip_suffix(".test").is_some()
 }
 
 impl Deref for Watched {

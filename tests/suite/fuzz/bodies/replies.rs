@@ -155,9 +155,9 @@ pub(super) fn rules(bytes: &[u8]) -> bool {
         Ok(classifier) => {
             for sample in SAMPLES {
                 let reply = Reply::parse(sample).expect("a reply");
-                PROVIDERS
-                    .iter()
-                    .for_each(|provider| judged(&classifier, &reply, *provider));
+                for provider in PROVIDERS {
+                    judged(&classifier, &reply, provider);
+                }
             }
             true
         }

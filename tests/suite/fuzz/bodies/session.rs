@@ -33,6 +33,7 @@ const ADDRESS: &str = "ann@one.test";
 
 /// How the host behaves, by the first piece of the input.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent bits of the input")]
 struct Manners {
     /// The script goes on in the next connection.
     goes_on: bool,

@@ -1,6 +1,7 @@
-//! Values of settings that are written as people write them: durations, name servers.
+//! Values of settings as they are typed and shown: levels, durations, name servers, kinds of bounces.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     net::{IpAddr, SocketAddr},
     str::FromStr,
@@ -9,9 +10,33 @@ use std::{
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::{job::Level, replies::Class, verdict::BounceKind};
+
+/// [`Level`] as it is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LevelName {
+    /// The form of the address and the bundled lists; nothing is sent anywhere.
+    Syntax,
+    /// And where the domain's mail goes.
+    Dns,
+    /// And what the mail host says about the mailbox.
+    Smtp,
+}
+
+impl From<LevelName> for Level {
+    fn from(name: LevelName) -> Self {
+        match name {
+            LevelName::Syntax => Self::Syntax,
+            LevelName::Dns => Self::Dns,
+            LevelName::Smtp => Self::Smtp,
+        }
+    }
+}
+
 /// A duration as people write it: `30s`, `2h 5m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span(pub(super) Duration);
+pub(super) struct Span(Duration);
 
 impl From<Duration> for Span {
     fn from(duration: Duration) -> Self {
@@ -36,6 +61,29 @@ impl FromStr for Span {
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", humantime::format_duration(self.0))
+    }
+}
+
+/// `[bounce]` in the file, `policy=hard,greylisted=soft` on the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct BounceKinds(pub(super) BTreeMap<Class, BounceKind>);
+
+impl FromStr for BounceKinds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let entry = |entry: &str| {
+            let (class, kind) = entry
+                .split_once('=')
+                .ok_or("write `CLASS=KIND`, such as `policy=hard`")?;
+            let class = Class::ALL.iter().find(|known| known.name() == class);
+            let kind = BounceKind::ALL.into_iter().find(|known| known.name() == kind);
+            let class = class.ok_or("no reply class has this name; `presend reasons` lists them")?;
+            Ok((*class, kind.ok_or("the kinds are `hard`, `soft`, `pending`, `none`")?))
+        };
+        let entries: Result<_, &str> = text.split(',').map(entry).collect();
+        entries.map(Self).map_err(str::to_owned)
     }
 }
 
