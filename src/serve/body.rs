@@ -113,6 +113,10 @@ fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let at = error.valid_up_to();
         Problem::new(Code::InvalidUtf8, format_args!("Byte {at} is not UTF-8."))
     })?;
+    // serde would take an array for a struct, by the order of its members.
+    if text.trim_start().starts_with('[') {
+        return Err(Problem::new(Code::WrongType, "The body is an array, not an object.").at(""));
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let pointer = pointer(error.path());

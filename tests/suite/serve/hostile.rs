@@ -48,6 +48,7 @@ fn faults_of_the_body_are_named() {
         ("/v1/verify", "{\"address\":NaN}", "invalid_json", None),
         ("/v1/verify", "{\"address\":\"a\"}{}", "invalid_json", None),
         ("/v1/verify", "{}", "missing_field", Some("/address")),
+        ("/v1/verify", "[\"a\",null,null,null,null]", "wrong_type", Some("")),
         ("/v1/verify", "{\"address\":null}", "wrong_type", Some("/address")),
         ("/v1/verify", &deep, "wrong_type", Some("/address")),
         (
