@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{CELL_LIMIT, Cells, RowFault, too_long};
+use super::{CELL_LIMIT, Cells, RowFault, error::cut, too_long};
 
 /// Key of a bare string.
 pub(super) const BARE: &str = "address";
@@ -22,8 +22,11 @@ pub(super) fn row(line: &[u8], key: &str) -> (Cells, Option<RowFault>) {
         (_, Some(fault)) => ("", Some(fault)),
         (Some(Value::String(text)), None) if text.len() > CELL_LIMIT => ("", Some(too_long(CELL_LIMIT))),
         (Some(Value::String(text)), None) => (text.as_str(), None),
-        (Some(_), None) => ("", Some(RowFault::new(None, format!("`{key}` is not a string")))),
-        (None, None) => ("", Some(RowFault::new(None, format!("the object has no key `{key}`")))),
+        (Some(_), None) => ("", Some(RowFault::new(None, format!("`{}` is not a string", cut(key))))),
+        (None, None) => (
+            "",
+            Some(RowFault::new(None, format!("the object has no key `{}`", cut(key)))),
+        ),
     };
     let address = address.into();
     (Cells::Object { object, address }, fault)

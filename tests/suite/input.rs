@@ -590,8 +590,23 @@ fn p5_quotes_that_never_close_stay_linear() {
     }
 }
 
+#[test]
+fn p5_a_key_with_control_characters_is_named_without_them() {
+    let mut table = open(
+        "a.ndjson",
+        "{\"e\u{8f}\u{202e}mail\":\"ann@x.org\"}\n{\"other\":1}\n".as_bytes(),
+        &InputOptions::default(),
+    )
+    .unwrap();
+    let mut row = Row::default();
+    assert!(table.read_row(&mut row).unwrap() && row.fault.is_none());
+    assert!(table.read_row(&mut row).unwrap());
+    let fault = row.fault.unwrap();
+    assert_eq!(&*fault.message, "the object has no key `e\\u{8f}\\u{202e}mail`");
+}
+
 proptest! {
-    #[test]
+#[test]
     fn p5_arbitrary_bytes_never_panic(
         content in proptest::collection::vec(prop_oneof![4 => any::<u8>(), 6 => prop::sample::select(&b"\",;\t|\r\n@a{}[]:#\0\xFF\xFE"[..])], 0..400),
         name in prop::sample::select(&["a.txt", "a.csv", "a.ndjson", "a"][..]),
