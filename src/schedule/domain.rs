@@ -190,6 +190,8 @@ pub(super) struct DomainState {
     pub(super) run: Arc<Run>,
     pub(super) name: Domain,
     pub(super) route: Arc<MailRoute>,
+    /// Every name beside it has this route.
+    pub(super) wildcard_zone: bool,
     /// Which lane of the group serves it.
     pub(super) lane: usize,
     pub(super) waiting: VecDeque<Tracked>,
@@ -230,6 +232,7 @@ impl DomainState {
         let Work {
             domain,
             route,
+            wildcard_zone,
             targets,
             memory,
         } = work;
@@ -241,6 +244,7 @@ impl DomainState {
             run,
             name: domain,
             route,
+            wildcard_zone,
             lane,
             waiting: VecDeque::with_capacity(targets.len()),
             delayed: Vec::new(),
@@ -451,6 +455,7 @@ impl DomainState {
                 syntax: None,
                 list: None,
                 route: Observed::Known(Arc::clone(&self.route)),
+                wildcard_zone: self.wildcard_zone,
                 host: observation.host.clone(),
                 answer: observation.answer.clone(),
                 second: observation.second.clone(),
