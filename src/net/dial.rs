@@ -247,11 +247,13 @@ mod tests {
                 within: Duration::from_millis(50),
                 ..call(at)
             };
+            let start = std::time::Instant::now();
             let error = tokio::select! {
                 dialled = dialler.dial(call) => dialled.err(),
                 () = silent => None,
             };
             assert!(matches!(error, Some(DialError::Proxy(ProxyFault::Late))), "{error:?}");
+            assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
             assert_eq!(dialler.sockets.available_permits(), 1);
         }
     }

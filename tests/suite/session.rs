@@ -205,8 +205,26 @@ async fn s2_patient_replies_end_at_the_deadline_of_the_session() {
     assert_eq!(ended.why, Why::Fault(Fault::Tarpit), "{:?}", ended.stage);
     let took = start.elapsed();
     let longest = Timeouts::INTERACTIVE.session;
-    // QUIT is given two seconds.
-    assert!(took >= longest && took <= longest + Duration::from_secs(3), "{took:?}");
+    assert!(took >= longest && took <= longest + Duration::from_secs(1), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_host_that_is_silent_at_quit_is_left_after_two_seconds() {
+    let (ours, mut theirs) = tokio::io::duplex(1024);
+    tokio::spawn(async move {
+        theirs.write_all(b"220 mx.fake.test\r\n").await.unwrap();
+        let mut buffer = [0; 1024];
+        theirs.read(&mut buffer).await.unwrap();
+        theirs.write_all(b"250 mx.fake.test\r\n").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let identity = identity();
+    let greeted = Session::new(parts(ours)).greeting(&identity).await.unwrap();
+    let session = greeted.hello(&identity, false).await.unwrap();
+    let start = Instant::now();
+    session.quit().await.unwrap();
+    let took = start.elapsed();
+    assert!(took <= Duration::from_secs(2) + Duration::from_millis(10), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
