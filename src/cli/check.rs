@@ -183,6 +183,7 @@ fn flags(outcome: &Outcome) -> Option<String> {
         ("sub-address", traits.subaddress),
         ("needs SMTPUTF8", traits.smtputf8),
         ("quoted local-part", traits.quoted_local),
+        ("zone that answers for every name", outcome.evidence.wildcard_zone),
     ];
     let set: Vec<&str> = all.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
     (!set.is_empty()).then(|| set.join(", "))

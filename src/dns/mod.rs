@@ -12,6 +12,7 @@ mod resolver;
 mod route;
 mod selection;
 mod server;
+mod wildcard;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -162,4 +163,11 @@ pub struct Exchanger {
 pub trait Route: Send + Sync + 'static {
     /// The route of `domain`.
     fn route<'a>(&'a self, domain: &'a Domain) -> BoxFuture<'a, Arc<MailRoute>>;
+
+    /// Whether any other name beside `domain`, a sub-domain whose route is `found`, would have the same route: the name may be a
+    /// typing error or made up. Costs a question for each registrable domain; `false` when that could not be found out.
+    fn in_wildcard_zone<'a>(&'a self, domain: &'a Domain, found: &'a MailRoute) -> BoxFuture<'a, bool> {
+        let _ = (domain, found);
+        Box::pin(std::future::ready(false))
+    }
 }

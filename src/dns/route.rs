@@ -9,6 +9,7 @@ use super::{
     AddressAnswer, MailRoute, MxAnswer, Resolve, Route, RouteFailure,
     cache::Cache,
     selection::{Host, Junk, Selection, in_order},
+    wildcard,
 };
 use crate::{
     address::Domain,
@@ -30,6 +31,8 @@ pub struct Router {
     resolver: Arc<dyn Resolve>,
     options: RouterOptions,
     routes: Cache<Arc<MailRoute>>,
+    /// Of a random name below each registrable domain.
+    siblings: Cache<Arc<MailRoute>>,
     hosts: Cache<Arc<Host>>,
 }
 
@@ -54,6 +57,7 @@ impl Router {
             resolver,
             options,
             routes: Cache::new(NAMES_KEPT),
+            siblings: Cache::new(NAMES_KEPT),
             hosts: Cache::new(NAMES_KEPT),
         }
     }
@@ -153,6 +157,24 @@ impl Route for Router {
                 (Arc::new(route), kept(keep))
             };
             self.routes.get(domain.as_str(), find).await
+        })
+    }
+
+    fn in_wildcard_zone<'a>(&'a self, domain: &'a Domain, found: &'a MailRoute) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let registered = domain.registered();
+            let leads_to_hosts = matches!(found, MailRoute::Exchangers(_) | MailRoute::ImplicitMx(_));
+            if domain.as_str() == registered || !leads_to_hosts {
+                return false;
+            }
+            let find = async || {
+                let (route, keep) = match wildcard::sibling(registered) {
+                    Some(name) => self.find(&name).await,
+                    None => (MailRoute::NoSuchDomain, Some(LONGEST)),
+                };
+                (Arc::new(route), kept(keep))
+            };
+            wildcard::same_way(found, &*self.siblings.get(registered, find).await)
         })
     }
 }

@@ -12,6 +12,7 @@ use super::{Engine, Level, Progress, Stop, Waiting, addresses::Addresses};
 use crate::{
     address::Domain,
     dns::{MailRoute, RouteFailure},
+    lists,
     schedule::{Asker, Errand, Finding, Findings, Standing, Target, Targets, WaitingView, Work},
     smtp::{Tally, Transcript},
     store::{Kept, Ledger, Source},
@@ -113,6 +114,13 @@ pub(super) struct Start<'a> {
     pub(super) hurried: bool,
 }
 
+/// The number of a domain among those to route, and what was found.
+struct Routed {
+    index: usize,
+    route: Arc<MailRoute>,
+    wildcard_zone: bool,
+}
+
 /// A list being asked about.
 pub(super) struct Probing<'a> {
     engine: &'a Engine,
@@ -120,7 +128,7 @@ pub(super) struct Probing<'a> {
     /// Domains whose route is not known yet, with their addresses; the first `untouched` were not looked up.
     unrouted: Vec<Option<(Domain, Vec<u32>)>>,
     untouched: usize,
-    routing: JoinSet<(usize, Arc<MailRoute>)>,
+    routing: JoinSet<Routed>,
     /// Until every route is known.
     asker: Option<Asker>,
     groups: JoinSet<()>,
@@ -232,13 +240,30 @@ impl<'a> Probing<'a> {
                 continue;
             };
             let (router, domain) = (Arc::clone(router), domain.clone());
-            self.routing.spawn(async move { (index, router.route(&domain).await) });
+            self.routing.spawn(async move {
+                let route = router.route(&domain).await;
+                // Free providers serve the names that they mean to serve.
+                let ask = !lists::is_free(domain.registered());
+                let wildcard_zone = ask && router.in_wildcard_zone(&domain, &route).await;
+                Routed {
+                    index,
+                    route,
+                    wildcard_zone,
+                }
+            });
         }
     }
 
-    fn routed(&mut self, routed: Option<(usize, Arc<MailRoute>)>, settled: &mut Vec<Settled>) {
+    fn routed(&mut self, routed: Option<Routed>, settled: &mut Vec<Settled>) {
         // A lookup that was cancelled or panicked keeps its addresses; they are settled as interrupted or internal.
-        let Some((index, route)) = routed else { return };
+        let Some(Routed {
+            index,
+            route,
+            wildcard_zone,
+        }) = routed
+        else {
+            return;
+        };
         let Some((domain, ids)) = self.unrouted.get_mut(index).and_then(Option::take) else {
             return;
         };
@@ -261,11 +286,13 @@ impl<'a> Probing<'a> {
                 asker.add(Work {
                     domain,
                     route,
+                    wildcard_zone,
                     targets,
                     memory,
                 });
             }
-            (Next::Known(evidence), _) => {
+            (Next::Known(mut evidence), _) => {
+                evidence.wildcard_zone = wildcard_zone;
                 settled.extend(ids.into_iter().map(|id| self.settle(id, (*evidence).clone())));
             }
             (Next::Ask, None) => settled.extend(ids.into_iter().map(|id| self.settle(id, internal()))),

@@ -175,7 +175,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::net::vet;
+    use crate::net::{ProxyUrl, vet};
 
     fn dialler() -> TcpDialler {
         TcpDialler::with_sockets(1, &Network::default())
@@ -225,6 +225,35 @@ mod tests {
             assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         }
         assert_eq!(dialler.sockets.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_stops_amid_its_answer_is_late_and_costs_no_socket() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let proxy = ProxyUrl::parse("socks5://proxy.test").unwrap().at(vec![at]);
+        let network = Network {
+            proxy: Some(proxy),
+            ..Network::default()
+        };
+        let dialler = TcpDialler::with_sockets(1, &network);
+        for said in [&b""[..], b"\x05", b"\x05\0\x05\0\0\x03\xffxxx"] {
+            let silent = async {
+                let (mut proxy, _) = listener.accept().await.unwrap();
+                proxy.write_all(said).await.unwrap();
+                std::future::pending().await
+            };
+            let call = Call {
+                within: Duration::from_millis(50),
+                ..call(at)
+            };
+            let error = tokio::select! {
+                dialled = dialler.dial(call) => dialled.err(),
+                () = silent => None,
+            };
+            assert!(matches!(error, Some(DialError::Proxy(ProxyFault::Late))), "{error:?}");
+            assert_eq!(dialler.sockets.available_permits(), 1);
+        }
     }
 
     fn is_waiting<T>(future: &mut BoxFuture<'_, T>) -> bool {

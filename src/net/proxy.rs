@@ -239,7 +239,47 @@ fn explain(error: &Error) -> DialError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
+
+    /// The longest answer there is names the proxy in 255 bytes; the host's greeting may come in the same segment.
+    #[tokio::test]
+    async fn a_proxy_is_read_no_further_than_its_answer() {
+        let target = SocketAddr::from(([192, 0, 2, 7], 25));
+        let greeting = b"220 mx.example\r\n";
+        let answer = [b"\x05\0\x05\0\0\x03\xff", &[b'x'; 255][..], b"\0\x19", greeting].concat();
+        let (ours, mut proxy) = tokio::io::duplex(4096);
+        proxy.write_all(&answer).await.unwrap();
+        let mut stream = shake_hands(ours, target, None).await.unwrap();
+        drop(proxy);
+        let mut rest = Vec::new();
+        stream.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, greeting);
+    }
+
+    /// No answer of a proxy has a part without a length, so an endless one is refused at its first wrong byte.
+    #[tokio::test]
+    async fn an_endless_answer_of_a_proxy_is_refused_after_a_few_bytes() {
+        let target = SocketAddr::from(([192, 0, 2, 7], 25));
+        let login = Login {
+            user: "me".into(),
+            password: "secret".into(),
+        };
+        for (byte, login) in [
+            (0, None),
+            (5, None),
+            (b'x', None),
+            (0xff, None),
+            (5, Some(&login)),
+            (1, Some(&login)),
+        ] {
+            let (ours, mut proxy) = tokio::io::duplex(1 << 16);
+            proxy.write_all(&[byte; 4096]).await.unwrap();
+            let refused = shake_hands(ours, target, login).await;
+            assert!(refused.is_err(), "{byte}");
+        }
+    }
 
     #[test]
     fn urls_are_read_and_never_repeated() {

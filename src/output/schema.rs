@@ -67,6 +67,7 @@ pub fn write_result(outcome: &Outcome, row: Option<&Row>, detail: Detail, out: &
             free: outcome.hits.free,
             subaddress: traits.subaddress,
             smtputf8: traits.smtputf8,
+            wildcard_zone: evidence.wildcard_zone,
         },
         mail_host: mail_host(evidence).map(|host| HostRecord {
             provider: host.provider,
@@ -138,6 +139,7 @@ struct Flags {
     free: bool,
     subaddress: bool,
     smtputf8: bool,
+    wildcard_zone: bool,
 }
 
 #[derive(Serialize)]

@@ -191,6 +191,8 @@ pub(super) struct DomainState {
     pub(super) run: Arc<Run>,
     pub(super) name: Domain,
     pub(super) route: Arc<MailRoute>,
+    /// Every name beside it has this route.
+    pub(super) wildcard_zone: bool,
     /// Which lane of the group serves it.
     pub(super) lane: usize,
     pub(super) waiting: VecDeque<Tracked>,
@@ -231,6 +233,7 @@ impl DomainState {
         let Work {
             domain,
             route,
+            wildcard_zone,
             targets,
             memory,
         } = work;
@@ -242,6 +245,7 @@ impl DomainState {
             run,
             name: domain,
             route,
+            wildcard_zone,
             lane,
             waiting: VecDeque::with_capacity(targets.len()),
             delayed: Vec::new(),
@@ -452,6 +456,7 @@ impl DomainState {
                 syntax: None,
                 list: None,
                 route: Observed::Known(Arc::clone(&self.route)),
+                wildcard_zone: self.wildcard_zone,
                 host: observation.host.clone(),
                 answer: observation.answer.clone(),
                 second: observation.second.clone(),

@@ -185,6 +185,7 @@ impl DomainState {
                 syntax: None,
                 list: None,
                 route: Observed::Known(std::sync::Arc::clone(&self.route)),
+                wildcard_zone: self.wildcard_zone,
                 host: observation.host.clone(),
                 answer: observation.answer.clone(),
                 second: observation.second.clone(),

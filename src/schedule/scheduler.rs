@@ -79,6 +79,8 @@ pub struct Work<T = Targets> {
     pub domain: Domain,
     /// Its route; must name exchangers.
     pub route: Arc<MailRoute>,
+    /// Every name beside the domain has this route.
+    pub wildcard_zone: bool,
     /// The addresses.
     pub targets: T,
     /// What is known about the domain from before.
@@ -91,6 +93,7 @@ impl Work {
         Work {
             domain: self.domain,
             route: self.route,
+            wildcard_zone: self.wildcard_zone,
             targets: (self.targets.0)(),
             memory: self.memory,
         }
@@ -560,6 +563,7 @@ impl Asker {
             source: Source::Live,
             evidence: Evidence {
                 route: Observed::Known(Arc::clone(&work.route)),
+                wildcard_zone: work.wildcard_zone,
                 ..Evidence::not_tried(why)
             },
             retry_at: None,

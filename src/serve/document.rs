@@ -44,7 +44,7 @@ pub(super) struct Description;
 #[schema(example = json!({
     "schema": "presend/1", "address": "jane.doe@example.com", "ascii": "jane.doe@example.com", "label": "valid",
     "reason": "mailbox_exists", "action": "send", "bounce": {"kind": "none", "class": null}, "retry_at": null, "did_you_mean": null,
-    "flags": {"role": false, "disposable": false, "free": false, "subaddress": false, "smtputf8": false},
+    "flags": {"role": false, "disposable": false, "free": false, "subaddress": false, "smtputf8": false, "wildcard_zone": false},
     "mail_host": {"provider": null, "name": "mx1.example.com", "ip": "192.0.2.7", "preference": 10, "implicit": false, "tls": true},
     "evidence": {"stage": "rcpt", "code": 250, "enhanced": "2.1.5", "text": "250 2.1.5 Ok", "control": "refused", "attempts": 1},
     "source": "live", "checked_at": "2026-11-21T10:00:00Z", "expires_at": "2026-11-28T10:00:00Z", "elapsed_ms": 412
@@ -140,6 +140,8 @@ struct Flags {
     subaddress: bool,
     /// It is written in more than ASCII.
     smtputf8: bool,
+    /// The domain is a sub-domain, and every other name beside it would have the same mail hosts: it may be a typing error.
+    wildcard_zone: bool,
 }
 
 /// Where mail for the domain goes.

@@ -235,6 +235,26 @@ mod tests {
     }
 
     #[test]
+    fn s3_s4_what_is_just_within_the_limits_is_read() {
+        let line = |length: usize| [b"250 ", &vec![b'x'; length - 4][..]].concat();
+        assert!(read(&[&line(2048)[..], b"\r\n"].concat()).is_ok());
+        assert_eq!(
+            read(&[&line(2049)[..], b"\r\n"].concat()),
+            Err(MalformedReply::LineTooLong)
+        );
+        let lines = |count: usize| [b"250-x\r\n".repeat(count - 1), b"250 x\r\n".to_vec()].concat();
+        assert!(read(&lines(200)).is_ok());
+        assert_eq!(read(&lines(201)), Err(MalformedReply::TooLarge));
+        // 64 lines of 1 KiB, line ends not counted.
+        let wide = |last: usize| {
+            let full = [b"250-", &[b'x'; 1020][..], b"\n"].concat();
+            [full.repeat(63), line(last), b"\n".to_vec()].concat()
+        };
+        assert!(read(&wide(1024)).is_ok());
+        assert_eq!(read(&wide(1025)), Err(MalformedReply::TooLarge));
+    }
+
+    #[test]
     fn a_reply_that_is_said_again_is_read_alike_and_only_where_a_reply_begins() {
         let said = b"250 a\r\n250 a\r\n250-a\r\n250 a\r\n250 a\n250 ab\r\n250 a\r\n550-a\r\n";
         let lines = |lines: &[&str]| (250, lines.iter().map(ToString::to_string).collect::<Vec<_>>());

@@ -56,7 +56,12 @@ impl Builder {
         let evidence = &kept.evidence;
         let route = match &evidence.route {
             Observed::Known(route) => {
-                Observed::Known(once(routes, route, |route| block.value(&StoredRoute::from(route)))?)
+                let offset = once(routes, route, |route| block.value(&StoredRoute::from(route)))?;
+                Observed::Known(if evidence.wildcard_zone {
+                    block.value(&StoredRoute::InWildcardZone(offset))?
+                } else {
+                    offset
+                })
             }
             Observed::Failed(why) => Observed::Failed(*why),
             Observed::NotTried(why) => Observed::NotTried(*why),
@@ -186,7 +191,8 @@ type Words = (Box<[u8]>, Option<&'static str>);
 pub(super) struct Reader<'a> {
     reading: Reading<'a>,
     understood: HashMap<Words, Arc<Answer>>,
-    routes: HashMap<Offset, Arc<MailRoute>>,
+    /// And whether every name beside the domain has the route.
+    routes: HashMap<Offset, (Arc<MailRoute>, bool)>,
     hosts: HashMap<Offset, Arc<HostFacts>>,
     /// By reply and host: some words mean something else where their provider is known.
     answers: HashMap<(Offset, Option<Offset>), Arc<Answer>>,
@@ -221,14 +227,15 @@ impl<'a> Reader<'a> {
         }
         let host = stored
             .host
-            .map(|offset| shared(&mut self.hosts, offset, || Ok(at::<StoredHost>(bytes, offset)?.into())));
+            .map(|offset| shared(&mut self.hosts, offset, || read_host(bytes, offset)));
         let host = host.transpose()?;
-        let route = match stored.route {
-            Observed::Known(offset) => Observed::Known(shared(&mut self.routes, offset, || {
-                Ok(at::<StoredRoute>(bytes, offset)?.into())
-            })?),
-            Observed::Failed(why) => Observed::Failed(why),
-            Observed::NotTried(why) => Observed::NotTried(why),
+        let (route, wildcard_zone) = match stored.route {
+            Observed::Known(offset) => {
+                let (route, wildcard_zone) = shared(&mut self.routes, offset, || read_route(bytes, offset))?;
+                (Observed::Known(route), wildcard_zone)
+            }
+            Observed::Failed(why) => (Observed::Failed(why), false),
+            Observed::NotTried(why) => (Observed::NotTried(why), false),
         };
         let provider = host.as_ref().and_then(|host| host.provider);
         let answer = match stored.answer {
@@ -247,7 +254,7 @@ impl<'a> Reader<'a> {
                 host: at,
                 answer,
             }) => {
-                let host = shared(&mut self.hosts, at, || Ok(self::at::<StoredHost>(bytes, at)?.into()))?;
+                let host = shared(&mut self.hosts, at, || read_host(bytes, at))?;
                 let answer = self.answer(bytes, (answer, Some(at)), host.provider)?;
                 (doubt, Some(Arc::new(SecondAnswer { host, answer })))
             }
@@ -267,6 +274,7 @@ impl<'a> Reader<'a> {
                 syntax: None,
                 list: stored.list,
                 route,
+                wildcard_zone,
                 host,
                 answer,
                 second,
@@ -333,15 +341,34 @@ impl<'a> Reader<'a> {
 }
 
 /// The value of a key; `read` when it is met first.
-fn shared<T>(
-    known: &mut HashMap<Offset, Arc<T>>,
+fn shared<T: Clone>(
+    known: &mut HashMap<Offset, T>,
     offset: Offset,
     read: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<Arc<T>, StoreError> {
+) -> Result<T, StoreError> {
     match known.entry(offset) {
-        Entry::Occupied(known) => Ok(Arc::clone(known.get())),
-        Entry::Vacant(new) => Ok(Arc::clone(new.insert(Arc::new(read()?)))),
+        Entry::Occupied(known) => Ok(known.get().clone()),
+        Entry::Vacant(new) => Ok(new.insert(read()?).clone()),
     }
+}
+
+fn read_host(bytes: &[u8], offset: Offset) -> Result<Arc<HostFacts>, StoreError> {
+    Ok(Arc::new(at::<StoredHost>(bytes, offset)?.into()))
+}
+
+/// A route, and whether every name beside the domain has it.
+fn read_route(bytes: &[u8], offset: Offset) -> Result<(Arc<MailRoute>, bool), StoreError> {
+    let stored: StoredRoute = at(bytes, offset)?;
+    let (stored, wildcard_zone) = match stored {
+        StoredRoute::InWildcardZone(of) => (at(bytes, of)?, true),
+        StoredRoute::Exchangers(_)
+        | StoredRoute::ImplicitMx(_)
+        | StoredRoute::NullMx
+        | StoredRoute::NoSuchDomain
+        | StoredRoute::NoMailHost(_)
+        | StoredRoute::Failure(_) => (stored, false),
+    };
+    Ok((Arc::new(stored.try_into()?), wildcard_zone))
 }
 
 /// The address of the record at `offset`, without the rest of it.
@@ -498,6 +525,8 @@ enum StoredRoute {
     NoSuchDomain,
     NoMailHost(NoMailHost),
     Failure(RouteFailure),
+    /// Where the route is that every name beside the domain has too; one step, so that no damage leads in a circle.
+    InWildcardZone(Offset),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -541,16 +570,19 @@ impl From<&MailRoute> for StoredRoute {
     }
 }
 
-impl From<StoredRoute> for MailRoute {
-    fn from(route: StoredRoute) -> Self {
-        match route {
+impl TryFrom<StoredRoute> for MailRoute {
+    type Error = StoreError;
+
+    fn try_from(route: StoredRoute) -> Result<Self, StoreError> {
+        Ok(match route {
             StoredRoute::Exchangers(exchangers) => Self::Exchangers(exchangers.into_iter().map(Into::into).collect()),
             StoredRoute::ImplicitMx(exchanger) => Self::ImplicitMx(exchanger.into()),
             StoredRoute::NullMx => Self::NullMx,
             StoredRoute::NoSuchDomain => Self::NoSuchDomain,
             StoredRoute::NoMailHost(why) => Self::NoMailHost(why),
             StoredRoute::Failure(why) => Self::Failure(why),
-        }
+            StoredRoute::InWildcardZone(_) => return Err(StoreError::Damaged("a record cannot be read")),
+        })
     }
 }
 
@@ -597,5 +629,23 @@ impl From<StoredTranscript> for Transcript {
             peer: transcript.peer,
             entries: transcript.entries.into_iter().map(entry).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wildcard_zone_leads_to_a_route_in_one_step() {
+        let mut block = Block::default();
+        let plain = block.value(&StoredRoute::NullMx).unwrap();
+        let wild = block.value(&StoredRoute::InWildcardZone(plain)).unwrap();
+        let circle = block.value(&StoredRoute::InWildcardZone(wild)).unwrap();
+        let null = Arc::new(MailRoute::NullMx);
+        let read = |offset| read_route(&block.bytes, offset);
+        assert_eq!(read(plain).unwrap(), (Arc::clone(&null), false));
+        assert_eq!(read(wild).unwrap(), (null, true));
+        assert!(read(circle).is_err());
     }
 }

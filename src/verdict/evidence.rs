@@ -174,6 +174,8 @@ pub struct Evidence {
     pub list: Option<ListDecision>,
     /// Where the mail goes.
     pub route: Observed<Arc<MailRoute>, NotTried>,
+    /// The domain is a sub-domain, and its zone answers for every name with the same route. Says nothing about mailboxes.
+    pub wildcard_zone: bool,
     /// The mail host that was asked.
     pub host: Option<Arc<HostFacts>>,
     /// What it answered.
@@ -196,6 +198,7 @@ impl Evidence {
             syntax: None,
             list: None,
             route: Observed::NotTried(why),
+            wildcard_zone: false,
             host: None,
             answer: Observed::NotTried(why),
             second: None,

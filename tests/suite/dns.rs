@@ -366,6 +366,68 @@ async fn d20_a_wildcard_zone_is_a_normal_zone() {
 }
 
 #[tokio::test]
+async fn d20_one_question_a_registrable_domain_tells_whether_its_zone_answers_every_name() {
+    let server = Server::start(|asked| {
+        let parent = asked.name.split_once('.').map_or("", |(_, parent)| parent);
+        let exchanger = match (parent, asked.name.as_str()) {
+            ("wild.test", _) | (_, "deep.down.wild.test" | "one.plain.test" | "one.sick.test") => {
+                Some("mx.host.test".to_owned())
+            }
+            // Every name has a host of its own.
+            ("single.test", name) => Some(format!("{name}.mail.test")),
+            _ => None,
+        };
+        let reply = match (exchanger, parent) {
+            (Some(host), _) if asked.is(RecordType::MX) => asked.answer([mx(10, &host)]),
+            (None, "bare.test" | "host.test") if asked.is(RecordType::A) => asked.answer([a(1)]),
+            (Some(_), _) | (None, "bare.test" | "host.test") => asked.nothing(ResponseCode::NoError),
+            (None, "sick.test") => asked.nothing(ResponseCode::ServFail),
+            (None, _) if asked.name.ends_with(".mail.test") && asked.is(RecordType::A) => asked.answer([a(2)]),
+            (None, _) => asked.nothing(ResponseCode::NXDomain),
+        };
+        vec![reply.into()]
+    })
+    .await;
+    let router = server.router();
+    for (name, expected) in [
+        ("typo.wild.test", true),
+        ("other.wild.test", true),
+        ("deep.down.wild.test", true),
+        ("made-up.bare.test", true),
+        ("one.plain.test", false),
+        ("two.plain.test", false),
+        ("one.single.test", false),
+        ("one.sick.test", false),
+        ("wild.test", false),
+    ] {
+        let name = domain(name);
+        let route = router.route(&name).await;
+        assert_eq!(
+            router.in_wildcard_zone(&name, &route).await,
+            expected,
+            "{name} {route:?}"
+        );
+    }
+    let questions = |zone: &str| server.count(&format!(".{zone}.test"));
+    assert_eq!(questions("wild"), 4, "three names and one beside them");
+    assert_eq!(questions("plain"), 3, "two names and one beside them");
+    // A question that fails is asked twice.
+    assert!(questions("sick") <= 3);
+    let mut together = JoinSet::new();
+    let router = Arc::new(server.router());
+    for number in 0..50 {
+        let router = Arc::clone(&router);
+        together.spawn(async move {
+            let name = domain(&format!("n{number}.wild.test"));
+            let route = router.route(&name).await;
+            router.in_wildcard_zone(&name, &route).await
+        });
+    }
+    assert_eq!(together.join_all().await, [true; 50]);
+    assert_eq!(questions("wild"), 4 + 50 + 1, "asked together, asked once");
+}
+
+#[tokio::test]
 async fn d6_a_name_that_changes_its_mind_is_not_asked_again() {
     let asked_before = AtomicBool::new(false);
     let server = Server::start(move |asked| {

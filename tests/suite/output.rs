@@ -207,12 +207,12 @@ fn result(outcome: &Outcome) -> String {
 
 #[test]
 fn the_result_has_the_published_fields_in_their_order() {
-    insta::assert_snapshot!(result(&greylisted()), @r#"{"schema":"presend/1","address":"Jane.Doe@acme.example","ascii":"Jane.Doe@acme.example","label":"unknown","reason":"greylisted","action":"hold","bounce":{"kind":"pending","class":"greylisted"},"retry_at":"2026-11-21T10:06:00Z","did_you_mean":null,"flags":{"role":false,"disposable":false,"free":false,"subaddress":false,"smtputf8":false},"mail_host":{"provider":null,"name":"mx1.acme.example","ip":"192.0.2.7","preference":10,"implicit":false,"tls":true},"evidence":{"stage":"rcpt","code":451,"enhanced":"4.7.1","text":"Greylisted, try later","control":"not_sent","attempts":1},"source":"live","checked_at":"2026-11-21T10:00:00Z","expires_at":"2026-11-21T11:00:00Z","elapsed_ms":412}"#);
+    insta::assert_snapshot!(result(&greylisted()), @r#"{"schema":"presend/1","address":"Jane.Doe@acme.example","ascii":"Jane.Doe@acme.example","label":"unknown","reason":"greylisted","action":"hold","bounce":{"kind":"pending","class":"greylisted"},"retry_at":"2026-11-21T10:06:00Z","did_you_mean":null,"flags":{"role":false,"disposable":false,"free":false,"subaddress":false,"smtputf8":false,"wildcard_zone":false},"mail_host":{"provider":null,"name":"mx1.acme.example","ip":"192.0.2.7","preference":10,"implicit":false,"tls":true},"evidence":{"stage":"rcpt","code":451,"enhanced":"4.7.1","text":"Greylisted, try later","control":"not_sent","attempts":1},"source":"live","checked_at":"2026-11-21T10:00:00Z","expires_at":"2026-11-21T11:00:00Z","elapsed_ms":412}"#);
 }
 
 #[test]
 fn a_syntax_fault_has_its_position_and_suggestion() {
-    insta::assert_snapshot!(result(&broken("jane")), @r#"{"schema":"presend/1","address":"jane","ascii":null,"label":"invalid","reason":"syntax_no_at_sign","action":"drop","bounce":{"kind":"hard","class":"bad_address_syntax"},"retry_at":null,"did_you_mean":"jane@acme.example","flags":{"role":false,"disposable":false,"free":false,"subaddress":false,"smtputf8":false},"mail_host":null,"evidence":{"stage":null,"code":null,"enhanced":null,"text":"at character 5: There is no `@` in the address.","control":"not_sent","attempts":0},"source":"live","checked_at":"2026-11-21T10:00:00Z","expires_at":null,"elapsed_ms":412}"#);
+    insta::assert_snapshot!(result(&broken("jane")), @r#"{"schema":"presend/1","address":"jane","ascii":null,"label":"invalid","reason":"syntax_no_at_sign","action":"drop","bounce":{"kind":"hard","class":"bad_address_syntax"},"retry_at":null,"did_you_mean":"jane@acme.example","flags":{"role":false,"disposable":false,"free":false,"subaddress":false,"smtputf8":false,"wildcard_zone":false},"mail_host":null,"evidence":{"stage":null,"code":null,"enhanced":null,"text":"at character 5: There is no `@` in the address.","control":"not_sent","attempts":0},"source":"live","checked_at":"2026-11-21T10:00:00Z","expires_at":null,"elapsed_ms":412}"#);
 }
 
 #[test]

@@ -142,6 +142,7 @@ impl Run {
             scheduler.add(Work {
                 domain,
                 route: Arc::clone(&route),
+                wildcard_zone: false,
                 targets: targets.into(),
                 memory: None,
             });

@@ -3,6 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use presend::{
@@ -166,23 +167,46 @@ async fn the_whole_dialogue_in_order() {
 
 #[tokio::test(start_paused = true)]
 async fn s2_a_byte_a_second_ends_at_the_absolute_deadline() {
+    // Bytes, and whole lines of one reply: neither begins a new wait.
+    for piece in [&b"2"[..], b"220-a greeting that takes its time\r\n"] {
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                if theirs.write_all(piece).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let start = Instant::now();
+        let ended = Session::new(parts(ours)).greeting(&identity()).await.unwrap_err();
+        assert_eq!(ended.why, Why::Fault(Fault::Tarpit));
+        let took = start.elapsed();
+        assert!(took <= Timeouts::INTERACTIVE.reply + Duration::from_secs(3), "{took:?}");
+    }
+}
+
+/// Each reply is in time; together they are not.
+#[tokio::test(start_paused = true)]
+async fn s2_patient_replies_end_at_the_deadline_of_the_session() {
     let (ours, mut theirs) = tokio::io::duplex(1024);
+    let pause = Timeouts::INTERACTIVE.reply - Duration::from_secs(5);
     tokio::spawn(async move {
-        for byte in b"220 a greeting that takes its time\r\n" {
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-            if theirs.write_all(&[*byte]).await.is_err() {
+        let mut buffer = [0; 1024];
+        for reply in std::iter::once("220 mx.fake.test\r\n").chain(std::iter::repeat("250 in time\r\n")) {
+            tokio::time::sleep(pause).await;
+            if theirs.write_all(reply.as_bytes()).await.is_err() || !matches!(theirs.read(&mut buffer).await, Ok(1..)) {
                 return;
             }
         }
     });
     let start = Instant::now();
-    let ended = Session::new(parts(ours)).greeting(&identity()).await.unwrap_err();
-    assert_eq!(ended.why, Why::Fault(Fault::Tarpit));
-    assert!(
-        start.elapsed() <= Timeouts::INTERACTIVE.reply + std::time::Duration::from_secs(3),
-        "{:?}",
-        start.elapsed()
-    );
+    let ended = converse(ours).await.unwrap_err();
+    assert_eq!(ended.why, Why::Fault(Fault::Tarpit), "{:?}", ended.stage);
+    let took = start.elapsed();
+    let longest = Timeouts::INTERACTIVE.session;
+    // QUIT is given two seconds.
+    assert!(took >= longest && took <= longest + Duration::from_secs(3), "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -191,14 +215,14 @@ async fn s5_we_never_speak_before_the_greeting_is_complete() {
     let early = tokio::spawn(async move {
         theirs.write_all(b"220-wait for it\r\n").await.unwrap();
         let mut buffer = [0; 64];
-        let pause = tokio::time::timeout(std::time::Duration::from_secs(6), theirs.read(&mut buffer)).await;
+        let pause = tokio::time::timeout(Duration::from_secs(6), theirs.read(&mut buffer)).await;
         theirs.write_all(b"220 now\r\n").await.unwrap();
         let count = theirs.read(&mut buffer).await.unwrap();
         (pause.is_err(), buffer[..count].to_vec())
     });
     let identity = identity();
     let greeted = Session::new(parts(ours)).greeting(&identity).await.unwrap();
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(1), greeted.hello(&identity, false)).await;
+    let _ = tokio::time::timeout(Duration::from_secs(1), greeted.hello(&identity, false)).await;
     let (silent, first) = early.await.unwrap();
     assert!(silent, "we spoke into the pause");
     assert_eq!(first, b"EHLO probe.example.org\r\n");

@@ -137,3 +137,42 @@ fn d20_one_lookup_serves_all_addresses_of_a_domain() {
     assert_eq!(net.lab.counters().dns["MX known.test"], 1);
     assert_eq!(sessions(&net.lab.counters()), (1, 0));
 }
+
+#[test]
+fn d20_a_flag_for_zones_that_answer_every_name_costs_ordinary_lists_nothing() {
+    let net = Net::new(
+        "[[host]]\nname = \"mx.known.test\"\nserves = [\"known.test\", \"mail.known.test\", \"wild.test\", \"typo.wild.test\", \"typo.gmail.com\"]\n\
+         mailboxes = [\"jane\"]\n[[domain]]\nname = \"wild.test\"\nmx = \"10 mx.known.test\"\nwildcard = true\n\
+         [[domain]]\nname = \"gmail.com\"\nmx = \"10 mx.known.test\"\nwildcard = true\n\
+         [[domain]]\nname = \"mail.known.test\"\nmx = \"10 mx.known.test\"\n",
+    );
+    let flagged = |list: &str| -> Vec<bool> {
+        let ran = net.verify(list, &["--format", "ndjson"]);
+        let results = ran
+            .out
+            .lines()
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        results
+            .map(|result| result["presend"]["flags"]["wildcard_zone"].as_bool().unwrap())
+            .collect()
+    };
+    let mail = || {
+        net.lab
+            .counters()
+            .dns
+            .iter()
+            .filter(|(asked, _)| asked.starts_with("MX "))
+            .map(|(_, count)| count)
+            .sum::<u64>()
+    };
+    let canary = 2;
+    let ordinary = "jane@known.test\njane@wild.test\njane@typo.gmail.com\n";
+    assert_eq!(flagged(ordinary), [false; 3]);
+    assert_eq!(mail(), 3 + canary, "one question a domain");
+    assert_eq!(flagged("jane@typo.wild.test\njane@mail.known.test\n"), [true, false]);
+    assert_eq!(
+        mail(),
+        3 + canary + 4 + canary,
+        "and one a registrable domain for names below it"
+    );
+}

@@ -81,6 +81,7 @@ async fn run(
         scheduler.add(Work {
             domain: address.to_domain(),
             route: Arc::new(MailRoute::Exchangers(vec![host])),
+            wildcard_zone: false,
             targets: vec![Target {
                 id: u32::try_from(id).unwrap(),
                 address,

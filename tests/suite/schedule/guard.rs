@@ -141,6 +141,7 @@ async fn with_store(store: &Arc<dyn Store>, net: &FakeNet, manners: Manners, lis
             "127.9.0.1",
             false,
         )])),
+        wildcard_zone: false,
         targets: (0..).zip(list).map(target).collect::<Vec<_>>().into(),
         memory: None,
     });

@@ -82,6 +82,7 @@ impl World {
         let work = |targets: Vec<Target>| Work {
             domain: targets[0].address.to_domain(),
             route: Arc::clone(&route),
+            wildcard_zone: false,
             targets: targets.into(),
             memory: None,
         };

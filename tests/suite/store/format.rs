@@ -411,6 +411,7 @@ prop_compose! {
         doubt in option::of(select(&DOUBTS[..])),
         other in (any_host(), 200..600_u16, text()),
         attempts in any::<u32>(),
+        in_wildcard_zone in any::<bool>(),
     ) -> Evidence {
         let provider = host.as_ref().and_then(|host| host.provider);
         let answer = match said {
@@ -425,7 +426,8 @@ prop_compose! {
             let answer = answer_of(&host, other.1, &other.2);
             Arc::new(SecondAnswer { host, answer })
         });
-        Evidence { syntax: None, list, route, host, answer, second, unknown_recipients, doubt, attempts }
+        let wildcard_zone = in_wildcard_zone && route.known().is_some();
+        Evidence { syntax: None, list, route, wildcard_zone, host, answer, second, unknown_recipients, doubt, attempts }
     }
 }
 
