@@ -13,6 +13,7 @@ use super::{
     memory::{Before, Begun, Times},
     plan::ControlAnswer,
     scheduler::{Run, Work},
+    shapes::name_of_nobody,
 };
 use crate::{
     address::{Address, Domain},
@@ -130,7 +131,7 @@ impl Control {
             None => rand::random(),
         };
         Self {
-            address: Address::control(&control_local_part(number), domain),
+            address: Address::control(&name_of_nobody(number), domain),
             attempts: 0,
             first_asked: None,
             phase: Phase::Idle,
@@ -527,38 +528,4 @@ fn doubt(address: &Address, observation: &Observation, (blanket, hosts): (Option
             .filter(|words| answer.and_then(|answer| vague_refusal(answer)) == Some(*words))
             .map(|_| SessionDoubt::BlanketRefusal)
     }
-}
-
-/// A local-part that looks like a person's and belongs to nobody: two letters-only words and six random characters.
-///
-/// A string of random letters alone is what filters look for; a bare name may exist (HOSTILE R27).
-fn control_local_part(number: u64) -> String {
-    const FIRST: &[&str] = &[
-        "karin", "tomas", "elena", "marek", "ingrid", "pavel", "sofia", "henrik", "amelie", "dario",
-    ];
-    const LAST: &[&str] = &[
-        "lindqvist",
-        "hartmann",
-        "moreau",
-        "kowalski",
-        "rossetti",
-        "verhoeven",
-        "novotny",
-        "olsson",
-    ];
-    const ALPHABET: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
-    let mut left = number;
-    let mut pick = |choices: usize| {
-        let choices = choices as u64;
-        let index = left % choices;
-        left /= choices;
-        usize::try_from(index).unwrap_or_default()
-    };
-    let first = FIRST.get(pick(FIRST.len())).copied().unwrap_or_default();
-    let last = LAST.get(pick(LAST.len())).copied().unwrap_or_default();
-    let mut name = format!("{first}.{last}.");
-    for _ in 0..6 {
-        name.push(ALPHABET.get(pick(ALPHABET.len())).copied().map_or('x', char::from));
-    }
-    name
 }

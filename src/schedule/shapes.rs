@@ -37,6 +37,40 @@ impl Shapes {
     }
 }
 
+/// A local-part that looks like a person's and belongs to nobody: two words and seven random letters; a bare name may exist.
+///
+/// No digits: a host that takes everybody but those with digits must not pass for one that refuses strangers.
+pub(super) fn name_of_nobody(number: u64) -> String {
+    const FIRST: &[&str] = &[
+        "karin", "tomas", "elena", "marek", "ingrid", "pavel", "sofia", "henrik", "amelie", "dario",
+    ];
+    const LAST: &[&str] = &[
+        "lindqvist",
+        "hartmann",
+        "moreau",
+        "kowalski",
+        "rossetti",
+        "verhoeven",
+        "novotny",
+        "olsson",
+    ];
+    const ALPHABET: &[u8] = b"abcdefghijklmnopqrstuvwxyz";
+    let mut left = number;
+    let mut pick = |choices: usize| {
+        let choices = choices as u64;
+        let index = left % choices;
+        left /= choices;
+        usize::try_from(index).unwrap_or_default()
+    };
+    let first = FIRST.get(pick(FIRST.len())).copied().unwrap_or_default();
+    let last = LAST.get(pick(LAST.len())).copied().unwrap_or_default();
+    let mut name = format!("{first}.{last}.");
+    for _ in 0..7 {
+        name.push(ALPHABET.get(pick(ALPHABET.len())).copied().map_or('x', char::from));
+    }
+    name
+}
+
 /// The random letters that go with a name.
 pub(super) fn other_shape(control: &Address) -> Option<Address> {
     Address::control(&random_letters(control.local_part()), &control.to_domain())
@@ -93,6 +127,18 @@ mod tests {
         assert_eq!(all.len(), 500);
         let lengths: HashSet<usize> = all.iter().map(String::len).collect();
         assert_eq!(lengths.len(), 9, "every length from 12 to 20");
+    }
+
+    #[test]
+    fn r27_a_name_of_nobody_has_no_digits() {
+        let mut all = HashSet::new();
+        for number in 0..2_000 {
+            let name = name_of_nobody(stable_hash(b"job", number));
+            assert!(name.bytes().all(|b| b.is_ascii_lowercase() || b == b'.'), "{name}");
+            assert_eq!(name.split('.').map(str::len).next_back(), Some(7), "{name}");
+            all.insert(name);
+        }
+        assert_eq!(all.len(), 2_000);
     }
 
     #[test]

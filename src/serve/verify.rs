@@ -35,28 +35,6 @@ const LONGEST: usize = 1_000;
 /// Longest age that can be asked for, in seconds: a year.
 const OLDEST: u64 = 31_536_000;
 
-/// How far to ask.
-#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum LevelName {
-    /// The form of the address; nobody is asked.
-    Syntax,
-    /// And where the domain's mail goes.
-    Dns,
-    /// And what the mail host says.
-    Smtp,
-}
-
-impl From<LevelName> for Level {
-    fn from(name: LevelName) -> Self {
-        match name {
-            LevelName::Syntax => Self::Syntax,
-            LevelName::Dns => Self::Dns,
-            LevelName::Smtp => Self::Smtp,
-        }
-    }
-}
-
 /// One address to verify.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -67,7 +45,7 @@ pub(super) struct VerifyRequest {
     address: String,
     /// How far to ask; never further than the server is set to.
     #[schema(inline)]
-    level: Option<LevelName>,
+    level: Option<Level>,
     /// Oldest answer that may be used, in seconds; 0 asks again.
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 31_536_000)]
     max_age: Option<Whole>,
@@ -88,7 +66,7 @@ pub(super) struct BatchRequest {
     addresses: Vec<String>,
     /// How far to ask; never further than the server is set to.
     #[schema(inline)]
-    level: Option<LevelName>,
+    level: Option<Level>,
     /// Oldest answer that may be used, in seconds; 0 asks again.
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 31_536_000)]
     max_age: Option<Whole>,
@@ -206,7 +184,7 @@ struct How {
 
 impl How {
     fn of(
-        level: Option<LevelName>,
+        level: Option<Level>,
         max_age: Option<Whole>,
         wait_ms: Option<Whole>,
         transcript: Option<bool>,
@@ -220,7 +198,7 @@ impl How {
             return Err(Problem::new(Code::InvalidValue, "The longest wait is 600000 ms.").at("/wait_ms"));
         }
         Ok(Self {
-            level: level.map_or(Level::Smtp, Level::from),
+            level: level.unwrap_or(Level::Smtp),
             max_age: max_age.map(Duration::from_secs),
             wait: wait_ms.map(Duration::from_millis),
             transcript: transcript.unwrap_or_default(),

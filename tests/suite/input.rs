@@ -606,7 +606,7 @@ fn p5_a_key_with_control_characters_is_named_without_them() {
 }
 
 proptest! {
-#[test]
+    #[test]
     fn p5_arbitrary_bytes_never_panic(
         content in proptest::collection::vec(prop_oneof![4 => any::<u8>(), 6 => prop::sample::select(&b"\",;\t|\r\n@a{}[]:#\0\xFF\xFE"[..])], 0..400),
         name in prop::sample::select(&["a.txt", "a.csv", "a.ndjson", "a"][..]),
