@@ -232,16 +232,16 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         let proxy = ProxyUrl::parse("socks5://proxy.test").unwrap().at(vec![at]);
-        let network = Network {
+        let through = Network {
             proxy: Some(proxy),
             ..Network::default()
         };
-        let dialler = TcpDialler::with_sockets(1, &network);
+        let behind = TcpDialler::with_sockets(1, &through);
         for said in [&b""[..], b"\x05", b"\x05\0\x05\0\0\x03\xffxxx"] {
             let silent = async {
                 let (mut proxy, _) = listener.accept().await.unwrap();
                 proxy.write_all(said).await.unwrap();
-                std::future::pending().await
+                std::future::pending::<()>().await;
             };
             let call = Call {
                 within: Duration::from_millis(50),
@@ -249,12 +249,12 @@ mod tests {
             };
             let start = std::time::Instant::now();
             let error = tokio::select! {
-                dialled = dialler.dial(call) => dialled.err(),
+                ended = behind.dial(call) => ended.err(),
                 () = silent => None,
             };
             assert!(matches!(error, Some(DialError::Proxy(ProxyFault::Late))), "{error:?}");
             assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
-            assert_eq!(dialler.sockets.available_permits(), 1);
+            assert_eq!(behind.sockets.available_permits(), 1);
         }
     }
 
