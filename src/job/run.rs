@@ -282,7 +282,7 @@ async fn run(
             progress.restored(list.copies(id));
         }
     }
-    let mut domains: Vec<_> = std::mem::take(&mut list.domains).into_iter().collect();
+    let mut domains = list.take_domains();
     ledger.in_order_of_evidence(&mut domains).map_err(Arc::new)?;
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
@@ -419,7 +419,7 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
         list.add_typed(engine, typed)?;
     }
     list.close();
-    let domains = std::mem::take(&mut list.domains);
+    let domains = list.take_domains();
     let mut open = Open::default();
     match &engine.store {
         Some(store) => {
@@ -429,7 +429,7 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
                 open.add(engine, &known, (&list, &answers), domain)?;
             }
         }
-        None => open.asked = domains.into_iter().collect(),
+        None => open.asked = domains,
     }
     // Nothing is written about what is known already.
     let ledger = match engine.store.as_ref().filter(|_| !open.asked.is_empty()) {
