@@ -12,7 +12,7 @@ use super::{
     Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError, Waiting,
     answers::{Answers, nothing_learned, record},
     list::List,
-    open::Open,
+    open::{Open, Portions},
     progress::Later,
     resolve::{Probing, ROUTES, Settled, Start},
     rows::{Cursor, Import, flushed},
@@ -297,9 +297,7 @@ async fn run(
         lasts: store.outlives_the_run(),
     };
     let mut open = Open::default();
-    let mut domains = domains.into_iter();
-    while domains.len() > 0 {
-        let together: Vec<_> = domains.by_ref().take(TOGETHER).collect();
+    for together in Portions::new(domains) {
         open.add_all(engine, &ledger, (&list, &answers), together)?;
         if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
@@ -310,6 +308,7 @@ async fn run(
             }
         }
     }
+    let asked = open.take_asked();
     keeping.keep(open.known);
     keeping.later.join(open.later);
     for id in open.left {
@@ -317,7 +316,7 @@ async fn run(
         progress.restored(list.copies(id));
     }
     let start = Start {
-        domains: open.asked,
+        domains: asked,
         addresses: Arc::clone(&list.addresses),
         tally: Arc::clone(&tally),
         stop,
