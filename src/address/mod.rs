@@ -230,33 +230,36 @@ impl Address {
         (half(0x7072_6573_656e_6431) << 64) | half(0x7072_6573_656e_6432)
     }
 
-    /// Most bytes that [`pack`](Self::pack) appends.
-    pub(crate) const PACKED: usize = LONGEST + 3;
+    /// Bytes that [`pack`](Self::pack) writes at most.
+    pub(crate) const PACKED: usize = LONGEST + 2;
 
-    /// Appends the address to others.
+    /// Appends the address without its domain to others.
     pub(crate) fn pack(&self, bytes: &mut Vec<u8>) {
-        // The longest mailbox fits.
-        let length = u8::try_from(self.mailbox.len()).unwrap_or(u8::MAX);
-        bytes.extend_from_slice(&[self.traits.to_bits(), self.at, length]);
-        bytes.extend_from_slice(self.mailbox.as_bytes());
+        bytes.extend_from_slice(&[self.traits.to_bits(), self.at]);
+        bytes.extend_from_slice(self.local_part().as_bytes());
     }
 
-    /// The address that [`pack`](Self::pack) wrote; more may follow it.
-    pub(crate) fn unpack(bytes: &[u8]) -> Option<Self> {
-        let [traits, at, ..] = bytes else { return None };
+    /// The address at `domain` that [`pack`](Self::pack) wrote; more may follow it.
+    pub(crate) fn unpack(bytes: &[u8], domain: &Domain) -> Option<Self> {
+        let (local, domain) = (Self::packed_local_part(bytes)?, domain.as_str());
+        let mut text = [0; LONGEST];
+        let length = local.len() + 1 + domain.len();
+        let (start, rest) = text.get_mut(..length)?.split_at_mut(local.len());
+        let (at, end) = rest.split_first_mut()?;
+        start.copy_from_slice(local.as_bytes());
+        *at = b'@';
+        end.copy_from_slice(domain.as_bytes());
         Some(Self {
-            mailbox: Self::packed_mailbox(bytes)?.into(),
-            at: *at,
-            traits: Traits::from_bits(*traits),
+            mailbox: str::from_utf8(text.get(..length)?).ok()?.into(),
+            at: u8::try_from(local.len()).ok()?,
+            traits: Traits::from_bits(*bytes.first()?),
         })
     }
 
-    /// The mailbox of a packed address.
-    pub(crate) fn packed_mailbox(bytes: &[u8]) -> Option<&str> {
-        let [_, _, length, mailbox @ ..] = bytes else {
-            return None;
-        };
-        str::from_utf8(mailbox.get(..usize::from(*length))?).ok()
+    /// The local-part of a packed address.
+    pub(crate) fn packed_local_part(bytes: &[u8]) -> Option<&str> {
+        let [_, at, local @ ..] = bytes else { return None };
+        str::from_utf8(local.get(..usize::from(*at))?).ok()
     }
 
     /// The parts of an address that was checked; `None` when the whole is too long.
@@ -360,12 +363,12 @@ mod tests {
             let start = bytes.len();
             address.pack(&mut bytes);
             bytes.push(0xff);
-            let again = Address::unpack(&bytes[start..]).unwrap();
+            let again = Address::unpack(&bytes[start..], &address.to_domain()).unwrap();
             assert_eq!(
                 (again.mailbox(), again.at, again.traits),
                 (address.mailbox(), address.at, address.traits)
             );
-            assert_eq!(Address::unpack(&bytes[start..start + 3]), None);
+            assert_eq!(Address::unpack(&bytes[start..start + 2], &address.to_domain()), None);
         }
         for bits in 0..1 << 7 {
             assert_eq!(Traits::from_bits(bits).to_bits(), bits);

@@ -222,7 +222,7 @@ fn open(
 ) -> Result<Vec<(Domain, usize)>, VerifyError> {
     let answers = Answers::new(list.addresses.len());
     let mut left = Vec::new();
-    for domain in std::mem::take(&mut list.domains) {
+    for domain in list.take_domains() {
         let mut open = Open::default();
         open.add(engine, ledger, (&list, &answers), domain)?;
         for known in open.known {

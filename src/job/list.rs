@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::{
     Engine, VerifyError,
-    addresses::{Addresses, Joining},
+    addresses::{Addresses, Joined, Joining},
 };
 use crate::{
     address::{Address, Domain},
@@ -26,8 +24,8 @@ pub(super) struct List {
     copies: Vec<u32>,
     /// For each row the number of its address, or [`NOBODY`].
     pub(super) rows: Vec<u32>,
-    /// The addresses of each domain.
-    pub(super) domains: HashMap<Domain, Vec<u32>>,
+    /// The addresses of each domain, by its number.
+    of_domains: Vec<Vec<u32>>,
 }
 
 impl List {
@@ -53,29 +51,37 @@ impl List {
 
     /// The number of an address, and its domain if that is new; equal addresses share a number.
     fn join(&mut self, address: &Address, exact: bool) -> Result<(u32, Option<Domain>), VerifyError> {
-        let joined = self.joining.join(address, exact).filter(|(id, _)| *id != NOBODY);
-        let (id, new) = joined.ok_or(VerifyError::TooManyAddresses)?;
+        let joined = self.joining.join(address, exact).filter(|joined| joined.id != NOBODY);
+        let Joined {
+            id,
+            new,
+            domain,
+            new_domain,
+        } = joined.ok_or(VerifyError::TooManyAddresses)?;
         if !new {
             if let Some(copies) = self.copies.get_mut(id as usize) {
                 *copies += 1;
             }
             return Ok((id, None));
         }
-        let new = if let Some(ids) = self.domains.get_mut(address.domain()) {
-            ids.push(id);
-            None
-        } else {
-            let domain = address.to_domain();
-            self.domains.insert(domain.clone(), vec![id]);
-            Some(domain)
-        };
+        match self.of_domains.get_mut(domain as usize) {
+            Some(ids) => ids.push(id),
+            None => self.of_domains.push(vec![id]),
+        }
         self.copies.push(1);
-        Ok((id, new))
+        Ok((id, new_domain))
     }
 
     /// No more rows come: what only joining needed is given back.
     pub(super) fn close(&mut self) {
         self.addresses = Arc::new(std::mem::take(&mut self.joining).addresses);
+    }
+
+    /// The domains with their addresses, which the list then has no longer.
+    pub(super) fn take_domains(&mut self) -> Vec<(Domain, Vec<u32>)> {
+        let mut of_domains = std::mem::take(&mut self.of_domains);
+        of_domains.iter_mut().for_each(Vec::shrink_to_fit);
+        self.addresses.domains().iter().cloned().zip(of_domains).collect()
     }
 
     pub(super) fn copies(&self, id: u32) -> u64 {

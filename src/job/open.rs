@@ -5,7 +5,7 @@ use std::{
     iter,
     num::NonZeroUsize,
     sync::Arc,
-    thread,
+    thread, vec,
 };
 
 use super::{Engine, VerifyError, answers::Answers, list::List, progress::Later, resolve::Settled, writing::join};
@@ -17,6 +17,48 @@ use crate::{
 
 /// From so many domains on threads pay.
 const MANY: usize = 64;
+/// Domains looked up together.
+const DOMAINS: usize = 256;
+/// Addresses looked up together, a kilobyte each: a domain that has more, a provider's, is looked up in parts.
+const ADDRESSES: usize = 16_384;
+
+/// Domains in portions that are looked up together.
+pub(super) struct Portions {
+    domains: vec::IntoIter<(Domain, Vec<u32>)>,
+    /// What the last portion had no room for.
+    rest: Option<(Domain, Vec<u32>)>,
+}
+
+impl Portions {
+    pub(super) fn new(domains: Vec<(Domain, Vec<u32>)>) -> Self {
+        Self {
+            domains: domains.into_iter(),
+            rest: None,
+        }
+    }
+}
+
+impl Iterator for Portions {
+    type Item = Vec<(Domain, Vec<u32>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (mut portion, mut room) = (Vec::new(), ADDRESSES);
+        while portion.len() < DOMAINS
+            && let Some((domain, mut ids)) = self.rest.take().or_else(|| self.domains.next())
+        {
+            if ids.len() > room {
+                if portion.is_empty() {
+                    portion.push((domain.clone(), ids.drain(..room).collect()));
+                }
+                self.rest = Some((domain, ids));
+                break;
+            }
+            room -= ids.len();
+            portion.push((domain, ids));
+        }
+        (!portion.is_empty()).then_some(portion)
+    }
+}
 
 /// What is to be asked, and what need not be.
 #[derive(Default)]
@@ -72,6 +114,19 @@ impl Open {
             self.histories.extend(opened.histories);
         }
         Ok(())
+    }
+
+    /// What is to be asked, once everything was added: the parts of a domain become one again.
+    pub(super) fn take_asked(&mut self) -> Vec<(Domain, Vec<u32>)> {
+        let mut asked = std::mem::take(&mut self.asked);
+        asked.dedup_by(|(next, more), (domain, ids)| {
+            let same = next == domain;
+            if same {
+                ids.append(more);
+            }
+            same
+        });
+        asked
     }
 
     /// Adds the addresses of one domain.
@@ -151,4 +206,41 @@ impl Open {
 fn waits_too_long(engine: &Engine, kept: &Kept) -> bool {
     let wait = kept.due.and_then(|due| due.duration_since(engine.clock.now()).ok());
     wait.is_some_and(|wait| wait > engine.settings.max_wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Rules;
+
+    #[test]
+    fn a_large_domain_comes_in_parts_and_is_whole_again() {
+        let domain = |name: &str| Domain::parse(name, Rules::default()).unwrap();
+        let most = u32::try_from(ADDRESSES).unwrap();
+        let all = vec![
+            (domain("acme-corp.com"), vec![0, 1]),
+            (domain("webmail-corp.com"), (2..3 * most).collect()),
+            (domain("other-corp.com"), vec![3 * most]),
+        ];
+        let portions: Vec<_> = Portions::new(all.clone()).collect();
+        let sizes: Vec<Vec<usize>> = portions
+            .iter()
+            .map(|portion| portion.iter().map(|(_, ids)| ids.len()).collect())
+            .collect();
+        assert_eq!(
+            sizes,
+            [vec![2], vec![ADDRESSES], vec![ADDRESSES], vec![ADDRESSES - 2, 1]]
+        );
+        let mut open = Open {
+            asked: portions.into_iter().flatten().collect(),
+            ..Open::default()
+        };
+        assert_eq!(open.take_asked(), all);
+
+        let many: Vec<_> = (0..=DOMAINS)
+            .map(|number| (domain(&format!("acme{number}.com")), vec![0]))
+            .collect();
+        let sizes: Vec<usize> = Portions::new(many).map(|portion| portion.len()).collect();
+        assert_eq!(sizes, [DOMAINS, 1]);
+    }
 }

@@ -282,7 +282,8 @@ impl<'a> Probing<'a> {
                 // A store that cannot be read ends the run; until it does, nothing is known of the domain.
                 let memory = self
                     .ledger
-                    .and_then(|ledger| ledger.domain(&domain, resumed).ok().flatten());
+                    .and_then(|ledger| ledger.domain(&domain, resumed).ok().flatten())
+                    .map(Box::new);
                 asker.add(Work {
                     domain,
                     route,

@@ -12,7 +12,7 @@ use super::{
     Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError, Waiting,
     answers::{Answers, nothing_learned, record},
     list::List,
-    open::Open,
+    open::{Open, Portions},
     progress::Later,
     resolve::{Probing, ROUTES, Settled, Start},
     rows::{Cursor, Import, flushed},
@@ -282,7 +282,7 @@ async fn run(
             progress.restored(list.copies(id));
         }
     }
-    let mut domains: Vec<_> = std::mem::take(&mut list.domains).into_iter().collect();
+    let mut domains = list.take_domains();
     ledger.in_order_of_evidence(&mut domains).map_err(Arc::new)?;
     let tally = Arc::new(Tally::default());
     let (sender, mut kept) = mpsc::unbounded_channel();
@@ -297,9 +297,7 @@ async fn run(
         lasts: store.outlives_the_run(),
     };
     let mut open = Open::default();
-    let mut domains = domains.into_iter();
-    while domains.len() > 0 {
-        let together: Vec<_> = domains.by_ref().take(TOGETHER).collect();
+    for together in Portions::new(domains) {
         open.add_all(engine, &ledger, (&list, &answers), together)?;
         if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
@@ -310,6 +308,7 @@ async fn run(
             }
         }
     }
+    let asked = open.take_asked();
     keeping.keep(open.known);
     keeping.later.join(open.later);
     for id in open.left {
@@ -317,7 +316,7 @@ async fn run(
         progress.restored(list.copies(id));
     }
     let start = Start {
-        domains: open.asked,
+        domains: asked,
         addresses: Arc::clone(&list.addresses),
         tally: Arc::clone(&tally),
         stop,
@@ -419,7 +418,7 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
         list.add_typed(engine, typed)?;
     }
     list.close();
-    let domains = std::mem::take(&mut list.domains);
+    let domains = list.take_domains();
     let mut open = Open::default();
     match &engine.store {
         Some(store) => {
@@ -429,7 +428,7 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
                 open.add(engine, &known, (&list, &answers), domain)?;
             }
         }
-        None => open.asked = domains.into_iter().collect(),
+        None => open.asked = domains,
     }
     // Nothing is written about what is known already.
     let ledger = match engine.store.as_ref().filter(|_| !open.asked.is_empty()) {

@@ -11,7 +11,7 @@ use super::scheduler::Finding;
 use crate::stop::Stop;
 
 /// Findings that may wait before new sessions do; those of sessions under way come on top. One takes half a kilobyte.
-const MOST: usize = 20_000;
+const MOST: usize = 10_000;
 
 /// How many wait.
 #[derive(Debug, Default)]

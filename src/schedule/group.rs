@@ -150,7 +150,9 @@ impl Group {
     }
 
     /// Runs until every target is concluded and no run brings more.
-    pub(super) async fn run(mut self, mut routed: watch::Receiver<bool>, closing: Closing) {
+    ///
+    /// Boxed: a future holds its arguments twice, and there is one of each for thousands of groups.
+    pub(super) async fn run(mut self: Box<Self>, mut routed: watch::Receiver<bool>, closing: Closing) {
         self.gather(&mut routed).await;
         let given_up_until = self.claim().await.err();
         let own = Arc::clone(&self.shared.own);

@@ -43,7 +43,7 @@ use crate::{
 
 /// Groups of the operator's own hosts asked at once. These hosts answer at once and have no budget: more of them at the same time
 /// only take memory, 100 KB each. One that waits for a retry does not count.
-const OWN: usize = 256;
+const OWN: usize = 128;
 
 /// How a run behaves towards mail hosts.
 #[derive(Debug, Clone)]
@@ -84,7 +84,7 @@ pub struct Work<T = Targets> {
     /// The addresses.
     pub targets: T,
     /// What is known about the domain from before.
-    pub memory: Option<DomainMemory>,
+    pub memory: Option<Box<DomainMemory>>,
 }
 
 impl Work {
@@ -484,7 +484,12 @@ impl Scheduler {
         let _ = sender.send(order);
         groups.senders.insert(name, sender);
         let closing = Closing(Arc::downgrade(&self.0));
-        let group = Group::new(context, self.0.shared.clone(), receiver, self.0.stirred.subscribe());
+        let group = Box::new(Group::new(
+            context,
+            self.0.shared.clone(),
+            receiver,
+            self.0.stirred.subscribe(),
+        ));
         groups.tasks.spawn(group.run(routed, closing));
     }
 

@@ -76,8 +76,13 @@ pub(super) fn add(transaction: &Transaction<'_>, job: JobNumber, mut pointers: V
     Ok(())
 }
 
-/// What counts of a domain: for each address the newest good answer and the newest other one, good answers first.
-pub(super) fn known(connection: &Connection, domain: i64) -> Result<Vec<Known>, StoreError> {
+/// What counts of the wanted addresses of a domain: for each the newest good answer and the newest other one, good answers first.
+pub(super) fn known(
+    connection: &Connection,
+    domain: i64,
+    wanted: impl Fn(i64) -> bool,
+) -> Result<Vec<Known>, StoreError> {
+    let is_wanted = |bytes: &&[u8; POINTER]| bytes.first_chunk().is_some_and(|key| wanted(i64::from_le_bytes(*key)));
     let sql = "SELECT job, batch, entries FROM pointer WHERE domain = ?1 ORDER BY number";
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query([domain])?;
@@ -87,7 +92,8 @@ pub(super) fn known(connection: &Connection, domain: i64) -> Result<Vec<Known>, 
         let entries = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
         // What is cut off at the end is not there.
         let (whole, _) = entries.as_chunks::<POINTER>();
-        for pointer in whole.iter().filter_map(|bytes| Pointer::read(bytes, (domain, batch))) {
+        let wanted = whole.iter().filter(is_wanted);
+        for pointer in wanted.filter_map(|bytes| Pointer::read(bytes, (domain, batch))) {
             match newest.entry((!pointer.good, pointer.key.1)) {
                 Entry::Occupied(known) if known.get().1.checked_at > pointer.checked_at => {}
                 Entry::Occupied(mut known) => drop(known.insert((job, pointer))),
@@ -195,16 +201,18 @@ mod tests {
             vec![pointer(1, false, 5), pointer(2, false, 5), pointer(3, true, 5)],
         )
         .unwrap();
-        let known = known(&transaction, 7).unwrap();
+        let known = known(&transaction, 7, |_| true).unwrap();
         let known: Vec<_> = known
             .iter()
             .map(|known| (known.address, known.job, known.place.offset))
             .collect();
         assert_eq!(known, [(1, 1, 1), (3, 1, 9), (1, 2, 5), (2, 2, 5)]);
-        assert!(super::known(&transaction, 8).unwrap().is_empty());
+        assert!(super::known(&transaction, 8, |_| true).unwrap().is_empty());
+        let one = super::known(&transaction, 7, |address| address == 3).unwrap();
+        assert_eq!(one.iter().map(|known| known.address).collect::<Vec<_>>(), [3]);
         assert_eq!(whereabouts(&transaction, 7).unwrap(), Some((2, 3)));
         let cut = "UPDATE pointer SET entries = substr(entries, 1, 60)";
         transaction.execute(cut, []).unwrap();
-        assert_eq!(super::known(&transaction, 7).unwrap().len(), 3);
+        assert_eq!(super::known(&transaction, 7, |_| true).unwrap().len(), 3);
     }
 }

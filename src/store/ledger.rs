@@ -127,7 +127,11 @@ impl Ledger {
         if !self.some {
             return Ok(Vec::new());
         }
-        let known = self.store.known(domain_key(domain.as_str()))?;
+        let key = |address: &A| address_key(address.borrow().join_hash(self.exact));
+        let addresses: Vec<_> = addresses.map(|(id, address)| (id, key(&address), address)).collect();
+        let mut keys: Vec<i64> = addresses.iter().map(|(_, key, _)| *key).collect();
+        keys.sort_unstable();
+        let known = self.store.known_of(domain_key(domain.as_str()), &keys)?;
         if known.is_empty() {
             return Ok(Vec::new());
         }
@@ -135,15 +139,14 @@ impl Ledger {
         let mut sorted: Vec<&Known> = known.iter().filter(|known| self.serves(known, now)).collect();
         // Stable: a good answer comes before another.
         sorted.sort_by_key(|known| known.address);
-        let candidates = |(id, address): (u32, A)| {
-            let key = address_key(address.borrow().join_hash(self.exact));
+        let candidates = |(id, key, address): (u32, i64, A)| {
             let first = sorted.partition_point(|known| known.address < key);
             let mine = sorted.get(first..).unwrap_or_default();
             let count = mine.iter().take_while(|known| known.address == key).count();
             let mine = mine.get(..count).unwrap_or_default();
             (!mine.is_empty()).then_some((id, address, mine))
         };
-        let mut found: Vec<_> = addresses.filter_map(candidates).collect();
+        let mut found: Vec<_> = addresses.into_iter().filter_map(candidates).collect();
         let place = |mine: &[&Known]| {
             mine.first()
                 .map(|known| (known.job, known.place.batch, known.place.offset))

@@ -379,6 +379,16 @@ pub trait Store: Send + Sync + 'static {
     /// The database cannot be read.
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError>;
 
+    /// The same about some of its addresses only, by their hashes in order: a provider's domain may have millions.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    fn known_of(&self, domain: i64, addresses: &[i64]) -> Result<Vec<Known>, StoreError> {
+        let mut known = self.known(domain)?;
+        known.retain(|known| addresses.binary_search(&known.address).is_ok());
+        Ok(known)
+    }
+
     /// The job and the batch of some evidence about a domain: what lies together is quickly read together.
     ///
     /// # Errors

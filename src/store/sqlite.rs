@@ -334,7 +334,12 @@ impl Store for SqliteStore {
     }
 
     fn known(&self, domain: i64) -> Result<Vec<Known>, StoreError> {
-        self.read(|connection| evidence::known(connection, domain))
+        self.read(|connection| evidence::known(connection, domain, |_| true))
+    }
+
+    fn known_of(&self, domain: i64, addresses: &[i64]) -> Result<Vec<Known>, StoreError> {
+        let wanted = |address| addresses.binary_search(&address).is_ok();
+        self.read(|connection| evidence::known(connection, domain, wanted))
     }
 
     fn whereabouts(&self, domain: i64) -> Result<Option<(JobNumber, u32)>, StoreError> {

@@ -113,7 +113,7 @@ impl Group {
             .retain(|target| known.iter().all(|(id, _)| *id != target.id));
         run.report(known.into_iter().map(|(id, kept)| Finding::kept(id, kept)).collect());
         if work.memory.is_none() {
-            work.memory = ledger.domain(&work.domain, false).ok().flatten();
+            work.memory = ledger.domain(&work.domain, false).ok().flatten().map(Box::new);
         }
     }
 }
