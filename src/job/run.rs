@@ -30,8 +30,6 @@ use crate::{
 
 /// Batches of records on their way to the file before the run takes no more: bounds the memory.
 const AHEAD: usize = 8;
-/// Domains looked up together.
-const TOGETHER: usize = 256;
 /// Records of one batch at most: whoever reads one of them reads the batch.
 const BATCH: usize = 1024;
 /// How often the job's counts are written down.
