@@ -10,6 +10,7 @@
 //! Three seams exist for tests and the miniature internet: [`dns::Resolve`], [`net::Dial`] and [`clock::Clock`].
 
 pub mod address;
+pub mod bounce;
 pub mod cli;
 pub mod clock;
 pub mod dns;

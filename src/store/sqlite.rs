@@ -28,10 +28,15 @@ use super::{
 use crate::address::Domain;
 
 /// Steps from one layout to the next; the first makes an empty file ours.
-const LAYOUTS: [&str; 3] = [
+const LAYOUTS: [&str; 4] = [
     include_str!("schema.sql"),
     include_str!("keys.sql"),
     include_str!("evidence.sql"),
+    concat!(
+        include_str!("api.sql"),
+        include_str!("webhook.sql"),
+        include_str!("bounce.sql")
+    ),
 ];
 /// The newest layout.
 const LAYOUT: i64 = LAYOUTS.len().cast_signed() as i64;

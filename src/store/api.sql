@@ -1,0 +1,1 @@
+-- The fourth layout, first part: what the HTTP API keeps of jobs, requests and verifications.

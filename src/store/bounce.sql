@@ -1,0 +1,1 @@
+-- The fourth layout, third part: events of past mailings, and who is suppressed.

@@ -1,0 +1,1 @@
+-- The fourth layout, second part: webhooks and what is still to be delivered.
