@@ -7,6 +7,8 @@ mod body;
 mod connection;
 mod document;
 mod gate;
+#[expect(dead_code, reason = "nobody in the server listens so far")]
+mod happening;
 mod health;
 mod key;
 mod knowledge;
@@ -70,6 +72,9 @@ struct State {
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
+    /// Rung when something happened to a job or a verification.
+    #[expect(dead_code, reason = "nobody in the server listens so far")]
+    bell: happening::Bell,
 }
 
 type Shared = Arc<State>;
@@ -155,6 +160,7 @@ impl Server {
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
+            bell: happening::Bell::new(),
         });
         let guarded = |router: Router<Shared>, scope| {
             router.route_layer(from_fn_with_state((Arc::clone(&shared), scope), gate::guard))
