@@ -3,12 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::watch;
+
+use super::View;
 use crate::{
     schedule::Critical,
     smtp::Tally,
@@ -23,6 +26,8 @@ pub struct Progress {
     input_read: AtomicU64,
     labels: [AtomicU64; 4],
     waiting: Mutex<Waiting>,
+    view: OnceLock<Arc<View>>,
+    written: watch::Sender<usize>,
 }
 
 /// The counters at one moment.
@@ -85,6 +90,29 @@ impl Progress {
     /// What the run waits for now.
     pub(super) fn waiting(&self) -> Waiting {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The rows, once the run has them.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.get()
+    }
+
+    /// How many rows are answered, counted from the first one on to the first that is open.
+    #[must_use]
+    pub fn written(&self) -> watch::Receiver<usize> {
+        self.written.subscribe()
+    }
+
+    /// The rows can be looked at.
+    pub(super) fn shows(&self, view: &Arc<View>) {
+        // A progress is of one run.
+        let _ = self.view.set(Arc::clone(view));
+    }
+
+    pub(super) fn wrote(&self, rows: usize) {
+        self.written
+            .send_if_modified(|written| std::mem::replace(written, rows) != rows);
     }
 
     pub(super) fn row_read(&self) {
@@ -248,6 +276,9 @@ impl Summary {
             "answered": self.rows,
             "by_label": names(self.by_label.iter().map(|(label, count)| (label.name(), *count)).collect()),
             "by_reason": names(self.by_reason.iter().map(|(reason, count)| (reason.name(), *count)).collect()),
+            "by_action": names(self.by_action.iter().map(|(action, count)| (action.name(), *count)).collect()),
+            "hard_bounces": self.hard_bounces,
+            "hard_bounces_sent": self.hard_bounces_sent,
             "waiting_hosts": self.waiting.groups,
             "eta": last.map(|last| time(last.done_at)),
             "last_group": last.map(Critical::text),

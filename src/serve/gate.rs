@@ -46,6 +46,7 @@ pub(super) struct Account {
     quota: Option<(Allowance, Limiter)>,
     domains: Option<DefaultKeyedRateLimiter<u64>>,
     requests: AtomicUsize,
+    streams: AtomicUsize,
     /// What the limits were made of.
     record: Option<KeyRecord>,
 }
@@ -69,6 +70,7 @@ impl Account {
             quota: read(&record.quota).map(limited),
             domains: per_domain.map(|allowance| RateLimiter::keyed(allowance.quota())),
             requests: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             record: Some(record),
         }
     }
@@ -82,6 +84,7 @@ impl Account {
             quota: None,
             domains: None,
             requests: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             record: None,
         }
     }
@@ -98,6 +101,22 @@ impl Caller {
 
     pub(super) fn key(&self) -> &str {
         &self.0.key
+    }
+
+    /// Whether it sees what the operator of this machine sees.
+    pub(super) fn is_operator(&self) -> bool {
+        self.0.scopes.contains(&Scope::Admin)
+    }
+
+    /// The right to hold a response open; one of so many.
+    pub(super) fn stream(&self, most: usize) -> Result<Stream, Problem> {
+        let before = self.0.streams.fetch_add(1, Ordering::Relaxed);
+        let stream = Stream(Arc::clone(&self.0));
+        if before >= most {
+            let said = format!("The key has {most} downloads and event streams open.");
+            return Err(limited(Code::TooManyStreams, &said, Duration::from_secs(5)));
+        }
+        Ok(stream)
     }
 
     /// Counts the addresses of a request against the key's quotas; nobody has been asked yet.
@@ -143,6 +162,15 @@ struct Turn(Arc<Account>);
 impl Drop for Turn {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The right to hold a response open; given back when it is dropped.
+pub(super) struct Stream(Arc<Account>);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -202,6 +230,17 @@ impl Gate {
         let account = Arc::new(Account::of_key(record, self.domain_quota));
         accounts.insert(id, Arc::clone(&account));
         Ok(account)
+    }
+
+    /// Whether a caller who came in would still be let in; one that cannot be told is.
+    pub(super) fn still_counts(&self, caller: &Caller) -> bool {
+        match &caller.0.record {
+            Some(record) => self
+                .ring
+                .find(&record.id)
+                .map_or(true, |found| found.is_some_and(|found| found.revoked_at.is_none())),
+            None => !self.ring.was_used().unwrap_or_default(),
+        }
     }
 
     /// Lets a request in that has this scope, or says why not.

@@ -51,6 +51,8 @@ pub(super) struct Metrics {
     under_way: Gauge<i64, AtomicI64>,
     pending: Gauge<i64, AtomicI64>,
     waiting_groups: Gauge<i64, AtomicI64>,
+    jobs_running: Gauge<i64, AtomicI64>,
+    jobs_queued: Gauge<i64, AtomicI64>,
 }
 
 fn histogram() -> Histogram {
@@ -68,6 +70,8 @@ impl Metrics {
             under_way: Gauge::default(),
             pending: Gauge::default(),
             waiting_groups: Gauge::default(),
+            jobs_running: Gauge::default(),
+            jobs_queued: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register(
@@ -100,6 +104,12 @@ impl Metrics {
             "mail_host_groups_waiting",
             "Groups of mail hosts that wait for their budget or the time to ask again",
             metrics.waiting_groups.clone(),
+        );
+        registry.register("jobs_running", "Lists being asked about", metrics.jobs_running.clone());
+        registry.register(
+            "jobs_queued",
+            "Lists that wait for their turn",
+            metrics.jobs_queued.clone(),
         );
         Self { registry, ..metrics }
     }
@@ -149,6 +159,9 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, Pr
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     metrics.pending.set(count(shared.verifications.pending()));
     metrics.waiting_groups.set(count(shared.engines.any().waiting_groups()));
+    let (running, queued) = shared.runner.counts();
+    metrics.jobs_running.set(count(running));
+    metrics.jobs_queued.set(count(queued));
     let mut text = String::with_capacity(4096);
     encode(&mut text, &metrics.registry).map_err(|_| Problem::from(Code::Internal))?;
     let mut response = Response::new(Body::from(text));

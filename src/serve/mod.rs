@@ -7,9 +7,10 @@ mod body;
 mod connection;
 mod document;
 mod gate;
-#[expect(dead_code, reason = "nobody in the server listens so far")]
 mod happening;
 mod health;
+mod idempotency;
+mod jobs;
 mod key;
 mod knowledge;
 mod limits;
@@ -60,6 +61,9 @@ pub enum ServeError {
     Random(#[from] rand::rand_core::OsError),
 }
 
+/// Requests that read rows from the store at one time.
+const READS: usize = 8;
+
 /// What every request can see.
 struct State {
     engines: Engines,
@@ -72,8 +76,14 @@ struct State {
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
+    /// Requested before `stop`: nothing new is begun, and streams end.
+    closing: Stop,
+    runner: jobs::Runner,
+    /// Lists on their way in or out.
+    transfers: Arc<Semaphore>,
+    /// Rows being read for pages and events.
+    reads: Semaphore,
     /// Rung when something happened to a job or a verification.
-    #[expect(dead_code, reason = "nobody in the server listens so far")]
     bell: happening::Bell,
 }
 
@@ -134,7 +144,7 @@ impl Server {
         let mut fresh = [0; 32];
         rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
         let salt = store.secret("log", fresh)?;
-        let stop = Stop::new();
+        let (stop, bell) = (Stop::new(), happening::Bell::new());
         let (open, description) = OpenApiRouter::with_openapi(<document::Description as utoipa::OpenApi>::openapi())
             .routes(routes!(health::healthz))
             .routes(routes!(health::readyz))
@@ -147,26 +157,39 @@ impl Server {
             .routes(routes!(knowledge::classify))
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
+        let (lists, lists_description) = jobs::routes().split_for_parts();
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
-        let description = description.merge_from(verify_description).merge_from(admin_description);
+        let description = description
+            .merge_from(verify_description)
+            .merge_from(lists_description)
+            .merge_from(admin_description);
         let shared = Arc::new(State {
             engines: Engines::new(engine),
             gate: Gate::new(ring, address, &limits),
-            verifications: Arc::new(Verifications::new(&limits, stop.clone())),
+            verifications: Arc::new(Verifications::new(
+                &limits,
+                stop.clone(),
+                (Arc::clone(&store), bell.clone()),
+            )),
             metrics: Metrics::new(),
             places: Semaphore::new(limits.max_requests),
-            limits,
             salt,
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
-            bell: happening::Bell::new(),
+            closing: Stop::new(),
+            runner: jobs::Runner::new(limits.max_running),
+            transfers: Arc::new(Semaphore::new(limits.max_transfers)),
+            limits,
+            reads: Semaphore::new(READS),
+            bell,
         });
         let guarded = |router: Router<Shared>, scope| {
             router.route_layer(from_fn_with_state((Arc::clone(&shared), scope), gate::guard))
         };
         let router = open
             .merge(guarded(verify, Scope::Verify))
+            .merge(guarded(lists, Scope::Jobs))
             .merge(guarded(admin, Scope::Admin))
             .route("/docs", get(document::docs))
             .route("/docs/page.js", get(document::script))
@@ -204,6 +227,17 @@ impl Server {
             listener,
             router,
         } = self;
+        shared.store.forget_cut_off()?;
+        jobs::resume_all(&shared)?;
+        shared.verifications.resume(&shared.engines)?;
+        let closing = {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            tokio::spawn(async move {
+                stop.requested().await;
+                shared.closing.request();
+                shared.runner.close(shared.limits.drain).await;
+            })
+        };
         connection::accept(listener, router, &shared, stop).await;
         // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
         shared.stop.request();
@@ -211,6 +245,8 @@ impl Server {
         while shared.verifications.pending() > 0 && began.elapsed() < shared.limits.drain {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
+        // Lists go on at the next start.
+        let _ = closing.await;
         let flushed = crate::store::Store::flush(&*shared.store).await;
         match flushed {
             Ok(Ok(())) => Ok(()),
@@ -227,9 +263,12 @@ async fn nothing_here() -> Problem {
     problem::Code::NotFound.into()
 }
 
-/// No request has parameters in its address: addresses of people must not get into anybody's logs.
+/// Only requests about lists have parameters in their address, none of which is an address of a person: those must not get into
+/// anybody's logs.
 async fn no_query(request: axum::extract::Request) -> Result<axum::extract::Request, Problem> {
-    if request.uri().query().is_some_and(|query| !query.is_empty()) && request.uri().path() != "/docs" {
+    let path = request.uri().path();
+    let has_some = path == "/docs" || path == "/v1/jobs" || path.starts_with("/v1/jobs/");
+    if request.uri().query().is_some_and(|query| !query.is_empty()) && !has_some {
         return Err(problem::Code::InvalidQuery.into());
     }
     Ok(request)

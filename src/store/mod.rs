@@ -3,6 +3,7 @@
 //!
 //! One writer, transactions of whatever is waiting, nothing half written. Must not judge, schedule or ask anybody.
 
+mod api;
 mod cache;
 mod error;
 mod evidence;
@@ -14,7 +15,9 @@ mod ledger;
 mod presence;
 mod private;
 mod record;
+mod request;
 mod sqlite;
+mod verification;
 mod writer;
 
 use std::{sync::Arc, time::SystemTime};
@@ -22,6 +25,7 @@ use std::{sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+pub use api::{Accepted, ApiJob, Viewer, Wish};
 pub use error::StoreError;
 pub use happening::{Happening, HappeningKind};
 pub use heap::Offset;
@@ -29,7 +33,9 @@ pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
+pub use request::{Claim as RequestClaim, Claimed, Response};
 pub use sqlite::{Opened, SqliteStore};
+pub use verification::{KeptVerification, Spent};
 
 use crate::{address::Domain, verdict::Verdict};
 
