@@ -281,6 +281,9 @@ impl Overlay {
         for path in lists.chain(&mut self.replies).chain(&mut self.db) {
             *path = folder.join(&*path);
         }
+        if let Some(serve) = &mut self.serve {
+            serve.relative_to(folder);
+        }
     }
 
     /// `[retry] profile` is the setting `retry_profile`.

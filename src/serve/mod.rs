@@ -5,6 +5,7 @@
 
 mod body;
 mod connection;
+mod cors;
 mod document;
 mod gate;
 mod health;
@@ -14,7 +15,9 @@ mod limits;
 mod log;
 mod metrics;
 mod problem;
+mod proxy;
 mod sandbox;
+mod tls;
 mod verification;
 mod verify;
 
@@ -27,13 +30,17 @@ use axum::{
     routing::get,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use cors::{NotAnOrigin, PageOrigin};
 pub use key::{Allowance, ApiKey, NotAKey, NotAnAllowance, Scope};
 pub use limits::Limits;
 pub use problem::Code;
+pub use proxy::{Cidr, NotACidr, TrustedProxies};
 pub use sandbox::{Sandbox, SandboxError};
+pub use tls::{Tls, TlsError};
 
 use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verifications};
 use crate::{
@@ -58,6 +65,17 @@ pub enum ServeError {
     Random(#[from] rand::rand_core::OsError),
 }
 
+/// How the server is reached.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Certificate and key; without them requests come in clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Whose word about callers counts.
+    pub trusted_proxies: TrustedProxies,
+    /// Web pages of others that may ask.
+    pub cors: Vec<PageOrigin>,
+}
+
 /// What every request can see.
 struct State {
     engines: Engines,
@@ -65,6 +83,8 @@ struct State {
     verifications: Arc<Verifications>,
     metrics: Metrics,
     limits: Limits,
+    options: Options,
+    proxies: Arc<TrustedProxies>,
     places: Semaphore,
     salt: [u8; 32],
     document: Vec<u8>,
@@ -120,6 +140,20 @@ impl Server {
         store: Arc<SqliteStore>,
         limits: Limits,
     ) -> Result<Self, ServeError> {
+        Self::with_options(listener, engine, store, limits, Options::default())
+    }
+
+    /// The same, reached in another way.
+    ///
+    /// # Errors
+    /// There are no keys and others can reach the address, or the database cannot be used.
+    pub fn with_options(
+        listener: TcpListener,
+        engine: Engine,
+        store: Arc<SqliteStore>,
+        limits: Limits,
+        options: Options,
+    ) -> Result<Self, ServeError> {
         use rand::TryRngCore as _;
         let address = listener.local_addr()?;
         let ring = store.key_ring()?;
@@ -151,6 +185,8 @@ impl Server {
             metrics: Metrics::new(),
             places: Semaphore::new(limits.max_requests),
             limits,
+            proxies: Arc::new(options.trusted_proxies.clone()),
+            options,
             salt,
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
@@ -170,6 +206,7 @@ impl Server {
             .layer(DefaultBodyLimit::disable())
             .layer(map_request(no_query))
             .layer(CatchPanicLayer::custom(panicked))
+            .layer(option_layer(cors::layer(&shared.options.cors)))
             .layer(from_fn_with_state(Arc::clone(&shared), log::watch))
             .with_state(Arc::clone(&shared));
         Ok(Self {
@@ -198,6 +235,9 @@ impl Server {
             listener,
             router,
         } = self;
+        if let Some(tls) = &shared.options.tls {
+            tokio::spawn(tls::watch(Arc::clone(tls), stop.clone()));
+        }
         connection::accept(listener, router, &shared, stop).await;
         // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
         shared.stop.request();
