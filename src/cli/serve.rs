@@ -15,14 +15,15 @@ use super::{
     Exit,
     config::ConfigFile,
     database,
-    fault::{fault, hint, note},
+    fault::{fault, hint, note, sentence},
+    notify,
     settings::{Overlay, Profile, Resolved},
-    signal::Signals,
+    signal::{Hangups, Signals},
     values::{Span, Text},
 };
 use crate::{
     job::{Engine, Settings, Stop},
-    serve::{Cidr, Limits, Options, PageOrigin, Sandbox, ServeError, Server, Tls},
+    serve::{Cidr, Limits, Options, PageOrigin, Reloader, Sandbox, ServeError, Server, Tls},
     store::{SqliteStore, Store},
 };
 
@@ -297,12 +298,25 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
             hint(&missing);
         }
         let stop = Stop::new();
+        let (reloader, mut hangups) = (server.reloader(), Hangups::listen());
+        let mut current = resolved;
         let mut serving = std::pin::pin!(server.run(stop.clone()));
-        tokio::select! {
-            ended = &mut serving => return ended.map(|()| Exit::Done).map_err(Into::into),
-            () = signals.next() => {
-                note("stopping: requests under way are being answered; once more to end at once");
-                stop.request();
+        notify::tell("READY=1");
+        loop {
+            tokio::select! {
+                ended = &mut serving => return ended.map(|()| Exit::Done).map_err(Into::into),
+                () = hangups.next() => {
+                    notify::tell(&notify::reloading());
+                    // Files are read, and the process has other threads.
+                    tokio::task::block_in_place(|| reload(&reloader, (args, matches), &mut current));
+                    notify::tell("READY=1");
+                }
+                () = signals.next() => {
+                    notify::tell("STOPPING=1");
+                    note("stopping: requests under way are being answered; once more to end at once");
+                    stop.request();
+                    break;
+                }
             }
         }
         tokio::select! {
@@ -310,6 +324,32 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
             () = signals.next() => Ok(Exit::Interrupted),
         }
     })
+}
+
+/// Reads the configuration, the lists and the certificate again; what cannot be used leaves everything as it is.
+fn reload(reloader: &Reloader, (args, matches): (&ServeArgs, &ArgMatches), current: &mut Resolved) {
+    reloader.certificate();
+    let read = || -> anyhow::Result<Resolved> {
+        let new = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
+        if !args.sandbox {
+            reloader.settings(new.to_settings(false)?)?;
+        }
+        Ok(new)
+    };
+    match read() {
+        Ok(new) => {
+            let later = new.changed_since(current);
+            tracing::info!("the configuration was read again");
+            if !later.is_empty() {
+                tracing::warn!(
+                    settings = later.join(", "),
+                    "these settings change with the next start only"
+                );
+            }
+            *current = new;
+        }
+        Err(error) => tracing::error!(error = sentence(&error), "the configuration stays as it was"),
+    }
 }
 
 /// What to ask and where to keep it; the sandbox touches neither hosts nor answers of the world outside, only its keys.

@@ -16,12 +16,16 @@ mod log;
 mod metrics;
 mod problem;
 mod proxy;
+mod reload;
 mod sandbox;
 mod tls;
 mod verification;
 mod verify;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use axum::{
     Router,
@@ -39,6 +43,7 @@ pub use key::{Allowance, ApiKey, NotAKey, NotAnAllowance, Scope};
 pub use limits::Limits;
 pub use problem::Code;
 pub use proxy::{Cidr, NotACidr, TrustedProxies};
+pub use reload::Reloader;
 pub use sandbox::{Sandbox, SandboxError};
 pub use tls::{Tls, TlsError};
 
@@ -95,13 +100,15 @@ struct State {
 type Shared = Arc<State>;
 
 /// An engine for each way of asking, all over the same hosts and the same store.
-struct Engines {
+struct Engines(RwLock<Ways>);
+
+struct Ways {
     ways: Vec<(Level, bool, Arc<Engine>)>,
     /// The one that was given.
     first: Arc<Engine>,
 }
 
-impl Engines {
+impl Ways {
     fn new(engine: Engine) -> Self {
         let levels = [Level::Smtp, Level::Dns, Level::Syntax];
         let ways = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
@@ -111,14 +118,31 @@ impl Engines {
             first: Arc::new(engine),
         }
     }
+}
 
-    fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
-        let found = self.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
-        Arc::clone(found.map_or(&self.first, |(.., engine)| engine))
+impl Engines {
+    fn new(engine: Engine) -> Self {
+        Self(RwLock::new(Ways::new(engine)))
     }
 
-    fn any(&self) -> &Engine {
-        &self.first
+    fn ways(&self) -> RwLockReadGuard<'_, Ways> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
+        let all = self.ways();
+        let found = all.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
+        Arc::clone(found.map_or(&all.first, |(.., engine)| engine))
+    }
+
+    fn any(&self) -> Arc<Engine> {
+        Arc::clone(&self.ways().first)
+    }
+
+    /// Asks by another engine from now on.
+    fn replace(&self, engine: Engine) {
+        let ways = Ways::new(engine);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ways;
     }
 }
 
@@ -179,15 +203,15 @@ impl Server {
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
         let description = description.merge_from(verify_description).merge_from(admin_description);
         let shared = Arc::new(State {
-            engines: Engines::new(engine),
             gate: Gate::new(ring, address, &limits),
             verifications: Arc::new(Verifications::new(&limits, stop.clone())),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(engine.meter(), store.timing()),
             places: Semaphore::new(limits.max_requests),
             limits,
             proxies: Arc::new(options.trusted_proxies.clone()),
             options,
             salt,
+            engines: Engines::new(engine),
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
@@ -222,6 +246,12 @@ impl Server {
     /// The socket is gone.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// What can change it while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.shared))
     }
 
     /// Answers until `stop` is requested; then requests under way get their time, sessions are closed politely, and what is known

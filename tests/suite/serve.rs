@@ -20,6 +20,8 @@ mod hostile;
 mod keys;
 mod program;
 mod reach;
+#[cfg(target_os = "linux")]
+mod reload;
 
 /// A running server with a sandbox of its own; it stops when it is dropped.
 struct Api {
