@@ -8,6 +8,8 @@ mod connection;
 mod cors;
 mod document;
 mod gate;
+#[expect(dead_code, reason = "nobody in the server listens so far")]
+mod happening;
 mod health;
 mod key;
 mod knowledge;
@@ -95,6 +97,9 @@ struct State {
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
+    /// Rung when something happened to a job or a verification.
+    #[expect(dead_code, reason = "nobody in the server listens so far")]
+    bell: happening::Bell,
 }
 
 type Shared = Arc<State>;
@@ -215,6 +220,7 @@ impl Server {
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
+            bell: happening::Bell::new(),
         });
         let guarded = |router: Router<Shared>, scope| {
             router.route_layer(from_fn_with_state((Arc::clone(&shared), scope), gate::guard))
