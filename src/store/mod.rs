@@ -6,6 +6,7 @@
 mod cache;
 mod error;
 mod evidence;
+mod happening;
 mod heap;
 mod jobs;
 mod keys;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 pub use error::StoreError;
+pub use happening::{Happening, HappeningKind};
 pub use heap::Offset;
 pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};
