@@ -30,3 +30,33 @@ CREATE TABLE IF NOT EXISTS bounce_state (
     name  TEXT    NOT NULL PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- Who gets no more mail, from whom and why. A row that ended stays: it is the history.
+CREATE TABLE IF NOT EXISTS suppression (
+    number      INTEGER PRIMARY KEY AUTOINCREMENT,
+    person      BLOB    NOT NULL, -- as in `event`
+    tenant      TEXT    NOT NULL, -- '' for everybody
+    list        TEXT    NOT NULL, -- '' for every list
+    mailbox     TEXT,             -- NULL where only hashes are kept
+    domain      TEXT    NOT NULL,
+    reason      TEXT    NOT NULL,
+    state       TEXT    NOT NULL, -- active, review, ended
+    source      TEXT    NOT NULL, -- rule, person, api, file
+    note        TEXT,
+    rule        TEXT,             -- which rule of the policy decided
+    policy      TEXT,             -- of which policy
+    events      TEXT,             -- numbers of the events, separated by spaces
+    happened_at INTEGER NOT NULL,
+    reply       TEXT,             -- what the last event's host said
+    again       INTEGER NOT NULL, -- 1: a person had let the recipient go before
+    created_at  INTEGER NOT NULL,
+    expires_at  INTEGER,
+    judged_at   INTEGER,          -- when a person approved it
+    judged_note TEXT,
+    ended_at    INTEGER,
+    ended_by    TEXT,             -- person, api, rule, expiry
+    ended_note  TEXT
+) STRICT;
+
+CREATE UNIQUE INDEX IF NOT EXISTS suppression_one ON suppression (person, tenant, list, reason) WHERE ended_at IS NULL;
+CREATE INDEX IF NOT EXISTS suppression_person ON suppression (person);
