@@ -4,6 +4,7 @@
 //! One writer, transactions of whatever is waiting, nothing half written. Must not judge, schedule or ask anybody.
 
 mod api;
+mod bounce;
 mod cache;
 mod error;
 mod evidence;
@@ -17,6 +18,7 @@ mod private;
 mod record;
 mod request;
 mod sqlite;
+mod suppression;
 mod verification;
 mod writer;
 
@@ -26,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 pub use api::{Accepted, ApiJob, Viewer, Wish};
+pub use bounce::{Added, Events, KeptEvent, Person, Recipients};
 pub use error::StoreError;
 pub use happening::{Happening, HappeningKind};
 pub use heap::Offset;
@@ -35,6 +38,9 @@ pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
 pub use request::{Claim as RequestClaim, Claimed, Response};
 pub use sqlite::{Opened, SqliteStore};
+pub use suppression::{
+    Applied, Author, ByRule, NewSuppression, Scope, Suppression, SuppressionState, Suppressions, Verdicts,
+};
 pub use verification::{KeptVerification, Spent};
 
 use crate::{address::Domain, verdict::Verdict};
