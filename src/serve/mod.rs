@@ -19,6 +19,7 @@ mod log;
 mod metrics;
 mod problem;
 mod proxy;
+mod quota;
 mod reload;
 mod sandbox;
 mod tls;
@@ -28,6 +29,7 @@ mod verify;
 use std::{
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -36,7 +38,11 @@ use axum::{
     middleware::{from_fn_with_state, map_request},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{MissedTickBehavior, interval},
+};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -73,6 +79,8 @@ pub enum ServeError {
     Random(#[from] rand::rand_core::OsError),
 }
 
+/// How long it is remembered what happened, for those who must be told.
+const TOLD: Duration = Duration::from_hours(7 * 24);
 /// Requests that read rows from the store at one time.
 const READS: usize = 8;
 /// How the server is reached.
@@ -90,6 +98,7 @@ pub struct Options {
 struct State {
     engines: Engines,
     gate: Gate,
+    quotas: Arc<quota::Quotas>,
     verifications: Arc<Verifications>,
     metrics: Metrics,
     limits: Limits,
@@ -201,6 +210,7 @@ impl Server {
         let mut fresh = [0; 32];
         rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
         let salt = store.secret("log", fresh)?;
+        let quotas = Arc::new(quota::Quotas::load(Arc::clone(&store))?);
         let (stop, bell) = (Stop::new(), happening::Bell::new());
         let (open, description) = OpenApiRouter::with_openapi(<document::Description as utoipa::OpenApi>::openapi())
             .routes(routes!(health::healthz))
@@ -221,7 +231,8 @@ impl Server {
             .merge_from(lists_description)
             .merge_from(admin_description);
         let shared = Arc::new(State {
-            gate: Gate::new(ring, address, &limits),
+            gate: Gate::new(ring, address, &limits, Arc::clone(&quotas)),
+            quotas,
             verifications: Arc::new(Verifications::new(
                 &limits,
                 stop.clone(),
@@ -299,6 +310,7 @@ impl Server {
         shared.store.forget_cut_off()?;
         jobs::resume_all(&shared)?;
         shared.verifications.resume(&shared.engines)?;
+        tokio::spawn(look_after(Arc::clone(&shared)));
         let closing = {
             let (shared, stop) = (Arc::clone(&shared), stop.clone());
             tokio::spawn(async move {
@@ -312,8 +324,9 @@ impl Server {
         shared.stop.request();
         let began = tokio::time::Instant::now();
         while shared.verifications.pending() > 0 && began.elapsed() < shared.limits.drain {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        shared.quotas.write();
         // Lists go on at the next start.
         let _ = closing.await;
         let flushed = crate::store::Store::flush(&*shared.store).await;
@@ -325,6 +338,27 @@ impl Server {
             }
             Err(_) => Err(StoreError::Ended.into()),
         }
+    }
+}
+
+/// Writes down what may be a second old, and forgets what is too old, until the server ends.
+async fn look_after(shared: Shared) {
+    const SECONDS_OF_AN_HOUR: u32 = 3600;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut passed = 0_u32;
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            () = shared.stop.requested() => return,
+        }
+        shared.quotas.write();
+        if passed.is_multiple_of(SECONDS_OF_AN_HOUR)
+            && let Some(before) = SystemTime::now().checked_sub(TOLD)
+        {
+            shared.store.forget_happenings_soon(before);
+        }
+        passed = passed.wrapping_add(1);
     }
 }
 
