@@ -27,7 +27,7 @@ pub struct Progress {
     labels: [AtomicU64; 4],
     waiting: Mutex<Waiting>,
     view: OnceLock<Arc<View>>,
-    written: watch::Sender<usize>,
+    first_open: watch::Sender<usize>,
 }
 
 /// The counters at one moment.
@@ -98,10 +98,10 @@ impl Progress {
         self.view.get()
     }
 
-    /// How many rows are answered, counted from the first one on to the first that is open.
+    /// The first row whose answer may still be another: all before it are final.
     #[must_use]
-    pub fn written(&self) -> watch::Receiver<usize> {
-        self.written.subscribe()
+    pub fn first_open(&self) -> watch::Receiver<usize> {
+        self.first_open.subscribe()
     }
 
     /// The rows can be looked at.
@@ -110,9 +110,11 @@ impl Progress {
         let _ = self.view.set(Arc::clone(view));
     }
 
-    pub(super) fn wrote(&self, rows: usize) {
-        self.written
-            .send_if_modified(|written| std::mem::replace(written, rows) != rows);
+    pub(super) fn is_final(&self, first_open: impl FnOnce(usize) -> usize) {
+        self.first_open.send_if_modified(|first| {
+            let now = first_open(*first);
+            std::mem::replace(first, now) != now
+        });
     }
 
     pub(super) fn row_read(&self) {

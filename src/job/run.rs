@@ -389,10 +389,10 @@ async fn run(
     Ok(summary)
 }
 
-/// Writes what is known, and says how far that is.
+/// Writes what is known, and says how much of it is final.
 fn advance(writer: &mut Writer<'_>, view: &View, progress: &Progress) -> Result<bool, VerifyError> {
     let more = writer.advance(view.ids(), &view.answers())?;
-    progress.wrote(writer.written());
+    progress.is_final(|before| view.first_open(before));
     Ok(more)
 }
 

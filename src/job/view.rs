@@ -76,13 +76,13 @@ impl View {
         self.rows.is_empty()
     }
 
-    /// Rows whose answer is known, counted from the first one on to the first that is open; `from` of them are known to be.
+    /// The first row from `from` on whose answer may still be another, or the number of rows.
     #[must_use]
-    pub fn known(&self, from: usize) -> usize {
+    pub fn first_open(&self, from: usize) -> usize {
         let answers = self.answers();
         let rest = self.rows.get(from..).unwrap_or_default();
-        let known = rest.iter().take_while(|id| **id == NOBODY || answers.is_known(**id));
-        from + known.count()
+        let settled = rest.iter().take_while(|id| **id == NOBODY || answers.is_settled(**id));
+        from + settled.count()
     }
 
     /// Reads from a row on.

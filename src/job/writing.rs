@@ -65,11 +65,6 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Rows that were written.
-    pub(super) fn written(&self) -> usize {
-        self.next
-    }
-
     /// Writes rows while they are known; true if there may be more at once.
     pub(super) fn advance(&mut self, ids: &[u32], answers: &Answers) -> Result<bool, VerifyError> {
         let open = ids.get(self.next..).unwrap_or_default();

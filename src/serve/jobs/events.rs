@@ -107,14 +107,14 @@ async fn see(shared: &Shared, feed: &Feed, job: &ApiJob) -> Option<Sight> {
     let known = if ended {
         rows
     } else if let Some(live) = shared.runner.live(job.record.number) {
-        let written = *live.progress.written().borrow();
-        written.max(before)
+        let first_open = *live.progress.first_open().borrow();
+        first_open.max(before)
     } else if job.wish == Wish::Run && job.record.state == JobState::Open {
         // It waits for its turn, and shows what it has when it runs.
         before
     } else {
         let view: Option<Arc<View>> = runner::view(shared, job).await.ok()?;
-        view.map_or(before, |view| view.known(before))
+        view.map_or(before, |view| view.first_open(before))
     };
     Some(Sight {
         known,
@@ -128,11 +128,11 @@ async fn wait(shared: &Shared, number: JobNumber, poked: &Notify) {
         let _ = tokio::time::timeout(IDLE, poked.notified()).await;
         return;
     };
-    let mut written = live.progress.written();
+    let mut first_open = live.progress.first_open();
     drop(live);
     tokio::time::sleep(OFTEN).await;
     tokio::select! {
-        changed = written.changed() => if changed.is_err() { tokio::task::yield_now().await },
+        changed = first_open.changed() => if changed.is_err() { tokio::task::yield_now().await },
         () = poked.notified() => {}
         () = tokio::time::sleep(SELDOM) => {}
     }

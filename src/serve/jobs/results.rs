@@ -182,7 +182,11 @@ async fn results_page(shared: &Shared, job: &ApiJob, page: ResultsPage) -> Resul
     let (mut at, mut found) = (page.from, 0);
     if let Some(view) = &view {
         let shown = Shown::of(shared, job);
-        let known = if is_final { view.len() } else { view.known(page.from) };
+        let known = if is_final {
+            view.len()
+        } else {
+            view.first_open(page.from)
+        };
         let end = known.min(page.from.saturating_add(LOOKED_AT));
         while at < end && found < page.limit {
             let most = TOGETHER

@@ -304,7 +304,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let runner = &self.shared.runner;
-        if let Some(view) = self.live.progress.view() {
+        // One whose run was cut short shows rows as interrupted that are only open.
+        let view = self.live.progress.view();
+        if let Some(view) = view.filter(|view| view.first_open(0) == view.len()) {
             runner.keep_view(self.job, Arc::clone(view));
         }
         runner.inner().live.remove(&self.job);
