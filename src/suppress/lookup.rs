@@ -210,10 +210,7 @@ impl Lookup {
 #[must_use]
 pub fn suppressed(kept: &Suppression) -> Told {
     let reply = kept.by_rule.as_ref().and_then(|rule| rule.reply.as_deref());
-    let note = kept
-        .note
-        .as_deref()
-        .map(|note| format!(": {}", crate::output::clean(note, REPLY)));
+    let note = kept.note.as_deref().map(|note| format!(": {}", short(note, REPLY)));
     let list = kept
         .scope
         .list
