@@ -15,6 +15,7 @@ mod jobs;
 mod keys;
 mod lab;
 mod lists;
+mod notify;
 mod outward;
 mod ownership;
 mod paint;
