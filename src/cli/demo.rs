@@ -19,6 +19,7 @@ use crate::{
     output::{Detail, Format, Options, Output},
     schedule::Limits,
     smtp::{Identity, Timeouts},
+    suppress::Mailing,
 };
 
 const TRY_NEXT: &str = "\
@@ -46,6 +47,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         let job = Job {
             settings: settings(&lab)?,
             store: None,
+            mailing: Mailing::default(),
             work: JobWork::List(Box::new(table)),
             output,
             display,
