@@ -296,7 +296,8 @@ async fn run(
     (progress, stop): (&Progress, &Stop),
 ) -> Result<Summary, VerifyError> {
     let ledger = engine.ledger(&store, lease)?;
-    let answers = restored(&ledger, list.addresses.len())?;
+    let mut answers = restored(&ledger, list.addresses.len())?;
+    answers.tell(std::mem::take(&mut list.told));
     progress.rows_need_nobody(list.unasked());
     for id in (0..).take(list.addresses.len()) {
         if answers.is_settled(id) {
@@ -519,7 +520,10 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
     results.extend(asked.into_iter().map(|settled| (settled.id, settled)));
     let outcome = |(typed, id): (&String, &u32)| match results.get(id) {
         Some(settled) => engine.settled(typed, settled.clone()),
-        None => engine.read(typed),
+        None => match list.told.get(id) {
+            Some(told) => engine.testified(typed, told),
+            None => engine.read(typed),
+        },
     };
     Ok(typed.iter().zip(&list.rows).map(outcome).collect())
 }

@@ -115,7 +115,8 @@ impl Engine {
         let lease = Lease::none(job);
         let mut list = run::read_back(self, &store, &lease, &Progress::default())?;
         let ledger = self.ledger(&store, lease)?;
-        let answers = run::restored(&ledger, list.addresses.len())?;
+        let mut answers = run::restored(&ledger, list.addresses.len())?;
+        answers.tell(std::mem::take(&mut list.told));
         Ok(View::new(job.number, &mut list, answers))
     }
 

@@ -224,6 +224,18 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Whose mail arrived or bounced since, of a tenant's.
+    pub(crate) fn concerned_since(&self, tenant: &str, since: SystemTime) -> Result<Vec<Person>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT person FROM event WHERE at >= ?1 AND tenant = ?2 AND apart = 0 \
+                       AND kind IN ('delivered', 'bounced')";
+            let mut select = connection.prepare(sql)?;
+            let read = |row: &Row<'_>| Ok(Person(row.get(0)?));
+            let found = select.query_map(params![millis(since).cast_signed(), tenant], read)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
     /// The number of the newest event; 0 when there is none.
     ///
     /// # Errors

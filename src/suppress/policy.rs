@@ -124,7 +124,7 @@ pub enum PolicyError {
 }
 
 /// `[bounce_policy]` as it is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTable {
     profile: Option<String>,

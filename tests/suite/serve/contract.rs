@@ -82,7 +82,12 @@ fn results_have_the_members_that_are_described() {
     while api.get(&place).json()["state"] != "done" {
         assert!(Instant::now() < late);
     }
-    fits(&document, &schemas["Job"], &api.get(&place).json(), "a job that is done");
+    fits(
+        &document,
+        &schemas["Job"],
+        &api.get(&place).json(),
+        "a job that is done",
+    );
     fits(&document, &schemas["Jobs"], &api.get("/v1/jobs").json(), "jobs");
     let page = api.get(&format!("{place}/results")).json();
     fits(&document, &schemas["Results"], &page, "results");
