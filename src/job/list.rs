@@ -27,6 +27,8 @@ pub(super) struct List {
     pub(super) rows: Vec<u32>,
     /// Of which something was told, so that nobody is asked.
     pub(super) told: HashMap<u32, Arc<Told>>,
+    /// The first row of each block of the store, when they were read from there.
+    pub(super) firsts: Vec<usize>,
     /// The addresses of each domain, by its number.
     of_domains: Vec<Vec<u32>>,
 }

@@ -32,6 +32,7 @@ use crate::replies::providers;
     ),
     tags(
         (name = "verify", description = "Ask about addresses"),
+        (name = "jobs", description = "Have lists asked about"),
         (name = "knowledge", description = "What replies and reasons mean"),
         (name = "operation", description = "Health and numbers"),
     ),
@@ -284,7 +285,11 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi, version: &str) ->
     components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
     for (path, item) in &mut document.paths.paths {
         let open = !path.starts_with("/v1") && path != "/metrics";
-        for (operation, takes_body) in [(&mut item.get, false), (&mut item.post, true)] {
+        for (operation, takes_body) in [
+            (&mut item.get, false),
+            (&mut item.post, true),
+            (&mut item.delete, false),
+        ] {
             if let Some(operation) = operation {
                 describe(operation, open, takes_body);
             }
