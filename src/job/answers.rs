@@ -119,7 +119,7 @@ impl Answers {
             *slot = match *slot {
                 Slot::Open => Slot::Unasked,
                 Slot::Attempted(place) => Slot::Provisional(place),
-                known @ (Slot::Unasked | Slot::Told | Slot::Provisional(_) | Slot::Settled(_)) => known,
+                known @ (Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told) => known,
             };
         }
     }

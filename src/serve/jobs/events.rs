@@ -26,7 +26,9 @@ use super::{
     describe, find, is_final,
     options::ResultsPage,
     results::Shown,
-    runner, viewer,
+    runner,
+    schema::Said,
+    viewer,
 };
 use crate::{
     job::View,
@@ -224,7 +226,7 @@ fn event(kind: &str, id: Option<usize>, data: &[u8]) -> Bytes {
         ("Last-Event-ID" = Option<u32>, Header, description = "The id of the last event that was received.", minimum = 0, maximum = 4_294_967_295_u64),
     ),
     responses(
-        (status = 200, description = "Events, until the job ends.", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "Events, until the job ends.", body = Said, content_type = "text/event-stream"),
         (status = 400, description = "A problem: `invalid_value`, `invalid_query`.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "There is no such job, or it is not yours.", body = ProblemBody,
             content_type = "application/problem+json"),
@@ -236,7 +238,7 @@ pub(super) async fn events(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let last = headers.get("last-event-id").filter(|value| !value.is_empty());
+    let last = headers.get("last-event-id");
     let last = last.map(|value| value.to_str().ok()?.parse::<u32>().ok());
     let wrong = || {
         Problem::new(

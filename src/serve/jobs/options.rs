@@ -18,6 +18,8 @@ const LONGEST: usize = 200;
 const OLDEST: u64 = 31_536_000;
 /// Results of one page.
 const MOST_RESULTS: usize = 1_000;
+/// The last number that every reader of JSON can count to.
+const LAST: i64 = 9_007_199_254_740_991;
 /// Jobs of one page.
 const MOST_JOBS: usize = 100;
 
@@ -144,7 +146,7 @@ pub(super) struct JobsPage {
 impl JobsPage {
     pub(super) fn of(uri: &Uri) -> Result<Self, Problem> {
         let query = Query::of(uri, &["cursor", "limit"])?;
-        let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        let number = |text: &str| text.parse().ok().filter(|number| (1..=LAST).contains(number));
         let before = query
             .get("cursor")
             .map(|text| number(text).ok_or_else(|| wrong("cursor", CURSOR)));

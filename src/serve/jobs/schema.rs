@@ -90,6 +90,21 @@ pub(super) struct JobsPageSchema {
     next: Option<String>,
 }
 
+/// What is said of a job.
+#[derive(ToSchema)]
+#[schema(as = Event)]
+#[expect(dead_code, reason = "only described")]
+pub(super) struct Said {
+    /// Of a result: the number of rows up to it.
+    #[schema(nullable = false, pattern = "^[0-9]+$")]
+    id: Option<String>,
+    /// `result`, `progress`, or `end`.
+    #[schema(pattern = "^(result|progress|end)$")]
+    event: String,
+    /// JSON: a row of a page of results, else the job.
+    data: String,
+}
+
 /// Some results.
 #[derive(ToSchema)]
 #[schema(as = Results, example = json!({

@@ -349,10 +349,13 @@ fn unusable(error: &InputError) -> Problem {
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "jobs", operation_id = "create_job",
     params(
-        ("column" = Option<String>, Query, description = "The column or key with the address: its name, or its number from 1.", max_length = 200),
-        ("sheet" = Option<String>, Query, description = "The sheet of a workbook: its name, or its number from 1.", max_length = 200),
+        ("column" = Option<String>, Query, description = "The column or key with the address: its name, or its number from 1.", max_length = 200,
+            pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"),
+        ("sheet" = Option<String>, Query, description = "The sheet of a workbook: its name, or its number from 1.", max_length = 200,
+            pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"),
         ("header" = Option<bool>, Query, description = "Whether the first row names the columns."),
-        ("name" = Option<String>, Query, description = "What you call the list.", max_length = 200),
+        ("name" = Option<String>, Query, description = "What you call the list.", max_length = 200,
+            pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"),
         ("level" = Option<String>, Query, description = "How far to ask: `syntax`, `dns` or `smtp`; never further than the server is set to.",
             pattern = "^(syntax|dns|smtp)$"),
         ("max_age" = Option<u64>, Query, description = "Oldest answer that may be used, in seconds; 0 asks again.",
@@ -548,18 +551,19 @@ enum Entry {
 /// A list in a form.
 #[derive(utoipa::ToSchema)]
 #[schema(as = ListForm)]
+#[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "only described")]
 struct Form {
     /// The list; its name and its content tell what it is when its content type does not.
     #[schema(value_type = String, format = Binary)]
     file: Vec<u8>,
-    #[schema(nullable = false, max_length = 200)]
+    #[schema(nullable = false, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     column: Option<String>,
-    #[schema(nullable = false, max_length = 200)]
+    #[schema(nullable = false, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     sheet: Option<String>,
     #[schema(nullable = false)]
     header: Option<bool>,
-    #[schema(nullable = false, max_length = 200)]
+    #[schema(nullable = false, max_length = 200, pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$")]
     name: Option<String>,
     #[schema(nullable = false, pattern = "^(syntax|dns|smtp)$")]
     level: Option<String>,

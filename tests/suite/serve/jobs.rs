@@ -109,7 +109,9 @@ fn a_list_is_taken_in_every_form() {
         .collect();
     let array = json!(addresses).to_string();
     let objects: Vec<Value> = addresses.iter().map(|one| json!({ "id": 1, "mail": one })).collect();
-    let lines = objects.iter().map(Value::to_string).collect::<Vec<_>>().join("\n") + "\n";
+    let lines: String = objects
+        .iter()
+        .fold(String::new(), |lines, one| format!("{lines}{one}\n"));
     let form = |kind: &str, name: &str, list: &str| {
         format!(
             "--b\r\ncontent-disposition: form-data; name=\"column\"\r\n\r\nemail\r\n--b\r\ncontent-disposition: form-data; \
