@@ -410,18 +410,16 @@ fn reload(reloader: &Reloader, (args, matches): (&ServeArgs, &ArgMatches), curre
 
 /// What to ask and where to keep it; the sandbox touches neither hosts nor answers of the world outside, only its keys.
 fn prepare(resolved: &Resolved, sandbox: Option<&Sandbox>) -> anyhow::Result<(Settings, Arc<SqliteStore>)> {
-    match sandbox {
-        Some(sandbox) => Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?))),
-        None => {
-            let settings = resolved.to_settings(false)?;
-            // What is too old is forgotten as before a run.
-            let store = match database::open_for_run(resolved)? {
-                Some(store) => store,
-                None => Arc::new(SqliteStore::private()?),
-            };
-            Ok((settings, store))
-        }
+    if let Some(sandbox) = sandbox {
+        return Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?)));
     }
+    let settings = resolved.to_settings(false)?;
+    // What is too old is forgotten as before a run.
+    let store = match database::open_for_run(resolved)? {
+        Some(store) => store,
+        None => Arc::new(SqliteStore::private()?),
+    };
+    Ok((settings, store))
 }
 
 /// Servers log by themselves: for people on a terminal, as JSON elsewhere.
