@@ -51,6 +51,7 @@ struct Sight {
     known: usize,
     /// The job as JSON.
     job: Arc<str>,
+    of: Option<Arc<ApiJob>>,
     /// Nothing more will come.
     ended: bool,
 }
@@ -121,6 +122,7 @@ async fn see(shared: &Shared, feed: &Feed, job: &ApiJob) -> Option<Sight> {
     Some(Sight {
         known,
         job: describe(shared, job).to_string().into(),
+        of: Some(Arc::new(job.clone())),
         ended,
     })
 }
@@ -190,7 +192,9 @@ impl Watcher {
 
     /// The next results; nothing while a run that begins reads the rows.
     async fn results(&mut self, known: usize) -> Option<Result<Bytes, axum::Error>> {
-        match runner::view(&self.shared, &self.feed.job).await {
+        let seen = self.sights.borrow().of.clone();
+        let job = seen.as_deref().unwrap_or(&self.feed.job);
+        match runner::view(&self.shared, job).await {
             Ok(view) => Some(self.read(&view?, known).await),
             Err(_) => Some(Err(unreadable())),
         }

@@ -24,7 +24,7 @@ use crate::{
     input::Row,
     job::{Engine, Level, Outcome, Progress, Sink, Stop, Summary, VerifyError, View},
     output::{Chunk, Renderer},
-    store::{ApiJob, JobNumber, JobState, StoreError, Wish},
+    store::{ApiJob, JobNumber, JobRecord, JobState, StoreError, Wish},
 };
 
 /// When to try again what another process works on.
@@ -58,11 +58,18 @@ pub(in super::super) struct Runner {
     idle: Notify,
 }
 
+/// A view that is kept, and of which moment of its job: another process may get on with that.
+struct Viewed {
+    job: JobNumber,
+    at: SystemTime,
+    view: Arc<View>,
+}
+
 #[derive(Default)]
 struct Inner {
     live: HashMap<JobNumber, Arc<Live>>,
     queue: Vec<(JobNumber, String)>,
-    views: VecDeque<(JobNumber, Arc<View>)>,
+    views: VecDeque<Viewed>,
     feeds: HashMap<JobNumber, Weak<Feed>>,
 }
 
@@ -140,24 +147,29 @@ impl Runner {
         }
     }
 
-    fn keep_view(&self, job: JobNumber, view: Arc<View>) {
+    fn keep_view(&self, record: &JobRecord, view: Arc<View>) {
         let mut inner = self.inner();
-        inner.views.retain(|(other, _)| *other != job);
-        inner.views.push_back((job, view));
-        let rows = |views: &VecDeque<(JobNumber, Arc<View>)>| views.iter().map(|(_, view)| view.len()).sum::<usize>();
+        inner.views.retain(|viewed| viewed.job != record.number);
+        inner.views.push_back(Viewed {
+            job: record.number,
+            at: record.updated_at,
+            view,
+        });
+        let rows = |views: &VecDeque<Viewed>| views.iter().map(|viewed| viewed.view.len()).sum::<usize>();
         while inner.views.len() > 64 || inner.views.len() > 1 && rows(&inner.views) > VIEWED {
             inner.views.pop_front();
         }
     }
 
     pub(super) fn forget_view(&self, job: JobNumber) {
-        self.inner().views.retain(|(other, _)| *other != job);
+        self.inner().views.retain(|viewed| viewed.job != job);
     }
 
-    fn known_view(&self, job: JobNumber) -> Option<Arc<View>> {
+    fn known_view(&self, record: &JobRecord) -> Option<Arc<View>> {
         let inner = self.inner();
-        let kept = inner.views.iter().find(|(other, _)| *other == job);
-        kept.map(|(_, view)| Arc::clone(view))
+        let same = |viewed: &&Viewed| (viewed.job, viewed.at) == (record.number, record.updated_at);
+        let kept = inner.views.iter().find(same);
+        kept.map(|viewed| Arc::clone(&viewed.view))
     }
 }
 
@@ -214,7 +226,7 @@ fn pump(shared: &Shared) {
             ended: watch::Sender::new(false),
         });
         inner.live.insert(job, Arc::clone(&live));
-        inner.views.retain(|(other, _)| *other != job);
+        inner.views.retain(|viewed| viewed.job != job);
         drop(inner);
         let shared = Arc::clone(shared);
         tokio::spawn(async move {
@@ -307,7 +319,10 @@ impl Drop for Running {
         // One whose run was cut short shows rows as interrupted that are only open.
         let view = self.live.progress.view();
         if let Some(view) = view.filter(|view| view.first_open(0) == view.len()) {
-            runner.keep_view(self.job, Arc::clone(view));
+            let ended = self.shared.store.api_job_numbered(self.job);
+            if let Ok(Some(ended)) = ended {
+                runner.keep_view(&ended.record, Arc::clone(view));
+            }
         }
         runner.inner().live.remove(&self.job);
         self.live.ended.send_replace(true);
@@ -371,11 +386,11 @@ pub(super) async fn view(shared: &Shared, job: &ApiJob) -> Result<Option<Arc<Vie
     if let Some(live) = shared.runner.live(number) {
         return Ok(live.progress.view().cloned());
     }
-    if let Some(view) = shared.runner.known_view(number) {
+    if let Some(view) = shared.runner.known_view(&job.record) {
         return Ok(Some(view));
     }
     let _one = shared.runner.viewing.lock().await;
-    if let Some(view) = shared.runner.known_view(number) {
+    if let Some(view) = shared.runner.known_view(&job.record) {
         return Ok(Some(view));
     }
     let (engine, record) = (engine(shared, job), job.record.clone());
@@ -384,7 +399,7 @@ pub(super) async fn view(shared: &Shared, job: &ApiJob) -> Result<Option<Arc<Vie
     let view = Arc::new(made);
     // A job that began to run meanwhile shows more.
     if shared.runner.live(number).is_none() {
-        shared.runner.keep_view(number, Arc::clone(&view));
+        shared.runner.keep_view(&job.record, Arc::clone(&view));
     }
     Ok(Some(view))
 }
