@@ -15,6 +15,7 @@ mod presence;
 mod private;
 mod record;
 mod sqlite;
+mod webhook;
 mod writer;
 
 use std::{sync::Arc, time::SystemTime};
@@ -30,6 +31,7 @@ pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
 pub use sqlite::{Opened, SqliteStore};
+pub use webhook::{Attempt, Delivery, Webhook};
 
 use crate::{address::Domain, verdict::Verdict};
 
