@@ -23,6 +23,7 @@ use super::{
     log::Asked,
     problem::{Code, Problem, ProblemBody, whole_seconds},
     verification::{Answers, Question, Standing, Verification, come_back},
+    webhook::WebhookRequest,
 };
 use crate::{
     job::{Level, Outcome},
@@ -54,6 +55,8 @@ pub(super) struct VerifyRequest {
     wait_ms: Option<Whole>,
     /// Put the dialogue with the mail host into the result; asks again, because kept answers have none.
     transcript: Option<bool>,
+    /// Whom to tell of the final result, if it comes later (202).
+    webhook: Option<WebhookRequest>,
 }
 
 /// Some addresses to verify.
@@ -75,6 +78,8 @@ pub(super) struct BatchRequest {
     wait_ms: Option<Whole>,
     /// Put the dialogues with the mail hosts into the results; asks again, because kept answers have none.
     transcript: Option<bool>,
+    /// Whom to tell of the final results, if they come later (202).
+    webhook: Option<WebhookRequest>,
 }
 
 /// Verify one address.
@@ -97,7 +102,8 @@ pub(super) async fn verify(
 ) -> Result<Response, Problem> {
     check_length(&request.address, "/address")?;
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
-    answer(&shared, &caller, (vec![request.address], false), how).await
+    let asked = (vec![request.address], false, request.webhook);
+    answer(&shared, &caller, asked, how).await
 }
 
 /// Verify up to 100 addresses.
@@ -126,7 +132,8 @@ pub(super) async fn batch(
         check_length(address, &format!("/addresses/{index}"))?;
     }
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
-    answer(&shared, &caller, (request.addresses, true), how).await
+    let asked = (request.addresses, true, request.webhook);
+    answer(&shared, &caller, asked, how).await
 }
 
 /// Fetch the result of a verification.
@@ -209,12 +216,14 @@ impl How {
 async fn answer(
     shared: &Shared,
     caller: &Caller,
-    (typed, batch): (Vec<String>, bool),
+    (typed, batch, webhook): (Vec<String>, bool, Option<WebhookRequest>),
     how: How,
 ) -> Result<Response, Problem> {
     if shared.stop.is_requested() {
         return Err(Problem::from(Code::Stopping).after(Duration::from_secs(5)));
     }
+    let hook = webhook.map(|webhook| webhook.check(&shared.options.webhooks, "/webhook"));
+    let hook = hook.transpose()?;
     let domains = typed.iter().filter_map(|typed| Some(typed.rsplit_once('@')?.1.trim()));
     caller.spend(typed.len(), domains)?;
     let asked = Asked::new(&shared.salt, &typed);
@@ -243,6 +252,9 @@ async fn answer(
         return Err(Problem::from(Code::Stopping).after(Duration::from_secs(5)));
     }
     if verification.now(|answers| answers.standing == Standing::Pending) {
+        if let Some(hook) = hook {
+            hook.keep(shared, &verification.id, caller.tenant()).await?;
+        }
         shared.verifications.keep(&verification);
     }
     let mut response = respond(&verification)?;

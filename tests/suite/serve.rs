@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 mod answers;
+mod clients;
 mod contract;
+mod deploy;
 mod hostile;
 mod keys;
 mod program;
 mod reach;
 #[cfg(target_os = "linux")]
 mod reload;
+mod webhook;
 
 /// A running server with a sandbox of its own; it stops when it is dropped.
 struct Api {
