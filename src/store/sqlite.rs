@@ -214,15 +214,14 @@ impl SqliteStore {
         if let Some(batch) = self.cache.find((job, number)) {
             return Ok(batch);
         }
-        let bytes: Vec<u8> = self.read(|connection| {
+        let batch: Arc<[u8]> = self.read(|connection| {
             let sql = "SELECT records FROM batch WHERE job = ?1 AND number = ?2";
             let found = connection
                 .prepare_cached(sql)?
-                .query_row(params![job, number], |row| row.get(0))
+                .query_row(params![job, number], |row| Ok(Arc::from(row.get_ref(0)?.as_blob()?)))
                 .optional()?;
             found.ok_or(StoreError::Gone)
         })?;
-        let batch: Arc<[u8]> = bytes.into();
         self.cache.keep((job, number), Arc::clone(&batch));
         Ok(batch)
     }
