@@ -184,10 +184,20 @@ fn waiting(api: &Api, expected: (u64, u64)) {
     }
 }
 
+/// Waits until a number is at least as large.
 fn counted(api: &Api, line: &str) {
+    let (name, least) = line.rsplit_once(' ').unwrap();
+    let least: u64 = least.parse().unwrap();
     let late = Instant::now() + Duration::from_secs(20);
-    while !api.get("/metrics").text.contains(line) {
-        assert!(Instant::now() < late, "{line}: {}", api.get("/metrics").text);
+    loop {
+        let text = api.get("/metrics").text;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        if value.is_some_and(|value: u64| value >= least) {
+            return;
+        }
+        assert!(Instant::now() < late, "{line}: {text}");
     }
 }
 
