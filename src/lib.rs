@@ -28,4 +28,5 @@ pub mod serve;
 pub mod smtp;
 pub mod stop;
 pub mod store;
+pub mod suppress;
 pub mod verdict;

@@ -3,6 +3,7 @@
 //!
 //! One writer, transactions of whatever is waiting, nothing half written. Must not judge, schedule or ask anybody.
 
+mod bounce;
 mod cache;
 mod error;
 mod evidence;
@@ -15,6 +16,7 @@ mod presence;
 mod private;
 mod record;
 mod sqlite;
+mod suppression;
 mod webhook;
 mod writer;
 
@@ -23,6 +25,7 @@ use std::{sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+pub use bounce::{Added, Events, KeptEvent, Person, Recipients};
 pub use error::StoreError;
 pub use happening::{Happening, HappeningKind};
 pub use heap::Offset;
@@ -31,6 +34,9 @@ pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
 pub use sqlite::{Opened, SqliteStore};
+pub use suppression::{
+    Applied, Author, ByRule, NewSuppression, Scope, Suppression, SuppressionState, Suppressions, Verdicts,
+};
 pub use webhook::{Attempt, Delivery, Webhook};
 
 use crate::{address::Domain, verdict::Verdict};
