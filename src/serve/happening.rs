@@ -38,7 +38,6 @@ impl Bell {
     }
 
     /// Something is in the database.
-    #[expect(dead_code, reason = "nothing in the server happens to jobs so far")]
     pub(super) fn ring(&self) {
         self.0.send_replace(());
     }

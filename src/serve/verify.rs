@@ -9,10 +9,11 @@ use axum::{
     Extension,
     body::Body,
     extract::{Path, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::{
@@ -20,10 +21,11 @@ use super::{
     body::{Strict, Whole},
     document::{BatchResult, Result as ResultSchema},
     gate::Caller,
+    idempotency::{self, Keyed},
     log::Asked,
     problem::{Code, Problem, ProblemBody, whole_seconds},
-    verification::{Answers, Question, Standing, Verification, come_back},
-    webhook::WebhookRequest,
+    verification::{Answers, Asking, Found, Standing, Verification, come_back},
+    webhook::{Hook, WebhookRequest},
 };
 use crate::{
     job::{Level, Outcome},
@@ -98,12 +100,13 @@ pub(super) struct BatchRequest {
 pub(super) async fn verify(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Strict(request): Strict<VerifyRequest>,
 ) -> Result<Response, Problem> {
     check_length(&request.address, "/address")?;
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
-    let asked = (vec![request.address], false, request.webhook);
-    answer(&shared, &caller, asked, how).await
+    let how = how.telling(request.webhook, &shared)?;
+    answer_once((&shared, &caller, &headers), (vec![request.address], false), how).await
 }
 
 /// Verify up to 100 addresses.
@@ -121,6 +124,7 @@ pub(super) async fn verify(
 pub(super) async fn batch(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Strict(request): Strict<BatchRequest>,
 ) -> Result<Response, Problem> {
     let most = shared.limits.max_batch;
@@ -132,8 +136,8 @@ pub(super) async fn batch(
         check_length(address, &format!("/addresses/{index}"))?;
     }
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
-    let asked = (request.addresses, true, request.webhook);
-    answer(&shared, &caller, asked, how).await
+    let how = how.telling(request.webhook, &shared)?;
+    answer_once((&shared, &caller, &headers), (request.addresses, true), how).await
 }
 
 /// Fetch the result of a verification.
@@ -156,9 +160,16 @@ pub(super) async fn verification(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let found = shared.verifications.find(caller.tenant(), &id);
-    let found = found.ok_or_else(|| Problem::new(Code::NotFound, "There is no such verification."))?;
-    respond(&found)
+    match shared.verifications.find(caller.tenant(), &id)? {
+        Some(Found::Here(found)) => respond(&found),
+        Some(Found::Kept(answer)) => {
+            let mut response = Response::new(Body::from(answer));
+            let kind = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            Ok(response)
+        }
+        None => Err(Problem::new(Code::NotFound, "There is no such verification.")),
+    }
 }
 
 /// A result, or the results of a batch.
@@ -187,9 +198,25 @@ struct How {
     max_age: Option<Duration>,
     wait: Option<Duration>,
     transcript: bool,
+    hook: Option<Hook>,
 }
 
 impl How {
+    /// Of all that is asked.
+    fn digest(&self, asked: &(Vec<String>, bool)) -> [u8; 32] {
+        let wait = self.wait.map(|wait| wait.as_millis());
+        let whole = (
+            asked,
+            self.level.name(),
+            self.max_age,
+            wait,
+            self.transcript,
+            &self.hook,
+        );
+        // Texts and numbers cannot fail to be written.
+        Sha256::digest(serde_json::to_vec(&whole).unwrap_or_default()).into()
+    }
+
     fn of(
         level: Option<Level>,
         max_age: Option<Whole>,
@@ -209,41 +236,56 @@ impl How {
             max_age: max_age.map(Duration::from_secs),
             wait: wait_ms.map(Duration::from_millis),
             transcript: transcript.unwrap_or_default(),
+            hook: None,
         })
     }
+
+    /// And somebody is told of a late answer.
+    fn telling(self, webhook: Option<WebhookRequest>, shared: &Shared) -> Result<Self, Problem> {
+        let hook = webhook.map(|webhook| webhook.check(&shared.options.webhooks, "/webhook"));
+        Ok(Self {
+            hook: hook.transpose()?,
+            ..self
+        })
+    }
+}
+
+/// Answers, and a request that comes again with its key as it was answered before.
+async fn answer_once(
+    (shared, caller, headers): (&Shared, &Caller, &HeaderMap),
+    asked: (Vec<String>, bool),
+    how: How,
+) -> Result<Response, Problem> {
+    let held = match idempotency::claim(shared, caller, headers).await? {
+        Keyed::Plain => return answer(shared, caller, asked, how).await,
+        Keyed::First(held) => held,
+        Keyed::Again { digest, response } => return idempotency::again(how.digest(&asked), digest, response),
+    };
+    let digest = how.digest(&asked);
+    let response = answer(shared, caller, asked, how).await?;
+    idempotency::answered(shared, held, digest, response).await
 }
 
 async fn answer(
     shared: &Shared,
     caller: &Caller,
-    (typed, batch, webhook): (Vec<String>, bool, Option<WebhookRequest>),
+    (typed, batch): (Vec<String>, bool),
     how: How,
 ) -> Result<Response, Problem> {
     if shared.stop.is_requested() {
         return Err(Problem::from(Code::Stopping).after(Duration::from_secs(5)));
     }
-    let hook = webhook.map(|webhook| webhook.check(&shared.options.webhooks, "/webhook"));
-    let hook = hook.transpose()?;
     let domains = typed.iter().filter_map(|typed| Some(typed.rsplit_once('@')?.1.trim()));
     caller.spend(typed.len(), domains)?;
     let asked = Asked::new(&shared.salt, &typed);
-    let engine = shared.engines.get(how.level, how.transcript);
-    let mut memory = engine.memory();
-    let max_age = if how.transcript {
-        Some(how.max_age.unwrap_or_default())
-    } else {
-        how.max_age
-    };
-    // Older than the operator allows is not had by asking for it.
-    memory.max_age = memory.max_age.into_iter().chain(max_age).min();
-    let question = Question {
-        engine,
+    let question = Asking {
         typed,
-        memory,
         batch,
         transcript: how.transcript,
+        level: how.level,
+        max_age: how.max_age.map(|age| age.as_secs()),
     };
-    let verification = shared.verifications.begin(caller.tenant(), question)?;
+    let verification = shared.verifications.begin(&shared.engines, caller.tenant(), question)?;
     let wait = how.wait.unwrap_or(shared.limits.wait).min(shared.limits.max_wait);
     verification.done(wait).await;
     let cut_short = |outcome: &Outcome| outcome.verdict.reason == Reason::Interrupted;
@@ -252,10 +294,10 @@ async fn answer(
         return Err(Problem::from(Code::Stopping).after(Duration::from_secs(5)));
     }
     if verification.now(|answers| answers.standing == Standing::Pending) {
-        if let Some(hook) = hook {
+        if let Some(hook) = how.hook {
             hook.keep(shared, &verification.id, caller.tenant()).await?;
         }
-        shared.verifications.keep(&verification);
+        shared.verifications.keep(&verification).await?;
     }
     let mut response = respond(&verification)?;
     verification.now(|answers| {
@@ -303,7 +345,7 @@ fn respond(verification: &Arc<Verification>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-fn render(outcomes: &[Outcome], batch: bool, (detail, again): (Detail, Option<SystemTime>)) -> Vec<u8> {
+pub(super) fn render(outcomes: &[Outcome], batch: bool, (detail, again): (Detail, Option<SystemTime>)) -> Vec<u8> {
     let mut body = Vec::with_capacity(1024 * outcomes.len());
     if batch {
         body.extend_from_slice(b"{\"results\":[");

@@ -120,6 +120,7 @@ impl fmt::Debug for WebhookRequest {
 }
 
 /// Whom to tell, checked.
+#[derive(Serialize)]
 pub(super) struct Hook {
     url: String,
     secret: Option<Vec<u8>>,

@@ -231,6 +231,33 @@ fn an_event_is_signed_and_sent_once() {
 }
 
 #[test]
+fn a_late_answer_is_told() {
+    let receiver = Receiving::start(vec![status("200 OK")]);
+    let api = Api::with_options(Limits::default(), &[], lab());
+    let webhook = json!({ "url": receiver.url() });
+    let known = json!({ "address": "valid@sandbox.test", "webhook": webhook });
+    assert_eq!(api.post("/v1/verify", &known).status, 200);
+    let body = json!({ "address": "greylisted@sandbox.test", "wait_ms": 500, "webhook": webhook });
+    let first = api.post("/v1/verify", &body);
+    assert_eq!(first.status, 202);
+    let heard = receiver.next();
+    let event = heard.json();
+    assert_eq!(event["type"], "verification.done");
+    let place = first.header("location");
+    assert!(
+        place.ends_with(event["data"]["id"].as_str().unwrap()),
+        "{place} {event}"
+    );
+    assert_eq!(event["data"]["answer"], api.get(place).json());
+    assert_eq!(event["data"]["answer"]["label"], "valid");
+    waiting(&api, (0, 0));
+    assert!(
+        receiver.heard.try_recv().is_err(),
+        "what was answered at once is not told again"
+    );
+}
+
+#[test]
 fn what_is_not_taken_is_sent_again_with_the_same_id() {
     let receiver = Receiving::start(vec![
         status("500 Broken"),
