@@ -3,7 +3,7 @@
 //!
 //! Must not know what is sent, or how.
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
 use rusqlite::{Connection, Row, params};
 
@@ -23,6 +23,15 @@ pub struct Webhook {
     pub url: String,
     /// What signs; `None` is the tenant's own secret.
     pub secret: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Webhook {
+    /// Without the secret, and without the URL, which may hold one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook")
+            .field("subject", &self.subject)
+            .finish_non_exhaustive()
+    }
 }
 
 /// An event on its way.

@@ -25,6 +25,7 @@ use super::{
         gate::Caller,
         idempotency::{self, Held, Keyed},
         problem::{Code, Problem, ProblemBody},
+        webhook::Hook,
     },
     describe,
     options::{Options, Query},
@@ -360,6 +361,8 @@ fn unusable(error: &InputError) -> Problem {
             pattern = "^(syntax|dns|smtp)$"),
         ("max_age" = Option<u64>, Query, description = "Oldest answer that may be used, in seconds; 0 asks again.",
             minimum = 0, maximum = 31_536_000),
+        ("webhook" = Option<String>, Query, description = "Where to post what happens to the list, with the secret of `/v1/webhooks/secret`.",
+            max_length = 2000, pattern = "^https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}(:(443|[1-5][0-9]{4}))?(/[!-~]*)?$"),
         ("Idempotency-Key" = Option<String>, Header, description = "The list is accepted once for each key, for 24 hours.",
             min_length = 1, max_length = 255, pattern = "^[!-~]+$"),
     ),
@@ -426,6 +429,11 @@ async fn accept(shared: &Shared, caller: &Caller, spooled: Spooled, held: Option
         options,
         digest,
     } = spooled;
+    let hook = options
+        .webhook
+        .as_deref()
+        .map(|url| Hook::at(url, &shared.options.webhooks));
+    let hook = hook.transpose()?;
     let given = options
         .name
         .clone()
@@ -487,6 +495,7 @@ async fn accept(shared: &Shared, caller: &Caller, spooled: Spooled, held: Option
         tenant: caller.tenant().to_string(),
         name: job.name,
         options: job.options,
+        webhook: hook.map(|hook| hook.of(&lease.id, caller.tenant())),
         request,
     };
     if let Err(error) = shared.store.accept(&lease, (rows, rows_digest), accepted).await {

@@ -7,6 +7,8 @@ mod send;
 mod sign;
 mod target;
 
+pub(super) use target::LONGEST as LONGEST_URL;
+
 use std::{
     fmt,
     sync::Arc,
@@ -127,6 +129,17 @@ pub(super) struct Hook {
 }
 
 impl Hook {
+    /// Signed with the tenant's own secret.
+    pub(super) fn at(url: &str, options: &WebhookOptions) -> Result<Self, Problem> {
+        match Target::parse(url, options.rules()) {
+            Ok(_) => Ok(Self {
+                url: url.to_owned(),
+                secret: None,
+            }),
+            Err(error) => Err(Problem::new(Code::InvalidValue, error).at("/webhook")),
+        }
+    }
+
     /// Told of this job or verification.
     pub(super) fn of(self, subject: &str, tenant: &str) -> Webhook {
         Webhook {

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Characters of a URL.
-pub(super) const LONGEST: usize = 2_000;
+pub(in crate::serve) const LONGEST: usize = 2_000;
 /// Addresses tried in one attempt.
 const MOST_ADDRESSES: usize = 3;
 

@@ -258,6 +258,26 @@ fn a_late_answer_is_told() {
 }
 
 #[test]
+fn a_list_tells_when_it_begins_and_when_it_is_done() {
+    let receiver = Receiving::start(vec![status("200 OK")]);
+    let api = Api::with_options(Limits::default(), &[], lab());
+    let url = format!("/v1/jobs?webhook=http://{}/hook", receiver.address);
+    let made = api.send(&url, b"email\nvalid@sandbox.test\n", "text/csv", None);
+    assert_eq!(made.status, 202, "{made:?}");
+    let id = made.json()["id"].clone();
+    let events: Vec<Value> = (0..2).map(|_| receiver.next().json()).collect();
+    let mut kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    kinds.sort_unstable();
+    assert_eq!(kinds, ["job.done", "job.started"]);
+    assert!(events.iter().all(|event| event["data"]["id"] == id), "{events:?}");
+    let done = events.iter().find(|event| event["type"] == "job.done").unwrap();
+    assert!(done["data"]["summary"].is_object(), "{done}");
+    waiting(&api, (0, 0));
+    let refused = api.send("/v1/jobs?webhook=http://0.0.0.0/", b"a@b.test\n", "text/csv", None);
+    assert_eq!(refused.problem(), (400, "invalid_value".to_owned()));
+}
+
+#[test]
 fn what_is_not_taken_is_sent_again_with_the_same_id() {
     let receiver = Receiving::start(vec![
         status("500 Broken"),
