@@ -263,7 +263,7 @@ mod tests {
             (&deep, "nested more than 120 deep"),
         ] {
             let error = lines(text).unwrap_err();
-            assert!(error.contains(says), "{:.40}: {error}", text);
+            assert!(error.contains(says), "{text:.40}: {error}");
         }
         let error = to_lines(&mut &b"[\"\xff\"]"[..], &mut Vec::new(), "x").unwrap_err();
         assert!(error.to_string().contains("not UTF-8"), "{error}");

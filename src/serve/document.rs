@@ -297,16 +297,10 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi, version: &str) ->
     }
     // A document that utoipa made can be written.
     let mut json = serde_json::to_value(&document).unwrap_or_default();
-    for operation in json["paths"]
-        .as_object_mut()
-        .into_iter()
-        .flat_map(serde_json::Map::values_mut)
-    {
-        for operation in operation
-            .as_object_mut()
-            .into_iter()
-            .flat_map(serde_json::Map::values_mut)
-        {
+    let paths = json.pointer_mut("/paths").and_then(serde_json::Value::as_object_mut);
+    for item in paths.into_iter().flat_map(serde_json::Map::values_mut) {
+        let operations = item.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut);
+        for operation in operations {
             let parameters = operation
                 .get_mut("parameters")
                 .and_then(serde_json::Value::as_array_mut);

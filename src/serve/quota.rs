@@ -129,11 +129,11 @@ mod tests {
     #[test]
     fn a_quota_comes_back_bit_by_bit() {
         let allowance: Allowance = "10/day".parse().unwrap();
-        let (tenth, now) = (nanos(Duration::from_secs(8_640)), 1_000_000_000_000_000_000);
+        let (tenth, now) = (nanos(Duration::from_mins(144)), 1_000_000_000_000_000_000);
         let full = take(0, now, 10, allowance).unwrap();
         assert_eq!(full, now + 10 * tenth);
         let early = take(full, now, 1, allowance).unwrap_err();
-        assert_eq!(early, UsedUp(Some(Duration::from_secs(8_640))));
+        assert_eq!(early, UsedUp(Some(Duration::from_mins(144))));
         assert!(take(full, now + tenth, 1, allowance).is_ok());
         assert!(take(full, now + tenth, 2, allowance).is_err());
         assert_eq!(take(0, now, 11, allowance), Err(UsedUp(None)));
@@ -141,7 +141,7 @@ mod tests {
         let year = 365 * 10 * tenth;
         assert_eq!(
             take(full, now - year, 1, allowance),
-            Err(UsedUp(Some(Duration::from_secs(8_640))))
+            Err(UsedUp(Some(Duration::from_mins(144))))
         );
     }
 

@@ -27,7 +27,7 @@ use super::{
     options::ResultsPage,
     results::Shown,
     runner,
-    schema::Event,
+    schema::Said,
     viewer,
 };
 use crate::{
@@ -226,7 +226,7 @@ fn event(kind: &str, id: Option<usize>, data: &[u8]) -> Bytes {
         ("Last-Event-ID" = Option<u32>, Header, description = "The id of the last event that was received.", minimum = 0, maximum = 4_294_967_295_u64),
     ),
     responses(
-        (status = 200, description = "Events, until the job ends.", body = Event, content_type = "text/event-stream"),
+        (status = 200, description = "Events, until the job ends.", body = Said, content_type = "text/event-stream"),
         (status = 400, description = "A problem: `invalid_value`, `invalid_query`.", body = ProblemBody, content_type = "application/problem+json"),
         (status = 404, description = "There is no such job, or it is not yours.", body = ProblemBody,
             content_type = "application/problem+json"),

@@ -92,8 +92,9 @@ pub(super) struct JobsPageSchema {
 
 /// What is said of a job.
 #[derive(ToSchema)]
+#[schema(as = Event)]
 #[expect(dead_code, reason = "only described")]
-pub(super) struct Event {
+pub(super) struct Said {
     /// Of a result: the number of rows up to it.
     #[schema(nullable = false, pattern = "^[0-9]+$")]
     id: Option<String>,

@@ -24,11 +24,9 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                let described = match &schema["properties"][name] {
-                    // A map, whose members have no names.
-                    Value::Null => &schema["additionalProperties"],
-                    described => described,
-                };
+                // Members of a map have no names.
+                let named = schema["properties"].get(name);
+                let described = named.unwrap_or(&schema["additionalProperties"]);
                 assert!(described.is_object(), "{place}/{name} is not described");
                 fits(document, described, member, &format!("{place}/{name}"));
             }

@@ -109,7 +109,9 @@ fn a_list_is_taken_in_every_form() {
         .collect();
     let array = json!(addresses).to_string();
     let objects: Vec<Value> = addresses.iter().map(|one| json!({ "id": 1, "mail": one })).collect();
-    let lines: String = objects.iter().map(|one| format!("{one}\n")).collect();
+    let lines: String = objects
+        .iter()
+        .fold(String::new(), |lines, one| format!("{lines}{one}\n"));
     let form = |kind: &str, name: &str, list: &str| {
         format!(
             "--b\r\ncontent-disposition: form-data; name=\"column\"\r\n\r\nemail\r\n--b\r\ncontent-disposition: form-data; \
@@ -469,9 +471,9 @@ fn p11_a_job_is_its_tenants_and_nobody_elses() {
         let jobs = page["jobs"].as_array().unwrap();
         jobs.iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(listed(&ours), [id.clone()]);
+    assert_eq!(listed(&ours), std::slice::from_ref(&id));
     assert_eq!(listed(&theirs), [""; 0]);
-    assert_eq!(listed(&operator), [lease.id.clone()]);
+    assert_eq!(listed(&operator), std::slice::from_ref(&lease.id));
     let send = |method: &str, path: &str, key: &str| {
         let key = format!("Bearer {key}");
         let request = ureq::http::Request::builder()

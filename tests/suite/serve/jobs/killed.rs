@@ -59,7 +59,7 @@ impl Server {
     }
 
     fn until_done(&self, id: &str) -> Value {
-        let late = Instant::now() + Duration::from_secs(60);
+        let late = Instant::now() + Duration::from_mins(1);
         loop {
             let job = self.get(&format!("/v1/jobs/{id}"), "*/*").json();
             if job["state"] == "done" {
