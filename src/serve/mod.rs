@@ -25,6 +25,7 @@ mod sandbox;
 mod tls;
 mod verification;
 mod verify;
+mod webhook;
 
 use std::{
     net::SocketAddr,
@@ -55,9 +56,11 @@ pub use proxy::{Cidr, NotACidr, TrustedProxies};
 pub use reload::Reloader;
 pub use sandbox::{Sandbox, SandboxError};
 pub use tls::{Tls, TlsError};
+pub use webhook::WebhookOptions;
 
 use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verifications};
 use crate::{
+    dns::ResolverError,
     job::{Engine, Level, Stop},
     store::{SqliteStore, StoreError},
 };
@@ -74,6 +77,9 @@ pub enum ServeError {
     /// The socket cannot be used.
     #[error("cannot listen: {0}")]
     Listen(#[from] std::io::Error),
+    /// There is nobody to ask about the names of webhooks' targets.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
     /// The system has no random numbers.
     #[error("the system has no random numbers: {0}")]
     Random(#[from] rand::rand_core::OsError),
@@ -92,6 +98,8 @@ pub struct Options {
     pub trusted_proxies: TrustedProxies,
     /// Web pages of others that may ask.
     pub cors: Vec<PageOrigin>,
+    /// How events are sent.
+    pub webhooks: WebhookOptions,
 }
 
 /// What every request can see.
@@ -106,6 +114,7 @@ struct State {
     proxies: Arc<TrustedProxies>,
     places: Semaphore,
     salt: [u8; 32],
+    webhook_secret: [u8; 32],
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
@@ -207,9 +216,12 @@ impl Server {
         if !address.ip().is_loopback() && !store.keys()?.iter().any(|key| key.revoked_at.is_none()) {
             return Err(ServeError::Open(address));
         }
-        let mut fresh = [0; 32];
-        rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
-        let salt = store.secret("log", fresh)?;
+        let secret = |name| -> Result<[u8; 32], ServeError> {
+            let mut fresh = [0; 32];
+            rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
+            Ok(store.secret(name, fresh)?)
+        };
+        let (salt, webhook_secret) = (secret("log")?, secret("webhook")?);
         let quotas = Arc::new(quota::Quotas::load(Arc::clone(&store))?);
         let (stop, bell) = (Stop::new(), happening::Bell::new());
         let (open, description) = OpenApiRouter::with_openapi(<document::Description as utoipa::OpenApi>::openapi())
@@ -221,6 +233,7 @@ impl Server {
             .routes(routes!(verify::verify))
             .routes(routes!(verify::batch))
             .routes(routes!(verify::verification))
+            .routes(routes!(webhook::secret))
             .routes(routes!(knowledge::classify))
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
@@ -243,6 +256,7 @@ impl Server {
             proxies: Arc::new(options.trusted_proxies.clone()),
             options,
             salt,
+            webhook_secret,
             engines: Engines::new(engine),
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
@@ -307,6 +321,9 @@ impl Server {
         if let Some(tls) = &shared.options.tls {
             tokio::spawn(tls::watch(Arc::clone(tls), stop.clone()));
         }
+        webhook::forget(&shared.store)?;
+        let resolver = shared.engines.any().resolver()?;
+        let delivering = tokio::spawn(webhook::deliver(Arc::clone(&shared), resolver, stop.clone()));
         shared.store.forget_cut_off()?;
         jobs::resume_all(&shared)?;
         shared.verifications.resume(&shared.engines)?;
@@ -320,6 +337,7 @@ impl Server {
             })
         };
         connection::accept(listener, router, &shared, stop).await;
+        delivering.abort();
         // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
         shared.stop.request();
         let began = tokio::time::Instant::now();
