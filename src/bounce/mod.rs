@@ -3,5 +3,6 @@
 //! Must not ask anybody; a forged report is data like any other.
 
 mod event;
+pub mod report;
 
 pub use event::{Event, EventKind, Origin};
