@@ -67,8 +67,25 @@ pub(in crate::bounce) fn mailbox(text: &str) -> Option<Arc<str>> {
     let rules = Rules {
         allow_special_use: true,
     };
-    let address = Address::parse(text, rules).ok()?;
-    Some(address.to_mailbox())
+    match Address::parse(text, rules) {
+        Ok(address) => Some(address.to_mailbox()),
+        Err(_) => mistyped(text),
+    }
+}
+
+/// An address that no mail host would take, of the form that one would: what was mistyped bounces too.
+fn mistyped(text: &str) -> Option<Arc<str>> {
+    let text = text.trim().trim_start_matches('<').trim_end_matches('>');
+    let (local, domain) = text.rsplit_once('@')?;
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let good = text.len() <= 254
+        && (1..=64).contains(&local.len())
+        && local.bytes().all(|byte| in_local(byte) && byte.is_ascii())
+        && domain.contains('.')
+        && domain.split('.').all(label);
+    good.then(|| format!("{local}@{}", domain.to_ascii_lowercase()).into())
 }
 
 /// The recipient in a field of RFC 3464: `rfc822; jane@example.com`, `utf-8; ...`, or bare.

@@ -1,5 +1,6 @@
 //! What a server said, out of what another one tells of it: the reply, the step of the dialogue, and what it means.
 
+use super::local;
 use crate::{
     bounce::event::EventKind,
     output,
@@ -29,7 +30,7 @@ impl Told {
         let stage = stage(&line);
         let (code, enhanced, words) = match reply_at(&line) {
             Some((at, code)) => {
-                let rest = line.get(at + 3..).unwrap_or_default().trim_start_matches(['-', ' ', ':']);
+                let rest = line.get(at + 3..).unwrap_or_default().trim_start_matches(['-', ' ', ':', ',']);
                 let enhanced = EnhancedStatusCode::split(rest)
                     .map(|(code, _)| code)
                     .or_else(|| enhanced_in(rest));
@@ -94,6 +95,17 @@ impl Told {
         }
     }
 
+    /// What it says: a reply by the rules for replies, words without one first by those of mail systems.
+    fn class(&self, status: Option<EnhancedStatusCode>, remote: Option<&str>) -> Class {
+        let own = || local::class(&self.text);
+        let rules = || self.meaning(status, remote).class;
+        if self.code.is_none() {
+            return own().unwrap_or_else(rules);
+        }
+        let class = rules();
+        if is_vague(class) { own().unwrap_or(class) } else { class }
+    }
+
     /// Whether the code, or else the status, was transient or permanent; where neither is known, by the nature of the fault.
     pub(super) fn persistence(&self, status: Option<EnhancedStatusCode>, class: Class) -> Persistence {
         let digit = self
@@ -118,8 +130,8 @@ pub(super) fn best(
 ) -> (Told, Class) {
     let mut vague: Option<(Told, Class)> = None;
     for told in told {
-        let class = told.meaning(status, remote).class;
-        if !matches!(class, Class::Unknown | Class::AmbiguousDenied | Class::ProtocolError) {
+        let class = told.class(status, remote);
+        if !is_vague(class) {
             return match vague {
                 // The reply itself is kept, what it means was told elsewhere.
                 Some((first, _)) if first.code.is_some() && told.code.is_none() => (first, class),
@@ -132,6 +144,10 @@ pub(super) fn best(
         }
     }
     vague.unwrap_or((Told::default(), Class::Unknown))
+}
+
+fn is_vague(class: Class) -> bool {
+    matches!(class, Class::Unknown | Class::AmbiguousDenied | Class::ProtocolError)
 }
 
 /// What happened, of a reply that was final.
@@ -154,6 +170,9 @@ fn one_line(text: &str) -> String {
         }
         line.extend(word.chars().filter(|c| !c.is_control()));
     }
+    if let Some(end) = AFTERWORDS.iter().filter_map(|words| line.find(words)).min() {
+        line.truncate(end);
+    }
     let kind = line.split_once(';').map(|(kind, _)| kind.trim().len());
     if let Some(length) = kind
         && line
@@ -164,6 +183,9 @@ fn one_line(text: &str) -> String {
     }
     line
 }
+
+/// What qmail says after the reply of the other host.
+const AFTERWORDS: [&str; 4] = [" Giving up on ", " I'm not going to try again", " I'm giving up", " STARTTLS proto="];
 
 /// Where the first reply code stands that is said to be one, or looks like one.
 fn reply_at(line: &str) -> Option<(usize, u16)> {
@@ -176,7 +198,7 @@ fn reply_at(line: &str) -> Option<(usize, u16)> {
         let before = at.checked_sub(1).and_then(|index| bytes.get(index)).copied();
         let after = bytes.get(at + 3).copied();
         let begins = before.is_none_or(|byte| b" :<>(\"';=".contains(&byte));
-        let ends = after.is_none_or(|byte| b" -:".contains(&byte));
+        let ends = after.is_none_or(|byte| b" -:,".contains(&byte));
         if !begins || !ends {
             continue;
         }
@@ -232,7 +254,7 @@ fn without_repeats(text: &str, code: u16) -> String {
             has_lines = true;
             repeats = own;
             word = rest;
-        } else if word == last && (has_lines || own.is_some()) {
+        } else if word == last && (has_lines || own.is_some() || out.is_empty()) {
             repeats = own;
             continue;
         }

@@ -97,14 +97,82 @@ impl Headers {
 }
 
 /// Text without control characters, at most `limit` characters.
-pub(super) fn clean(text: &str, limit: usize) -> Box<str> {
+pub(in crate::bounce) fn clean(text: &str, limit: usize) -> Box<str> {
     crate::output::clean(text, limit).trim().into()
 }
 
-/// A date of RFC 5322, in the years that mail was sent.
-pub(super) fn time(text: &str) -> Option<SystemTime> {
-    let date = DateTime::parse_rfc822(text.trim())?;
-    moment(date.is_valid().then(|| date.to_timestamp())?)
+/// A date of RFC 5322, in the years that mail was sent; or one that a person could read.
+pub(in crate::bounce) fn time(text: &str) -> Option<SystemTime> {
+    let text = text.trim();
+    let standard = DateTime::parse_rfc822(text).filter(DateTime::is_valid);
+    let date = standard.and_then(|date| moment(date.to_timestamp()));
+    date.or_else(|| loose(text))
+}
+
+/// `Thursday, April 09, 2003 9:00 AM`, `2003-04-09 09:00:00 +0200`: the parts by their form.
+fn loose(text: &str) -> Option<SystemTime> {
+    let (mut day, mut month, mut year, mut clock, mut zone, mut noon) = (None, None, None, None, 0, None);
+    for word in text.split([' ', ',', 'T', '\t']).filter(|word| !word.is_empty()).take(12) {
+        let number = word.parse::<i64>().ok();
+        if let Some(named) = month_named(word) {
+            month = month.or(Some(named));
+        } else if word.contains(':') {
+            clock = clock.or_else(|| seconds_of_day(word));
+        } else if (word.starts_with('+') || word.starts_with('-')) && word.len() == 5 {
+            let offset = number?;
+            zone = (offset / 100) * 3600 + (offset % 100) * 60;
+        } else if word.matches(['-', '/', '.']).count() == 2 {
+            let parts: Vec<i64> = word.split(['-', '/', '.']).filter_map(|part| part.parse().ok()).collect();
+            match parts.as_slice() {
+                [y, m, d] if *y >= 1970 => (year, month, day) = (Some(*y), Some(*m), Some(*d)),
+                [d, m, y] if *y >= 1970 => (year, month, day) = (Some(*y), Some(*m), Some(*d)),
+                _ => {}
+            }
+        } else if let Some(number) = number {
+            match number {
+                1970..=2199 => year = year.or(Some(number)),
+                1..=31 => day = day.or(Some(number)),
+                _ => {}
+            }
+        } else if word.eq_ignore_ascii_case("pm") || word.eq_ignore_ascii_case("am") {
+            noon = Some(word.eq_ignore_ascii_case("pm"));
+        }
+    }
+    let mut seconds = clock.unwrap_or(0);
+    match noon {
+        Some(true) if seconds < 43_200 => seconds += 43_200,
+        Some(false) if seconds >= 43_200 => seconds -= 43_200,
+        _ => {}
+    }
+    moment(days_since_1970(year?, month?, day?)? * 86_400 + seconds - zone)
+}
+
+fn month_named(word: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let start = word.get(..3)?.to_ascii_lowercase();
+    let letters = word.bytes().all(|byte| byte.is_ascii_alphabetic());
+    let at = MONTHS.iter().position(|name| *name == start).filter(|_| letters)?;
+    i64::try_from(at + 1).ok()
+}
+
+/// `23:34:45.678Z`
+fn seconds_of_day(word: &str) -> Option<i64> {
+    let mut parts = word.trim_end_matches('Z').split(':').map(|part| part.split(['.', '+']).next().unwrap_or_default().parse::<i64>());
+    let hour = parts.next()?.ok().filter(|hour| (0..24).contains(hour))?;
+    let minute = parts.next()?.ok().filter(|minute| (0..60).contains(minute))?;
+    let second = parts.next().and_then(Result::ok).filter(|second| (0..61).contains(second)).unwrap_or(0);
+    Some(hour * 3600 + minute * 60 + second)
+}
+
+/// Days from 1970 to a date of the Gregorian calendar.
+pub(in crate::bounce) fn days_since_1970(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(1970..2200).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let shifted = if month > 2 { year } else { year - 1 };
+    let (era, in_era) = (shifted / 400, shifted % 400);
+    let in_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    Some(era * 146_097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719_468)
 }
 
 /// Seconds since 1970, in the years that mail was sent.
@@ -115,4 +183,26 @@ pub(in crate::bounce) fn moment(seconds: i64) -> Option<SystemTime> {
     (FIRST..LAST)
         .contains(&seconds)
         .then(|| SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_read_as_people_write_them() {
+        for (text, expected) in [
+            ("Thu, 29 Apr 2010 23:34:45 +0900", Some(1_272_551_685)),
+            ("Thursday, April 09, 2003 9:00 AM", Some(1_049_878_800)),
+            ("29-04-2017 23:34", Some(1_493_508_840)),
+            ("2017-04-29 23:34:00 +0200", Some(1_493_501_640)),
+            ("2017-04-29T23:34:00.123Z", Some(1_493_508_840)),
+            ("Thu, 29 Apr 9999 23:34:45 +0000", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            let seconds = time(text).map(|at| at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
+            assert_eq!(seconds, expected, "{text}");
+        }
+    }
 }

@@ -24,11 +24,6 @@ impl Phrases {
     pub(super) fn are_in(&self, text: &str) -> bool {
         self.0.as_ref().is_some_and(|phrases| phrases.is_match(text))
     }
-
-    /// Where the first one stands.
-    pub(super) fn first_in(&self, text: &str) -> Option<usize> {
-        Some(self.0.as_ref()?.find(text)?.start())
-    }
 }
 
 static BOUNCE_SUBJECTS: LazyLock<Phrases> = LazyLock::new(|| {
@@ -44,7 +39,7 @@ static BOUNCE_SUBJECTS: LazyLock<Phrases> = LazyLock::new(|| {
         "échec", "echec", "rapport de non", "n'a pas pu être", "no se puede entregar", "no entregad", "no se ha podido entregar", "error de entrega", "no se pudo", "mensaje no", "devuelto",
         "impossibile recapit", "mancato recapito", "non recapit", "recapito", "não entregue", "não foi possível entregar", "falha na entrega", "falha", "onbestelbaar", "niet bezorgd",
         "nie można dostarczyć", "niedostarczon", "zwrot", "не доставлен", "не удалось доставить", "недоставлен", "доставк", "возврат", "配信不能", "配信できません", "配信エラー", "配達不能", "送信エラー",
-        "未送達", "エラーメール", "退信", "投递失败", "无法投递", "系统退信", "傳遞失敗", "배달 실패", "전송 실패", "iletilemedi", "teslim edilemedi", "olevererbar", "kunne ikke leveres", "ei voitu toimittaa",
+        "未送達", "エラーメール", "メールエラー", "エラー通知", "退信", "投递失败", "无法投递", "系统退信", "傳遞失敗", "배달 실패", "전송 실패", "iletilemedi", "teslim edilemedi", "olevererbar", "kunne ikke leveres", "ei voitu toimittaa",
         "doručit", "nedoručiteln", "kézbesít", "nelivrat",
     ])
 });

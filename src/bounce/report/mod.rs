@@ -7,6 +7,7 @@ mod address;
 mod diagnosis;
 mod headers;
 mod kind;
+mod local;
 mod parts;
 mod status;
 mod text;
@@ -14,11 +15,11 @@ mod text;
 use std::{sync::Arc, time::SystemTime};
 
 pub(super) use address::mailbox;
-pub(super) use headers::moment;
+pub(super) use headers::{clean, days_since_1970, moment, time};
 
 use self::{
     diagnosis::{Told, best, bounced},
-    headers::{Headers, clean},
+    headers::Headers,
     kind::Kind,
     parts::Parts,
     status::{Action, Recipient, Status},
@@ -136,7 +137,8 @@ struct Letter {
 
 impl Letter {
     fn new(parts: Parts, received: Option<SystemTime>) -> Self {
-        let at = parts.headers.date().or(received);
+        let of_original = || parts.original.as_ref().and_then(Headers::date);
+        let at = parts.headers.date().or(received).or_else(of_original);
         Self { parts, at }
     }
 
@@ -148,8 +150,10 @@ impl Letter {
         let fields = parts.status.as_deref().or_else(|| status::inside(&parts.text));
         if let Some(fields) = fields {
             let status = Status::read(fields);
-            if !status.recipients.is_empty() {
-                return self.standard(&status);
+            match self.standard(&status) {
+                // Fields about files and programs: perhaps the words name an address.
+                Reading::Other(Other::NoRecipient) => {}
+                read => return read,
             }
         }
         if parts.receipt {
@@ -230,16 +234,15 @@ impl Letter {
     /// Everything that is told of one recipient of a standard report, the best first.
     fn told(&self, fields: &Recipient, text: &Text<'_>, recipient: &str, alone: bool) -> Vec<Told> {
         let mut told: Vec<Told> = fields.diagnostic.iter().map(|diagnostic| Told::read(diagnostic)).collect();
-        if told.iter().any(|told| told.code.is_some() && told.text.len() > 12) {
-            if let Some(stage) = told.iter().all(|told| told.stage.is_none()).then(|| Told::read(&text.whole()).stage).flatten()
-                && alone
-            {
-                told.iter_mut().for_each(|told| told.stage = Some(stage));
-            }
-        }
         let words = text.failed(&self.parts.headers, self.parts.original.as_ref());
         let own = words.into_iter().find(|failed| alone || *failed.recipient == *recipient);
-        told.extend(own.into_iter().flat_map(|failed| failed.told));
+        for more in own.into_iter().flat_map(|failed| failed.told) {
+            // Only the words tell at which step the host said it.
+            for known in told.iter_mut().filter(|known| known.stage.is_none() && known.code == more.code) {
+                known.stage = more.stage;
+            }
+            told.push(more);
+        }
         told.extend(fields.status.filter(|status| status.pair() != (0, 0)).map(Told::of_status));
         if alone {
             told.push(Told::read(&text.whole()));
@@ -262,8 +265,8 @@ impl Letter {
         let mut events = Vec::new();
         for failed in failed {
             let mut told = failed.told;
-            told.push(Told::read(subject));
             told.push(Told::read(&text.whole()));
+            told.push(Told::read(&without_form(subject)));
             let (told, class) = best(told, None, failed.remote.as_deref());
             let kind = if delayed {
                 EventKind::Deferred { class }
@@ -318,6 +321,14 @@ fn finish(form: Form, events: Vec<Event>, dated: bool) -> Reading {
         (true, true) => Reading::Other(Other::NoRecipient),
         (true, false) => Reading::Other(Other::NoDate),
     }
+}
+
+/// A subject without the words that only say that it is a bounce: `sender` in them is nobody's fault.
+fn without_form(subject: &str) -> String {
+    let lower = subject.to_lowercase();
+    ["returning message to sender", "return to sender", "returned to sender"]
+        .iter()
+        .fold(lower, |text, form| text.replace(form, ""))
 }
 
 /// The address that was mailed: before any forwarding, where the report says so (RFC 3464 section 2.3.1).

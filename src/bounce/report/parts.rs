@@ -117,7 +117,8 @@ impl Parts {
                     "text/rfc822-headers" | "message/rfc822" | "message/global" | "message/global-headers"
                     | "text/rfc822" | "message/rfc822-headers" | "message/partial" => self.returned(&decoded),
                     "text/html" => append(html, &text(part, &decoded), 4 * TEXT_LIMIT),
-                    _ if name.starts_with("text/") || name.is_empty() || self.media_type == name => {
+                                        // A part of parts whose border is not told is text with its own fields in it.
+                    _ if name.starts_with("text/") || name.starts_with("multipart/") || name.is_empty() || self.media_type == name => {
                         append(&mut self.text, &text(part, &decoded), TEXT_LIMIT);
                     }
                     _ => {}
@@ -201,6 +202,7 @@ fn text<'b>(part: &MessagePart<'_>, bytes: &'b [u8]) -> Cow<'b, str> {
         HeaderValue::ContentType(kind) if header.name == HeaderName::ContentType => kind.attribute("charset"),
         _ => None,
     });
+    let declared = declared.or_else(|| bytes.windows(2).any(|pair| pair == b"\x1b$").then_some("iso-2022-jp"));
     if let Some(decoder) = declared.and_then(|name| charset_decoder(name.as_bytes())) {
         return Cow::Owned(decoder(bytes));
     }

@@ -12,6 +12,7 @@ use super::{
     kind::Phrases,
     parts,
 };
+use crate::smtp::Stage;
 
 /// Most lines that are read.
 const LINE_LIMIT: usize = 3_000;
@@ -100,7 +101,7 @@ impl<'t> Text<'t> {
             named.push(only);
         }
         named.dedup();
-        let places: Vec<usize> = candidates.iter().filter(|found| found.own_line).map(|found| found.line).collect();
+        let places: Vec<&Candidate> = candidates.iter().filter(|found| found.own_line).collect();
         let alone = named.len() == 1;
         named
             .into_iter()
@@ -135,12 +136,17 @@ impl<'t> Text<'t> {
                 let Some(mailbox) = address::mailbox(spot.text) else {
                     continue;
                 };
-                let (score, own_line) = standing_in_line(line, spot);
+                let (mut score, own_line) = standing_in_line(line, spot);
+                let below = self.lines.get(number + 1).map_or("", |line| line.trim_start());
+                if ["Subject:", "Betreff:", "Objet:", "Asunto:", "Cc:", "CC:"].iter().any(|field| below.starts_with(field)) {
+                    // To whom the message was, not who did not get it.
+                    score -= 7;
+                }
                 candidates.push(Candidate {
                     mailbox,
                     line: number,
                     score: score + standing,
-                    own_line: own_line && score + standing > 0,
+                    own_line: own_line && score + standing >= 3,
                 });
             }
         }
@@ -167,11 +173,14 @@ impl<'t> Text<'t> {
     }
 
     /// What the text tells of a recipient whose own line is `place`; the others' lines are `places`.
-    fn tell(&self, recipient: std::sync::Arc<str>, place: Option<usize>, places: &[usize], alone: bool) -> Failed {
+    fn tell(&self, recipient: std::sync::Arc<str>, place: Option<usize>, places: &[&Candidate], alone: bool) -> Failed {
         let mut told = Vec::new();
         let mut remote = None;
         if let Some(place) = place {
-            let next = places.iter().copied().find(|other| *other > place).unwrap_or(self.lines.len());
+            let after = places.partition_point(|other| other.line <= place);
+            let others = places.get(after..).unwrap_or_default().iter().take(40);
+            let next = others.map(|other| (other.line, &other.mailbox)).find(|(_, other)| **other != recipient);
+            let next = next.map_or(self.lines.len(), |(line, _)| line);
             let own = self.lines.get(place..next.min(place + 40)).unwrap_or_default();
             remote = host_in(own);
             told.extend(replies(own));
@@ -225,6 +234,11 @@ fn standing_in_line(line: &str, spot: Spot<'_>) -> (i32, bool) {
     let before = line.get(..spot.start).unwrap_or_default().trim_end_matches(['<', '"', '\'', '(', '[', '*']).trim();
     let after = line.get(spot.end..).unwrap_or_default().trim_start_matches(['>', '"', '\'', ')', ']', '*', '.']).trim();
     let bare = before.chars().all(|c| !c.is_alphanumeric());
+    // `554 5.0.0 <jane@example.com>... Service unavailable`, of old sendmails.
+    let coded = before.len() <= 14 && before.starts_with(['4', '5']) && before.bytes().all(|byte| byte.is_ascii_digit() || b" .".contains(&byte));
+    if coded && line.get(spot.end..).is_some_and(|rest| rest.starts_with(">...") || rest.starts_with("...")) {
+        return (9, true);
+    }
     let lower = before.to_lowercase();
     let last = lower.rsplit([' ', '\t', '<', '(']).next().unwrap_or_default();
     if bare {
@@ -324,10 +338,15 @@ fn only_recipient(headers: &Headers, original: Option<&Headers>) -> Option<std::
     }
 }
 
+static REFUSED_DATA: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new(&["need rcpt", "no valid recipients", "valid rcpt command"]));
+
 /// Every reply in some lines, put together from its own lines.
 fn replies(lines: &[&str]) -> Vec<Told> {
     let mut told: Vec<Told> = Vec::new();
     let mut number = 0;
+    // The answer to RCPT comes after DATA was sent, and then DATA is refused.
+    let pipelined = lines.iter().any(|line| REFUSED_DATA.are_in(line));
     while let Some(line) = lines.get(number) {
         let line = line.trim();
         let first = Told::read(line);
@@ -351,6 +370,9 @@ fn replies(lines: &[&str]) -> Vec<Told> {
         }
         let mut reply = Told::read(&whole);
         reply.stage = reply.stage.or_else(|| Told::read(before).stage);
+        if pipelined {
+            reply.stage = Some(Stage::Rcpt);
+        }
         told.push(reply);
     }
     // What the other host answered says more than what this one made of it; both say more than a step that went well.
