@@ -27,4 +27,5 @@ pub mod serve;
 pub mod smtp;
 pub mod stop;
 pub mod store;
+pub mod suppress;
 pub mod verdict;

@@ -273,6 +273,8 @@ impl<'a> Reader<'a> {
             evidence: Evidence {
                 syntax: None,
                 list: stored.list,
+                // What was told is told anew for each run: it may have been taken back.
+                told: None,
                 route,
                 wildcard_zone,
                 host,

@@ -3,6 +3,7 @@
 //!
 //! One writer, transactions of whatever is waiting, nothing half written. Must not judge, schedule or ask anybody.
 
+mod bounce;
 mod cache;
 mod error;
 mod evidence;
@@ -21,6 +22,7 @@ use std::{sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+pub use bounce::{Added, Events, KeptEvent, Person, Recipients};
 pub use error::StoreError;
 pub use heap::Offset;
 pub use keys::{KeyRecord, KeyRing};

@@ -193,7 +193,8 @@ impl SqliteStore {
         answer.map_err(|error| error.explained(&self.path))
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Reads, while nobody else of this process does.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         work(&self.reader()).map_err(|error| error.explained(&self.path))
     }
 
