@@ -3,6 +3,11 @@
 //! Must not ask anybody; a forged report is data like any other.
 
 mod event;
+pub mod log;
 pub mod report;
+pub mod service;
+pub mod source;
+pub mod table;
+mod when;
 
 pub use event::{Event, EventKind, Origin};

@@ -36,14 +36,21 @@ fn around(text: &str, at: usize, after: usize) -> Option<Spot<'_>> {
         let quoted = before.get(..before.len() - 1)?;
         after + quoted.iter().rposition(|byte| *byte == b'"')?
     } else {
-        after + before.iter().rposition(|byte| !in_local(*byte)).map_or(0, |index| index + 1)
+        after
+            + before
+                .iter()
+                .rposition(|byte| !in_local(*byte))
+                .map_or(0, |index| index + 1)
     };
     let rest = bytes.get(at + 1..)?;
     let length = rest.iter().position(|byte| !in_domain(*byte)).unwrap_or(rest.len());
     let domain = text.get(at + 1..at + 1 + length)?.trim_end_matches(['.', '-', '_']);
     let mut start = start;
     // Quotes and marks around an address are not part of it.
-    while text.get(start..at).is_some_and(|local| local.starts_with(['\'', '`', '*', '=', '/', '|', '.', '!', '{'])) {
+    while text
+        .get(start..at)
+        .is_some_and(|local| local.starts_with(['\'', '`', '*', '=', '/', '|', '.', '!', '{']))
+    {
         start += 1;
     }
     let end = at + 1 + domain.len();
@@ -142,7 +149,10 @@ mod tests {
     fn addresses_are_found_in_running_text() {
         for (text, expected) in [
             ("<jane@example.com>:", &["jane@example.com"][..]),
-            ("to 'jane@example.com', and joe@example.org.", &["jane@example.com", "joe@example.org"]),
+            (
+                "to 'jane@example.com', and joe@example.org.",
+                &["jane@example.com", "joe@example.org"],
+            ),
             ("\"jane doe\"@example.com...", &["\"jane doe\"@example.com"]),
             ("RCPT TO:<a+b=c@example.com>", &["a+b=c@example.com"]),
             ("nobody@localhost and @example.com", &[]),

@@ -30,7 +30,10 @@ impl Told {
         let stage = stage(&line);
         let (code, enhanced, words) = match reply_at(&line) {
             Some((at, code)) => {
-                let rest = line.get(at + 3..).unwrap_or_default().trim_start_matches(['-', ' ', ':', ',']);
+                let rest = line
+                    .get(at + 3..)
+                    .unwrap_or_default()
+                    .trim_start_matches(['-', ' ', ':', ',']);
                 let enhanced = EnhancedStatusCode::split(rest)
                     .map(|(code, _)| code)
                     .or_else(|| enhanced_in(rest));
@@ -122,12 +125,71 @@ impl Told {
     }
 }
 
+/// What a host said, as a service, a table or a log tells it.
+#[derive(Debug, Clone)]
+pub(in crate::bounce) struct Diagnosed {
+    told: Told,
+    /// The status code, the host's own where it says more.
+    pub(in crate::bounce) status: Option<EnhancedStatusCode>,
+    pub(in crate::bounce) reply: Option<Box<str>>,
+    pub(in crate::bounce) remote: Option<Box<str>>,
+    pub(in crate::bounce) class: Class,
+    pub(in crate::bounce) persistence: Persistence,
+}
+
+impl Diagnosed {
+    /// Whether nothing was said that a rule knows.
+    pub(in crate::bounce) fn is_vague(&self) -> bool {
+        is_vague(self.class)
+    }
+
+    /// Whether a code says that it was transient or permanent.
+    pub(in crate::bounce) fn has_code(&self) -> bool {
+        self.told.code.is_some() || self.status.is_some()
+    }
+
+    /// The reply code.
+    pub(in crate::bounce) fn code(&self) -> Option<u16> {
+        self.told.code
+    }
+}
+
+/// Reads what a host said, with the status code and the host where those are told beside it.
+pub(in crate::bounce) fn diagnose(said: &str, status: Option<&str>, remote: Option<&str>) -> Diagnosed {
+    let field = status.and_then(|status| EnhancedStatusCode::split(status.trim()).map(|(code, _)| code));
+    let mut all = Vec::with_capacity(2);
+    if !said.trim().is_empty() {
+        all.push(Told::read(said));
+    }
+    all.extend(field.filter(|status| status.pair() != (0, 0)).map(Told::of_status));
+    let (told, class) = best(all, field, remote);
+    let status = specific(field, told.enhanced);
+    Diagnosed {
+        reply: told.kept(),
+        persistence: told.persistence(status, class),
+        status,
+        class,
+        remote: remote
+            .map(|host| super::headers::clean(host, 255))
+            .filter(|host| !host.is_empty()),
+        told,
+    }
+}
+
+/// The status of the report, or what the host itself said when that says more.
+pub(super) fn specific(
+    field: Option<EnhancedStatusCode>,
+    told: Option<EnhancedStatusCode>,
+) -> Option<EnhancedStatusCode> {
+    match (field, told) {
+        (Some(field), Some(told)) if field.pair() == (0, 0) => Some(told),
+        (Some(field), _) => Some(field),
+        (None, told) => told,
+    }
+}
+
 /// The first of several tellings that says something, with its class.
-pub(super) fn best(
-    told: Vec<Told>,
-    status: Option<EnhancedStatusCode>,
-    remote: Option<&str>,
-) -> (Told, Class) {
+pub(super) fn best(told: Vec<Told>, status: Option<EnhancedStatusCode>, remote: Option<&str>) -> (Told, Class) {
     let mut vague: Option<(Told, Class)> = None;
     for told in told {
         let class = told.class(status, remote);
@@ -138,7 +200,9 @@ pub(super) fn best(
                 _ => (told, class),
             };
         }
-        let better = vague.as_ref().is_none_or(|(_, known)| *known == Class::Unknown && class != Class::Unknown);
+        let better = vague
+            .as_ref()
+            .is_none_or(|(_, known)| *known == Class::Unknown && class != Class::Unknown);
         if better {
             vague = Some((told, class));
         }
@@ -175,9 +239,9 @@ fn one_line(text: &str) -> String {
     }
     let kind = line.split_once(';').map(|(kind, _)| kind.trim().len());
     if let Some(length) = kind
-        && line
-            .get(..length)
-            .is_some_and(|kind| !kind.contains(' ') && ["smtp", "x-smtp", "esmtp"].contains(&kind.to_ascii_lowercase().as_str()))
+        && line.get(..length).is_some_and(|kind| {
+            !kind.contains(' ') && ["smtp", "x-smtp", "esmtp"].contains(&kind.to_ascii_lowercase().as_str())
+        })
     {
         return line.split_once(';').map_or("", |(_, rest)| rest).trim().to_owned();
     }
@@ -185,7 +249,12 @@ fn one_line(text: &str) -> String {
 }
 
 /// What qmail says after the reply of the other host.
-const AFTERWORDS: [&str; 4] = [" Giving up on ", " I'm not going to try again", " I'm giving up", " STARTTLS proto="];
+const AFTERWORDS: [&str; 4] = [
+    " Giving up on ",
+    " I'm not going to try again",
+    " I'm giving up",
+    " STARTTLS proto=",
+];
 
 /// Where the first reply code stands that is said to be one, or looks like one.
 fn reply_at(line: &str) -> Option<(usize, u16)> {
@@ -202,7 +271,9 @@ fn reply_at(line: &str) -> Option<(usize, u16)> {
         if !begins || !ends {
             continue;
         }
-        let code = window.iter().fold(0_u16, |code, digit| code * 10 + u16::from(digit - b'0'));
+        let code = window
+            .iter()
+            .fold(0_u16, |code, digit| code * 10 + u16::from(digit - b'0'));
         let rest = line.get(at + 4..).unwrap_or_default();
         let enhanced = EnhancedStatusCode::split(rest).is_some_and(|(status, _)| status.class == first - b'0');
         let lead = line.get(..at).unwrap_or_default().trim_end();
@@ -212,17 +283,52 @@ fn reply_at(line: &str) -> Option<(usize, u16)> {
         if said || known {
             return Some((at, code));
         }
-        let is_size = rest.starts_with(|c: char| c.is_ascii_digit()) || ["port", "size", "line"].iter().any(|word| ends_with(lead, word));
-        if bare.is_none() && !is_size && matches!(code, 421 | 450..=455 | 500..=505 | 521 | 523 | 530 | 534 | 541 | 550..=557 | 570..=579) {
+        let next = rest.split(' ').next().unwrap_or_default();
+        let is_size = rest.starts_with(|c: char| c.is_ascii_digit())
+            || UNITS.contains(&next.trim_end_matches(['.', ',', ')', ';']))
+            || ["port", "size", "line"].iter().any(|word| ends_with(lead, word));
+        if bare.is_none()
+            && !is_size
+            && matches!(code, 421 | 450..=455 | 500..=505 | 521 | 523 | 530 | 534 | 541 | 550..=557 | 570..=579)
+        {
             bare = Some((at, code));
         }
     }
     bare
 }
 
+/// Words behind a number that is none.
+const UNITS: [&str; 14] = [
+    "seconds",
+    "second",
+    "minutes",
+    "hours",
+    "days",
+    "bytes",
+    "octets",
+    "kb",
+    "mb",
+    "messages",
+    "recipients",
+    "times",
+    "lines",
+    "ms",
+];
+
 /// Words before a reply code.
 const LEADS: [&str; 12] = [
-    "said", "was", "returned", "error", "code", "reply", "response", "responded", "with", "status", "smtp", "reports",
+    "said",
+    "was",
+    "returned",
+    "error",
+    "code",
+    "reply",
+    "response",
+    "responded",
+    "with",
+    "status",
+    "smtp",
+    "reports",
 ];
 
 fn ends_with(text: &str, word: &str) -> bool {
@@ -311,12 +417,35 @@ const STAGES: [(&[&str], Stage); 6] = [
         Stage::Data,
     ),
     (
-        &["reply to mail from", "after mail from", "response to mail from", ">>> mail from", "[mail_from]", "after pipelined mail from"],
+        &[
+            "reply to mail from",
+            "after mail from",
+            "response to mail from",
+            ">>> mail from",
+            "[mail_from]",
+            "after pipelined mail from",
+        ],
         Stage::Mail,
     ),
-    (&["reply to ehlo", "reply to helo", "after ehlo", "after helo", ">>> ehlo", ">>> helo"], Stage::Ehlo),
-    (&["reply to starttls", "after starttls", ">>> starttls"], Stage::StartTls),
-    (&["initial connection", "refused to talk to me", "initial server banner"], Stage::Greeting),
+    (
+        &[
+            "reply to ehlo",
+            "reply to helo",
+            "after ehlo",
+            "after helo",
+            ">>> ehlo",
+            ">>> helo",
+        ],
+        Stage::Ehlo,
+    ),
+    (
+        &["reply to starttls", "after starttls", ">>> starttls"],
+        Stage::StartTls,
+    ),
+    (
+        &["initial connection", "refused to talk to me", "initial server banner"],
+        Stage::Greeting,
+    ),
 ];
 
 #[cfg(test)]
@@ -334,13 +463,32 @@ mod tests {
                 Some(Stage::Rcpt),
             ),
             ("550-a\n550-b\n550 c", Some(550), "a b c", None),
-            ("connect to mx.example.com[192.0.2.1]:25: Connection timed out", None, "connect to mx.example.com[192.0.2.1]:25: Connection timed out", None),
-            ("X-Postfix; unknown user: \"jane\"", None, "X-Postfix; unknown user: \"jane\"", None),
+            (
+                "connect to mx.example.com[192.0.2.1]:25: Connection timed out",
+                None,
+                "connect to mx.example.com[192.0.2.1]:25: Connection timed out",
+                None,
+            ),
+            (
+                "X-Postfix; unknown user: \"jane\"",
+                None,
+                "X-Postfix; unknown user: \"jane\"",
+                None,
+            ),
             ("after end of data: 552 spam", Some(552), "spam", Some(Stage::Data)),
-            ("retried for 500 seconds on port 465", None, "retried for 500 seconds on port 465", None),
+            (
+                "retried for 500 seconds on port 465",
+                None,
+                "retried for 500 seconds on port 465",
+                None,
+            ),
         ] {
             let told = Told::read(text);
-            assert_eq!((told.code, told.text.as_str(), told.stage), (code, words, stage), "{text}");
+            assert_eq!(
+                (told.code, told.text.as_str(), told.stage),
+                (code, words, stage),
+                "{text}"
+            );
         }
     }
 

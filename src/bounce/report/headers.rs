@@ -90,9 +90,16 @@ impl Headers {
             let id = clean(id.trim(), 200);
             (!id.is_empty()).then_some(id)
         };
-        ["list-id", "x-list-id", "x-campaign-id", "x-campaign", "x-campaignid", "x-mailing-id"]
-            .iter()
-            .find_map(|name| named(self.get(name)?))
+        [
+            "list-id",
+            "x-list-id",
+            "x-campaign-id",
+            "x-campaign",
+            "x-campaignid",
+            "x-mailing-id",
+        ]
+        .iter()
+        .find_map(|name| named(self.get(name)?))
     }
 }
 
@@ -112,19 +119,33 @@ pub(in crate::bounce) fn time(text: &str) -> Option<SystemTime> {
 /// `Thursday, April 09, 2003 9:00 AM`, `2003-04-09 09:00:00 +0200`: the parts by their form.
 fn loose(text: &str) -> Option<SystemTime> {
     let (mut day, mut month, mut year, mut clock, mut zone, mut noon) = (None, None, None, None, 0, None);
-    for word in text.split([' ', ',', 'T', '\t']).filter(|word| !word.is_empty()).take(12) {
+    for word in text
+        .split([' ', ',', 'T', '\t'])
+        .filter(|word| !word.is_empty())
+        .take(12)
+    {
         let number = word.parse::<i64>().ok();
         if let Some(named) = month_named(word) {
             month = month.or(Some(named));
         } else if word.contains(':') {
-            clock = clock.or_else(|| seconds_of_day(word));
-        } else if (word.starts_with('+') || word.starts_with('-')) && word.len() == 5 {
-            let offset = number?;
-            zone = (offset / 100) * 3600 + (offset % 100) * 60;
+            // `23:34:00+02:00`
+            let cut = word.find(['+', '-']).unwrap_or(word.len());
+            let (time, offset) = word.split_at(cut);
+            zone = offset_seconds(offset).unwrap_or(zone);
+            clock = clock.or_else(|| seconds_of_day(time));
+        } else if let Some(offset) = offset_seconds(word) {
+            zone = offset;
         } else if word.matches(['-', '/', '.']).count() == 2 {
-            let parts: Vec<i64> = word.split(['-', '/', '.']).filter_map(|part| part.parse().ok()).collect();
+            let parts: Vec<i64> = word
+                .split(['-', '/', '.'])
+                .filter_map(|part| part.parse().ok())
+                .collect();
             match parts.as_slice() {
                 [y, m, d] if *y >= 1970 => (year, month, day) = (Some(*y), Some(*m), Some(*d)),
+                // With slashes the month comes first, unless it cannot be one.
+                [m, d, y] if *y >= 1970 && word.contains('/') && *m <= 12 => {
+                    (year, month, day) = (Some(*y), Some(*m), Some(*d))
+                }
                 [d, m, y] if *y >= 1970 => (year, month, day) = (Some(*y), Some(*m), Some(*d)),
                 _ => {}
             }
@@ -147,8 +168,23 @@ fn loose(text: &str) -> Option<SystemTime> {
     moment(days_since_1970(year?, month?, day?)? * 86_400 + seconds - zone)
 }
 
-fn month_named(word: &str) -> Option<i64> {
-    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+/// `+0900`, `-05:00`
+pub(in crate::bounce) fn offset_seconds(text: &str) -> Option<i64> {
+    let sign = match text.bytes().next()? {
+        b'+' => 1,
+        b'-' => -1,
+        _ => return None,
+    };
+    let digits: String = text.get(1..)?.chars().filter(|c| *c != ':').collect();
+    let number: i64 = digits.parse().ok().filter(|_| digits.len() == 4)?;
+    let (hours, minutes) = (number / 100, number % 100);
+    (hours <= 14 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+pub(in crate::bounce) fn month_named(word: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = [
+        "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+    ];
     let start = word.get(..3)?.to_ascii_lowercase();
     let letters = word.bytes().all(|byte| byte.is_ascii_alphabetic());
     let at = MONTHS.iter().position(|name| *name == start).filter(|_| letters)?;
@@ -156,11 +192,18 @@ fn month_named(word: &str) -> Option<i64> {
 }
 
 /// `23:34:45.678Z`
-fn seconds_of_day(word: &str) -> Option<i64> {
-    let mut parts = word.trim_end_matches('Z').split(':').map(|part| part.split(['.', '+']).next().unwrap_or_default().parse::<i64>());
+pub(in crate::bounce) fn seconds_of_day(word: &str) -> Option<i64> {
+    let mut parts = word
+        .trim_end_matches('Z')
+        .split(':')
+        .map(|part| part.split(['.', '+']).next().unwrap_or_default().parse::<i64>());
     let hour = parts.next()?.ok().filter(|hour| (0..24).contains(hour))?;
     let minute = parts.next()?.ok().filter(|minute| (0..60).contains(minute))?;
-    let second = parts.next().and_then(Result::ok).filter(|second| (0..61).contains(second)).unwrap_or(0);
+    let second = parts
+        .next()
+        .and_then(Result::ok)
+        .filter(|second| (0..61).contains(second))
+        .unwrap_or(0);
     Some(hour * 3600 + minute * 60 + second)
 }
 

@@ -84,7 +84,14 @@ const WORDS: &[(Class, &[&str])] = &[
     ),
     (
         Class::RoutingLoop,
-        &["mail loop", "too many hops", "loops back to", "routing loop", "hop count exceeded", "mail-schleife"],
+        &[
+            "mail loop",
+            "too many hops",
+            "loops back to",
+            "routing loop",
+            "hop count exceeded",
+            "mail-schleife",
+        ],
     ),
     (
         Class::MailboxFull,
@@ -397,7 +404,12 @@ const WORDS: &[(Class, &[&str])] = &[
     ),
     (
         Class::ServerFull,
-        &["insufficient disk space", "insufficient system resources", "no space left on device", "disk full"],
+        &[
+            "insufficient disk space",
+            "insufficient system resources",
+            "no space left on device",
+            "disk full",
+        ],
     ),
     (
         Class::ServerMisconfigured,
@@ -444,8 +456,14 @@ mod tests {
     #[test]
     fn words_of_mail_systems_are_known() {
         for (text, expected) in [
-            ("all hosts for 'example.com' have been failing for a long time", Some(Class::QueueExpired)),
-            ("Host or domain name not found. Name service error for name=example.com type=A: Host not found", Some(Class::DomainNotFound)),
+            (
+                "all hosts for 'example.com' have been failing for a long time",
+                Some(Class::QueueExpired),
+            ),
+            (
+                "Host or domain name not found. Name service error for name=example.com type=A: Host not found",
+                Some(Class::DomainNotFound),
+            ),
             ("Host not found, try again", Some(Class::DnsTemporary)),
             ("Das Postfach des Empfängers ist voll.", Some(Class::MailboxFull)),
             ("Der Empfänger ist uns nicht bekannt.", Some(Class::UserUnknown)),

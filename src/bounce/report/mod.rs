@@ -15,18 +15,21 @@ mod text;
 use std::{sync::Arc, time::SystemTime};
 
 pub(super) use address::mailbox;
-pub(super) use headers::{clean, days_since_1970, moment, time};
+pub(super) use diagnosis::{Diagnosed, diagnose};
+pub(super) use headers::{clean, days_since_1970, moment, month_named, offset_seconds, seconds_of_day, time};
 
 use self::{
-    diagnosis::{Told, best, bounced},
+    diagnosis::{Told, best, bounced, specific},
     headers::Headers,
     kind::Kind,
     parts::Parts,
     status::{Action, Recipient, Status},
     text::Text,
 };
-use super::event::{Event, EventKind, Origin};
-use crate::smtp::EnhancedStatusCode;
+use super::{
+    event::{Event, EventKind, Origin},
+    service,
+};
 
 /// What a message turned out to be.
 #[derive(Debug)]
@@ -48,6 +51,8 @@ pub enum Form {
     Feedback,
     /// A mail to the address of `List-Unsubscribe`.
     Unsubscribe,
+    /// A notification of a sending service, sent as mail.
+    Service,
 }
 
 /// Why a message tells of nobody.
@@ -121,10 +126,12 @@ pub fn read(message: &[u8], received: Option<SystemTime>) -> Reading {
     let found = letter.read();
     match (&found, letter.parts.inner.as_deref()) {
         // Somebody passed a report on: the one inside tells.
-        (Reading::Other(Other::Ordinary), Some(inner)) => match Parts::read(inner).map(|parts| Letter::new(parts, received)) {
-            Some(inner) if inner.parts.status.is_some() || inner.parts.feedback.is_some() => inner.read(),
-            Some(_) | None => found,
-        },
+        (Reading::Other(Other::Ordinary), Some(inner)) => {
+            match Parts::read(inner).map(|parts| Letter::new(parts, received)) {
+                Some(inner) if inner.parts.status.is_some() || inner.parts.feedback.is_some() => inner.read(),
+                Some(_) | None => found,
+            }
+        }
         _ => found,
     }
 }
@@ -166,8 +173,19 @@ impl Letter {
             Kind::Answer => Reading::Other(Other::AutoReply),
             Kind::Challenge => Reading::Other(Other::Challenge),
             Kind::Unsubscribe => self.unsubscribe(),
-            Kind::Ordinary => Reading::Other(Other::Ordinary),
+            Kind::Ordinary => self.notice().unwrap_or(Reading::Other(Other::Ordinary)),
         }
+    }
+
+    /// A notification of a sending service whose subscriber is a mailbox (Amazon SNS).
+    fn notice(&self) -> Option<Reading> {
+        let text = self.parts.text.trim_start();
+        if !text.starts_with('{') {
+            return None;
+        }
+        let value = serde_json::Deserializer::from_str(text).into_iter().next()?.ok()?;
+        let events = service::read(&value)?.events;
+        (!events.is_empty()).then_some(Reading::Events(Form::Service, events))
     }
 
     /// An event of this message, still to be told apart.
@@ -233,17 +251,31 @@ impl Letter {
 
     /// Everything that is told of one recipient of a standard report, the best first.
     fn told(&self, fields: &Recipient, text: &Text<'_>, recipient: &str, alone: bool) -> Vec<Told> {
-        let mut told: Vec<Told> = fields.diagnostic.iter().map(|diagnostic| Told::read(diagnostic)).collect();
+        let mut told: Vec<Told> = fields
+            .diagnostic
+            .iter()
+            .map(|diagnostic| Told::read(diagnostic))
+            .collect();
         let words = text.failed(&self.parts.headers, self.parts.original.as_ref());
-        let own = words.into_iter().find(|failed| alone || *failed.recipient == *recipient);
+        let own = words
+            .into_iter()
+            .find(|failed| alone || *failed.recipient == *recipient);
         for more in own.into_iter().flat_map(|failed| failed.told) {
             // Only the words tell at which step the host said it.
-            for known in told.iter_mut().filter(|known| known.stage.is_none() && known.code == more.code) {
+            for known in told
+                .iter_mut()
+                .filter(|known| known.stage.is_none() && known.code == more.code)
+            {
                 known.stage = more.stage;
             }
             told.push(more);
         }
-        told.extend(fields.status.filter(|status| status.pair() != (0, 0)).map(Told::of_status));
+        told.extend(
+            fields
+                .status
+                .filter(|status| status.pair() != (0, 0))
+                .map(Told::of_status),
+        );
         if alone {
             told.push(Told::read(&text.whole()));
         }
@@ -257,7 +289,11 @@ impl Letter {
         let original = self.parts.original.as_ref().or(text.original.as_ref());
         let failed = text.failed(headers, original);
         let Some(at) = self.at else {
-            let none = if failed.is_empty() { Other::NoRecipient } else { Other::NoDate };
+            let none = if failed.is_empty() {
+                Other::NoRecipient
+            } else {
+                Other::NoDate
+            };
             return Reading::Other(none);
         };
         let subject = headers.get("subject").unwrap_or_default();
@@ -286,7 +322,12 @@ impl Letter {
     /// A feedback report (RFC 5965 section 3).
     fn feedback(&self, fields: &str) -> Reading {
         let report = parts::fields(fields.as_bytes()).unwrap_or_default();
-        let kind = match report.get("feedback-type").unwrap_or("abuse").to_ascii_lowercase().as_str() {
+        let kind = match report
+            .get("feedback-type")
+            .unwrap_or("abuse")
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "auth-failure" | "not-spam" | "dmarc" => return Reading::Other(Other::OtherReport),
             "opt-out" | "opt-out-list" => EventKind::Unsubscribed,
             _ => EventKind::Complained,
@@ -295,7 +336,9 @@ impl Letter {
         let original = self.parts.original.as_ref().or(text.original.as_ref());
         let mut named = report.addresses(&["original-rcpt-to", "removal-recipient"]);
         if named.is_empty() {
-            named = original.map(|original| original.addresses(&["to", "delivered-to", "x-original-to"])).unwrap_or_default();
+            named = original
+                .map(|original| original.addresses(&["to", "delivered-to", "x-original-to"]))
+                .unwrap_or_default();
         }
         let Some(at) = self.at.or_else(|| report.get("arrival-date").and_then(headers::time)) else {
             return Reading::Other(Other::NoDate);
@@ -303,14 +346,17 @@ impl Letter {
         let mut recipients: Vec<Arc<str>> = named.iter().filter_map(|text| mailbox(text)).collect();
         recipients.sort();
         recipients.dedup();
-        let events = recipients.into_iter().map(|recipient| self.event(recipient, kind, at, original)).collect();
+        let events = recipients
+            .into_iter()
+            .map(|recipient| self.event(recipient, kind, at, original))
+            .collect();
         finish(Form::Feedback, events, true)
     }
 
     fn unsubscribe(&self) -> Reading {
-        let events = kind::author(&self.parts.headers).zip(self.at).map(|(author, at)| {
-            self.event(author, EventKind::Unsubscribed, at, None)
-        });
+        let events = kind::author(&self.parts.headers)
+            .zip(self.at)
+            .map(|(author, at)| self.event(author, EventKind::Unsubscribed, at, None));
         finish(Form::Unsubscribe, events.into_iter().collect(), self.at.is_some())
     }
 }
@@ -335,13 +381,4 @@ fn without_form(subject: &str) -> String {
 fn recipient(fields: &Recipient) -> Option<Arc<str>> {
     let read = |field: &Option<String>| field.as_deref().and_then(address::of_field);
     read(&fields.original).or_else(|| read(&fields.last))
-}
-
-/// The status of the report, or what the host itself said when that says more.
-fn specific(field: Option<EnhancedStatusCode>, told: Option<EnhancedStatusCode>) -> Option<EnhancedStatusCode> {
-    match (field, told) {
-        (Some(field), Some(told)) if field.pair() == (0, 0) => Some(told),
-        (Some(field), _) => Some(field),
-        (None, told) => told,
-    }
 }

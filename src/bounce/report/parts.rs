@@ -108,17 +108,30 @@ impl Parts {
                 let decoded = decoded(part, body(part, message));
                 match name {
                     "message/delivery-status" | "message/global-delivery-status" => {
-                        append(self.status.get_or_insert_default(), &text(part, &decoded), 4 * TEXT_LIMIT);
+                        append(
+                            self.status.get_or_insert_default(),
+                            &text(part, &decoded),
+                            4 * TEXT_LIMIT,
+                        );
                     }
                     "message/feedback-report" => {
                         append(self.feedback.get_or_insert_default(), &text(part, &decoded), TEXT_LIMIT);
                     }
                     "message/disposition-notification" => self.receipt = true,
-                    "text/rfc822-headers" | "message/rfc822" | "message/global" | "message/global-headers"
-                    | "text/rfc822" | "message/rfc822-headers" | "message/partial" => self.returned(&decoded),
+                    "text/rfc822-headers"
+                    | "message/rfc822"
+                    | "message/global"
+                    | "message/global-headers"
+                    | "text/rfc822"
+                    | "message/rfc822-headers"
+                    | "message/partial" => self.returned(&decoded),
                     "text/html" => append(html, &text(part, &decoded), 4 * TEXT_LIMIT),
-                                        // A part of parts whose border is not told is text with its own fields in it.
-                    _ if name.starts_with("text/") || name.starts_with("multipart/") || name.is_empty() || self.media_type == name => {
+                    // A part of parts whose border is not told is text with its own fields in it.
+                    _ if name.starts_with("text/")
+                        || name.starts_with("multipart/")
+                        || name.is_empty()
+                        || self.media_type == name =>
+                    {
                         append(&mut self.text, &text(part, &decoded), TEXT_LIMIT);
                     }
                     _ => {}
@@ -208,7 +221,8 @@ fn text<'b>(part: &MessagePart<'_>, bytes: &'b [u8]) -> Cow<'b, str> {
     }
     match str::from_utf8(bytes) {
         Ok(text) => Cow::Borrowed(text),
-        Err(_) => charset_decoder(b"windows-1252").map_or_else(|| String::from_utf8_lossy(bytes), |decoder| decoder(bytes).into()),
+        Err(_) => charset_decoder(b"windows-1252")
+            .map_or_else(|| String::from_utf8_lossy(bytes), |decoder| decoder(bytes).into()),
     }
 }
 

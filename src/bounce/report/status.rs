@@ -134,7 +134,11 @@ fn status_code(value: &str) -> Option<EnhancedStatusCode> {
 fn host(value: &str) -> String {
     let name = value.split_once(';').map_or(value, |(_, name)| name).trim();
     let name = name.split([' ', '\t', '(', '[']).next().unwrap_or_default();
-    let name = if name.is_empty() { value.trim_matches(['[', ']', ' ']) } else { name };
+    let name = if name.is_empty() {
+        value.trim_matches(['[', ']', ' '])
+    } else {
+        name
+    };
     let name = name.trim_end_matches('.');
     name.get(..name.floor_char_boundary(name.len().min(255)))
         .unwrap_or_default()

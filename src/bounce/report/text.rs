@@ -39,22 +39,139 @@ pub(super) struct Failed {
 /// Lines above the message that came back.
 static MARKS: LazyLock<Phrases> = LazyLock::new(|| {
     Phrases::new(&[
-        "below this line is a copy", "is a copy of the message", "is a copy of your message", "copy of the original message", "original message follows", "original message headers", "unsent message follows", "unsent message below", "returned message -", "original message -", "message headers follow",
-        "header of the original message", "headers of the original message", "headers of your original message", "message header follows", "original message header", "message contents follow", "the original message was:", "returned text follows", "message text follows", "the message you sent", "included message", "begin of original message", "original-nachricht", "ursprüngliche nachricht", "kopie der nachricht", "nachrichtenkopf",
-        "en-têtes d'origine", "copie de votre message", "copie du message", "mensaje original", "copia del mensaje", "messaggio originale", "mensagem original", "исходное сообщение", "копия вашего", "заголовки письма", "元のメッセージ", "----- original", "--- original", "message that caused", "original mail header", "attached the original message", "your original message", "original message text", "reproduced below", "message is attached below", "included below", "first few lines",
-        "-- header", "received: from", "the body of the original", "returned message", "returned mail follows",
+        "below this line is a copy",
+        "is a copy of the message",
+        "is a copy of your message",
+        "copy of the original message",
+        "original message follows",
+        "original message headers",
+        "unsent message follows",
+        "unsent message below",
+        "returned message -",
+        "original message -",
+        "message headers follow",
+        "header of the original message",
+        "headers of the original message",
+        "headers of your original message",
+        "message header follows",
+        "original message header",
+        "message contents follow",
+        "the original message was:",
+        "returned text follows",
+        "message text follows",
+        "the message you sent",
+        "included message",
+        "begin of original message",
+        "original-nachricht",
+        "ursprüngliche nachricht",
+        "kopie der nachricht",
+        "nachrichtenkopf",
+        "en-têtes d'origine",
+        "copie de votre message",
+        "copie du message",
+        "mensaje original",
+        "copia del mensaje",
+        "messaggio originale",
+        "mensagem original",
+        "исходное сообщение",
+        "копия вашего",
+        "заголовки письма",
+        "元のメッセージ",
+        "----- original",
+        "--- original",
+        "message that caused",
+        "original mail header",
+        "attached the original message",
+        "your original message",
+        "original message text",
+        "reproduced below",
+        "message is attached below",
+        "included below",
+        "first few lines",
+        "-- header",
+        "received: from",
+        "the body of the original",
+        "returned message",
+        "returned mail follows",
     ])
 });
 
 /// Words before an address that is no recipient.
 const OTHERS: [&str; 22] = [
-    "from:", "from", "mail from:", "sender", "contact", "postmaster at", "by", "reply-to:", "envelope-from", "write to", "mail to", "forward", "please", "id", "message-id:", "support", "help", "helo", "ehlo", "von", "de", "received",
+    "from:",
+    "from",
+    "mail from:",
+    "sender",
+    "contact",
+    "postmaster at",
+    "by",
+    "reply-to:",
+    "envelope-from",
+    "write to",
+    "mail to",
+    "forward",
+    "please",
+    "id",
+    "message-id:",
+    "support",
+    "help",
+    "helo",
+    "ehlo",
+    "von",
+    "de",
+    "received",
 ];
 
 /// Words before an address that is one.
 const RECIPIENTS: [&str; 48] = [
-    "to", "to:", "recipient", "recipient:", "recipients:", "recipient(s):", "address", "address:", "addresses:", "addressee", "user", "user:", "mailbox", "mailbox:", "deliver", "rcpt to:", "reach", "for", "for:", "account", "account:", "an", "an:", "für", "empfänger:", "empfänger", "à", "à:", "destinataire", "destinataire:", "pour", "a", "a:",
-    "destinatario:", "destinatario", "para", "para:", "destinatário:", "destinatari:", "получателю", "получатель:", "кому:", "адрес", "宛先:", "宛先", "受信者:", "reciever:", "receiver:",
+    "to",
+    "to:",
+    "recipient",
+    "recipient:",
+    "recipients:",
+    "recipient(s):",
+    "address",
+    "address:",
+    "addresses:",
+    "addressee",
+    "user",
+    "user:",
+    "mailbox",
+    "mailbox:",
+    "deliver",
+    "rcpt to:",
+    "reach",
+    "for",
+    "for:",
+    "account",
+    "account:",
+    "an",
+    "an:",
+    "für",
+    "empfänger:",
+    "empfänger",
+    "à",
+    "à:",
+    "destinataire",
+    "destinataire:",
+    "pour",
+    "a",
+    "a:",
+    "destinatario:",
+    "destinatario",
+    "para",
+    "para:",
+    "destinatário:",
+    "destinatari:",
+    "получателю",
+    "получатель:",
+    "кому:",
+    "адрес",
+    "宛先:",
+    "宛先",
+    "受信者:",
+    "reciever:",
+    "receiver:",
 ];
 
 impl<'t> Text<'t> {
@@ -118,9 +235,31 @@ impl<'t> Text<'t> {
 
     /// Addresses with how much they look like a recipient.
     fn candidates(&self, headers: &Headers, original: Option<&Headers>) -> Vec<Candidate> {
-        let own = headers.addresses(&["to", "delivered-to", "x-original-to", "return-path", "from", "reply-to", "x-apparently-to", "cc"]);
-        let senders = original.map(|fields| fields.addresses(&["from", "return-path", "sender", "reply-to"])).unwrap_or_default();
-        let mailed = original.map(|fields| fields.addresses(&["to", "cc", "bcc", "x-original-to", "original-recipient", "apparently-to"])).unwrap_or_default();
+        let own = headers.addresses(&[
+            "to",
+            "delivered-to",
+            "x-original-to",
+            "return-path",
+            "from",
+            "reply-to",
+            "x-apparently-to",
+            "cc",
+        ]);
+        let senders = original
+            .map(|fields| fields.addresses(&["from", "return-path", "sender", "reply-to"]))
+            .unwrap_or_default();
+        let mailed = original
+            .map(|fields| {
+                fields.addresses(&[
+                    "to",
+                    "cc",
+                    "bcc",
+                    "x-original-to",
+                    "original-recipient",
+                    "apparently-to",
+                ])
+            })
+            .unwrap_or_default();
         let among = |list: &[Box<str>], text: &str| list.iter().any(|known| known.eq_ignore_ascii_case(text));
         let mut candidates = Vec::new();
         let mut known: HashMap<Box<str>, i32> = HashMap::new();
@@ -138,7 +277,10 @@ impl<'t> Text<'t> {
                 };
                 let (mut score, own_line) = standing_in_line(line, spot);
                 let below = self.lines.get(number + 1).map_or("", |line| line.trim_start());
-                if ["Subject:", "Betreff:", "Objet:", "Asunto:", "Cc:", "CC:"].iter().any(|field| below.starts_with(field)) {
+                if ["Subject:", "Betreff:", "Objet:", "Asunto:", "Cc:", "CC:"]
+                    .iter()
+                    .any(|field| below.starts_with(field))
+                {
                     // To whom the message was, not who did not get it.
                     score -= 7;
                 }
@@ -179,7 +321,9 @@ impl<'t> Text<'t> {
         if let Some(place) = place {
             let after = places.partition_point(|other| other.line <= place);
             let others = places.get(after..).unwrap_or_default().iter().take(40);
-            let next = others.map(|other| (other.line, &other.mailbox)).find(|(_, other)| **other != recipient);
+            let next = others
+                .map(|other| (other.line, &other.mailbox))
+                .find(|(_, other)| **other != recipient);
             let next = next.map_or(self.lines.len(), |(line, _)| line);
             let own = self.lines.get(place..next.min(place + 40)).unwrap_or_default();
             remote = host_in(own);
@@ -226,24 +370,54 @@ struct Candidate {
 /// Roles that answer for hosts and are not mailed.
 fn is_role(text: &str) -> bool {
     let local = text.split('@').next().unwrap_or_default().to_ascii_lowercase();
-    ["postmaster", "mailer-daemon", "mailerdaemon", "abuse", "noreply", "no-reply", "support", "helpdesk"].contains(&local.as_str())
+    [
+        "postmaster",
+        "mailer-daemon",
+        "mailerdaemon",
+        "abuse",
+        "noreply",
+        "no-reply",
+        "support",
+        "helpdesk",
+    ]
+    .contains(&local.as_str())
 }
 
 /// How much an address looks like a recipient by its line, and whether the line is its own.
 fn standing_in_line(line: &str, spot: Spot<'_>) -> (i32, bool) {
-    let before = line.get(..spot.start).unwrap_or_default().trim_end_matches(['<', '"', '\'', '(', '[', '*']).trim();
-    let after = line.get(spot.end..).unwrap_or_default().trim_start_matches(['>', '"', '\'', ')', ']', '*', '.']).trim();
+    let before = line
+        .get(..spot.start)
+        .unwrap_or_default()
+        .trim_end_matches(['<', '"', '\'', '(', '[', '*'])
+        .trim();
+    let after = line
+        .get(spot.end..)
+        .unwrap_or_default()
+        .trim_start_matches(['>', '"', '\'', ')', ']', '*', '.'])
+        .trim();
     let bare = before.chars().all(|c| !c.is_alphanumeric());
     // `554 5.0.0 <jane@example.com>... Service unavailable`, of old sendmails.
-    let coded = before.len() <= 14 && before.starts_with(['4', '5']) && before.bytes().all(|byte| byte.is_ascii_digit() || b" .".contains(&byte));
-    if coded && line.get(spot.end..).is_some_and(|rest| rest.starts_with(">...") || rest.starts_with("...")) {
+    let coded = before.len() <= 14
+        && before.starts_with(['4', '5'])
+        && before
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b" .".contains(&byte));
+    if coded
+        && line
+            .get(spot.end..)
+            .is_some_and(|rest| rest.starts_with(">...") || rest.starts_with("..."))
+    {
         return (9, true);
     }
     let lower = before.to_lowercase();
     let last = lower.rsplit([' ', '\t', '<', '(']).next().unwrap_or_default();
     if bare {
         let alone = after.is_empty() || after.starts_with([':', ',', ';', '-', '(', '.', '=']);
-        return if alone { (10, true) } else { (6, spot.start < 6 && after.starts_with("on ")) };
+        return if alone {
+            (10, true)
+        } else {
+            (6, spot.start < 6 && after.starts_with("on "))
+        };
     }
     if lower.ends_with("rcpt to:") || lower.ends_with("rcpt to") {
         return (7, false);
@@ -252,7 +426,9 @@ fn standing_in_line(line: &str, spot: Spot<'_>) -> (i32, bool) {
         return (-6, false);
     }
     // A name of the recipient, or a label, before its address on a line of its own.
-    let labelled = RECIPIENTS.iter().any(|word| lower.ends_with(word) && (last.ends_with(':') || lower.len() == word.len()));
+    let labelled = RECIPIENTS
+        .iter()
+        .any(|word| lower.ends_with(word) && (last.ends_with(':') || lower.len() == word.len()));
     if labelled && (after.is_empty() || after.starts_with([',', ';', '<', '('])) {
         return (9, true);
     }
@@ -302,9 +478,31 @@ fn is_field(line: &str) -> bool {
         return false;
     };
     let known = [
-        "received", "return-path", "message-id", "from", "to", "subject", "date", "mime-version", "content-type", "content-transfer-encoding", "x-mailer", "dkim-signature", "reply-to", "cc", "sender", "delivered-to", "x-original-to", "in-reply-to", "references", "user-agent", "importance", "x-priority",
+        "received",
+        "return-path",
+        "message-id",
+        "from",
+        "to",
+        "subject",
+        "date",
+        "mime-version",
+        "content-type",
+        "content-transfer-encoding",
+        "x-mailer",
+        "dkim-signature",
+        "reply-to",
+        "cc",
+        "sender",
+        "delivered-to",
+        "x-original-to",
+        "in-reply-to",
+        "references",
+        "user-agent",
+        "importance",
+        "x-priority",
     ];
-    known.iter().any(|known| name.trim().eq_ignore_ascii_case(known)) || name.len() < 40 && name.starts_with("X-") && !name.contains(' ')
+    known.iter().any(|known| name.trim().eq_ignore_ascii_case(known))
+        || name.len() < 40 && name.starts_with("X-") && !name.contains(' ')
 }
 
 /// Whether the fields of a message begin at this line: three of them close together, one of which only a message has.
@@ -355,11 +553,17 @@ fn replies(lines: &[&str]) -> Vec<Told> {
             continue;
         }
         // The step is often named in the line before, and the words go on below.
-        let before = number.checked_sub(2).and_then(|index| lines.get(index)).map_or("", |line| line.trim());
+        let before = number
+            .checked_sub(2)
+            .and_then(|index| lines.get(index))
+            .map_or("", |line| line.trim());
         let mut whole = line.to_owned();
         let from = number;
         while let Some(next) = lines.get(number).map(|line| line.trim()) {
-            let ends = next.is_empty() || number - from >= 12 || whole.len() > TELLING || next.starts_with([':', '<', '>', '-', '=']);
+            let ends = next.is_empty()
+                || number - from >= 12
+                || whole.len() > TELLING
+                || next.starts_with([':', '<', '>', '-', '=']);
             let another = Told::read(next).code.is_some_and(|code| Some(code) != first.code);
             if ends || another || next.contains('@') && next.ends_with(':') {
                 break;
@@ -389,7 +593,9 @@ fn paragraph(own: &[&str], recipient: &str) -> String {
             break;
         }
         let rest = if index == 0 {
-            line.split_once(recipient).map_or(line, |(_, rest)| rest).trim_start_matches(['>', ':', ' ', '"', '\'', ')', '.'])
+            line.split_once(recipient)
+                .map_or(line, |(_, rest)| rest)
+                .trim_start_matches(['>', ':', ' ', '"', '\'', ')', '.'])
         } else {
             line
         };
@@ -401,14 +607,27 @@ fn paragraph(own: &[&str], recipient: &str) -> String {
 
 /// The host that is named as the one that answered.
 fn host_in(lines: &[&str]) -> Option<String> {
-    const LEADS: [&str; 8] = ["host ", "while talking to ", "server for ", "by ", "from ", "connected to ", "remote host ", "mta "];
+    const LEADS: [&str; 8] = [
+        "host ",
+        "while talking to ",
+        "server for ",
+        "by ",
+        "from ",
+        "connected to ",
+        "remote host ",
+        "mta ",
+    ];
     lines.iter().take(60).find_map(|line| {
         let lower = line.to_ascii_lowercase();
         LEADS.iter().find_map(|lead| {
             let at = lower.find(lead)? + lead.len();
             let name = lower.get(at..)?;
-            let name = name.split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '-')).next()?.trim_end_matches('.');
-            let is_host = name.contains('.') && name.len() <= 255 && name.bytes().any(|byte| byte.is_ascii_alphabetic());
+            let name = name
+                .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '-'))
+                .next()?
+                .trim_end_matches('.');
+            let is_host =
+                name.contains('.') && name.len() <= 255 && name.bytes().any(|byte| byte.is_ascii_alphabetic());
             is_host.then(|| name.to_owned())
         })
     })

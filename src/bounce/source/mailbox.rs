@@ -72,7 +72,10 @@ impl<R: BufRead> Messages<R> {
                 self.ended = true;
                 break;
             }
-            if self.mbox && self.line.starts_with(b"From ") && (self.number == 0 && self.begun.is_none() || is_separator(&self.line)) {
+            if self.mbox
+                && self.line.starts_with(b"From ")
+                && (self.number == 0 && self.begun.is_none() || is_separator(&self.line))
+            {
                 let received = received(&self.line);
                 if let Some(previous) = self.begun.replace(received) {
                     message.received = previous;
@@ -168,7 +171,10 @@ impl Keeping {
             b"content-type: message/feedback-report",
         ]
         .iter()
-        .any(|start| line.get(..start.len()).is_some_and(|head| head.eq_ignore_ascii_case(start)));
+        .any(|start| {
+            line.get(..start.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(start))
+        });
         if (border || self.wanted) && self.extra + line.len() <= TAIL {
             self.extra += line.len();
             message.bytes.extend_from_slice(line);
@@ -196,7 +202,10 @@ fn is_separator(line: &[u8]) -> bool {
 fn received(line: &[u8]) -> Option<SystemTime> {
     let text = str::from_utf8(line.get(5..line.len().min(200))?).ok()?;
     // The sender comes first, and may be missing.
-    let date = text.trim_start().split_once(' ').map_or(text, |(sender, rest)| if sender.len() == 3 { text } else { rest });
+    let date = text
+        .trim_start()
+        .split_once(' ')
+        .map_or(text, |(sender, rest)| if sender.len() == 3 { text } else { rest });
     report::time(date)
 }
 
@@ -220,12 +229,25 @@ mod tests {
               From jane@example.com  Sat Oct  2 09:15:24 2010\r\nSubject: b\r\n\r\nb\r\n",
             true,
         );
-        let texts: Vec<_> = all.iter().map(|message| str::from_utf8(&message.bytes).unwrap()).collect();
+        let texts: Vec<_> = all
+            .iter()
+            .map(|message| str::from_utf8(&message.bytes).unwrap())
+            .collect();
         assert_eq!(
             texts,
-            ["Subject: a\n\nFrom here on\n>From there\nFrom nowhere, a sentence\n\n", "Subject: b\r\n\r\nb\r\n"]
+            [
+                "Subject: a\n\nFrom here on\n>From there\nFrom nowhere, a sentence\n\n",
+                "Subject: b\r\n\r\nb\r\n"
+            ]
         );
-        let seconds = all.iter().map(|message| message.received.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs());
+        let seconds = all.iter().map(|message| {
+            message
+                .received
+                .unwrap()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+        });
         assert_eq!(seconds.collect::<Vec<_>>(), [1_285_960_524, 1_286_010_924]);
         assert_eq!(all[1].number, 2);
     }
