@@ -11,3 +11,9 @@ pub mod table;
 mod when;
 
 pub use event::{Event, EventKind, Origin};
+
+/// Seconds that a zone is ahead of UTC: `+01:00`, `-0530`.
+#[must_use]
+pub fn utc_offset(text: &str) -> Option<i64> {
+    report::offset_seconds(text)
+}

@@ -345,7 +345,7 @@ impl Columns {
         let recipient = get(Field::Recipient).ok_or("the recipient is missing")?;
         let recipient = report::mailbox(recipient).ok_or("the recipient is no address")?;
         let at = when::parse(get(Field::Date).ok_or("the date is missing")?).ok_or("the date cannot be read")?;
-        let diagnosed = self.diagnosed(&get);
+        let diagnosed = diagnosed(&get);
         let class = get(Field::Class).and_then(named_class);
         let kind = happened.kind(&diagnosed, class);
         let text = |field, limit| get(field).map(|text: &str| report::clean(text.trim_matches(['<', '>']), limit));
@@ -362,27 +362,27 @@ impl Columns {
             foreign_id: text(Field::Id, 250),
         }))
     }
+}
 
-    fn diagnosed<'r>(&self, get: &impl Fn(Field) -> Option<&'r str>) -> Diagnosed {
-        let reply = get(Field::Reply).unwrap_or_default();
-        let mut status = get(Field::Status);
-        let mut said = reply.to_owned();
-        // A reply code may stand in a column of its own, or where a status is expected.
-        let is_code = |text: &&str| {
-            text.len() == 3 && text.starts_with(['4', '5']) && text.bytes().all(|byte| byte.is_ascii_digit())
-        };
-        let code = get(Field::Code)
-            .filter(is_code)
-            .or_else(|| status.take_if(|text| is_code(text)));
-        if let Some(code) = code
-            && diagnose(reply, None, None).code().is_none()
-        {
-            said = format!("{code} {reply}");
-        }
-        let code = get(Field::Code).filter(|text| text.contains('.'));
-        let mta = get(Field::Mta).map(|host| host.split([' ', '(', '[']).next().unwrap_or(host));
-        diagnose(&said, status.or(code), mta)
+/// What the host said, out of every column that may tell.
+fn diagnosed<'r>(get: &impl Fn(Field) -> Option<&'r str>) -> Diagnosed {
+    let reply = get(Field::Reply).unwrap_or_default();
+    let mut status = get(Field::Status);
+    let mut said = reply.to_owned();
+    // A reply code may stand in a column of its own, or where a status is expected.
+    let is_code =
+        |text: &&str| text.len() == 3 && text.starts_with(['4', '5']) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let code = get(Field::Code)
+        .filter(is_code)
+        .or_else(|| status.take_if(|text| is_code(text)));
+    if let Some(code) = code
+        && diagnose(reply, None, None).code().is_none()
+    {
+        said = format!("{code} {reply}");
     }
+    let code = get(Field::Code).filter(|text| text.contains('.'));
+    let mta = get(Field::Mta).map(|host| host.split([' ', '(', '[']).next().unwrap_or(host));
+    diagnose(&said, status.or(code), mta)
 }
 
 /// Letters and digits in lower case.

@@ -8,7 +8,8 @@ use clap::{
 };
 
 use super::{
-    config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay, values::BounceKinds,
+    bounces::BouncesArgs, config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay,
+    values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -64,6 +65,7 @@ pub(super) enum Command {
     Doctor(Box<DoctorArgs>),
     Serve(Box<ServeArgs>),
     Keys(KeysArgs),
+    Bounces(BouncesArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against

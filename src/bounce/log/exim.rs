@@ -81,7 +81,7 @@ impl Exim {
             .split(head)
             .map(|(at, _)| at)
             .ok_or("the line has no date")?;
-        Ok(self.event((id, flag), rest, at)?)
+        self.event((id, flag), rest, at)
     }
 
     fn event(&self, (id, flag): (&str, &str), rest: &str, at: SystemTime) -> Result<Option<Event>, &'static str> {

@@ -154,7 +154,11 @@ impl Postfix {
             .map(|event| {
                 let class = match event.kind {
                     EventKind::Deferred { class } if class != Class::Unknown => class,
-                    _ => Class::QueueExpired,
+                    EventKind::Deferred { .. }
+                    | EventKind::Delivered
+                    | EventKind::Bounced { .. }
+                    | EventKind::Complained
+                    | EventKind::Unsubscribed => Class::QueueExpired,
                 };
                 Event {
                     kind: EventKind::Bounced {

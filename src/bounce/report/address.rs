@@ -126,15 +126,12 @@ fn unescape(text: &str) -> String {
             let character = char::from_u32(u32::from_str_radix(hex, 16).ok()?)?;
             Some((character, tail))
         });
-        match escape {
-            Some((character, tail)) => {
-                out.push(character);
-                rest = tail;
-            }
-            None => {
-                out.push_str("\\x{");
-                rest = after;
-            }
+        if let Some((character, tail)) = escape {
+            out.push(character);
+            rest = tail;
+        } else {
+            out.push_str("\\x{");
+            rest = after;
         }
     }
     out.push_str(rest);

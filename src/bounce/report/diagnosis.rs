@@ -87,7 +87,8 @@ impl Told {
         if let Some(own) = own
             && EnhancedStatusCode::split(&self.text).is_none()
         {
-            line.push_str(&format!(" {own}"));
+            line.push(' ');
+            line.push_str(&own.to_string());
         }
         line.push(' ');
         line.push_str(&self.text);

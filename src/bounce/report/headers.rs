@@ -144,7 +144,7 @@ fn loose(text: &str) -> Option<SystemTime> {
                 [y, m, d] if *y >= 1970 => (year, month, day) = (Some(*y), Some(*m), Some(*d)),
                 // With slashes the month comes first, unless it cannot be one.
                 [m, d, y] if *y >= 1970 && word.contains('/') && *m <= 12 => {
-                    (year, month, day) = (Some(*y), Some(*m), Some(*d))
+                    (year, month, day) = (Some(*y), Some(*m), Some(*d));
                 }
                 [d, m, y] if *y >= 1970 => (year, month, day) = (Some(*y), Some(*m), Some(*d)),
                 _ => {}

@@ -157,10 +157,10 @@ impl Letter {
         let fields = parts.status.as_deref().or_else(|| status::inside(&parts.text));
         if let Some(fields) = fields {
             let status = Status::read(fields);
-            match self.standard(&status) {
-                // Fields about files and programs: perhaps the words name an address.
-                Reading::Other(Other::NoRecipient) => {}
-                read => return read,
+            let read = self.standard(&status);
+            // Fields about files and programs: perhaps the words name an address.
+            if !matches!(read, Reading::Other(Other::NoRecipient)) {
+                return read;
             }
         }
         if parts.receipt {

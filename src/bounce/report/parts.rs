@@ -211,9 +211,10 @@ fn text<'b>(part: &MessagePart<'_>, bytes: &'b [u8]) -> Cow<'b, str> {
     if bytes.is_ascii() && !bytes.contains(&0x1b) {
         return String::from_utf8_lossy(bytes);
     }
-    let declared = part.headers.iter().rev().find_map(|header| match &header.value {
-        HeaderValue::ContentType(kind) if header.name == HeaderName::ContentType => kind.attribute("charset"),
-        _ => None,
+    let declared = part.headers.iter().rev().find_map(|header| {
+        let kind = header.value.as_content_type();
+        kind.filter(|_| header.name == HeaderName::ContentType)?
+            .attribute("charset")
     });
     let declared = declared.or_else(|| bytes.windows(2).any(|pair| pair == b"\x1b$").then_some("iso-2022-jp"));
     if let Some(decoder) = declared.and_then(|name| charset_decoder(name.as_bytes())) {

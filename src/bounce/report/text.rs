@@ -210,7 +210,7 @@ impl<'t> Text<'t> {
             .filter_map(|text| address::mailbox(text))
             .collect();
         if named.is_empty() {
-            named = self.choose(&candidates);
+            named = choose(&candidates);
         }
         if named.is_empty()
             && let Some(only) = only_recipient(headers, original)
@@ -295,25 +295,6 @@ impl<'t> Text<'t> {
         candidates
     }
 
-    /// The recipients among the candidates: all that stand alone on a line, else the best one.
-    fn choose(&self, candidates: &[Candidate]) -> Vec<std::sync::Arc<str>> {
-        let mut chosen: Vec<std::sync::Arc<str>> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        for found in candidates.iter().filter(|found| found.own_line) {
-            if chosen.len() < RECIPIENT_LIMIT && seen.insert(&*found.mailbox) {
-                chosen.push(found.mailbox.clone());
-            }
-        }
-        if chosen.is_empty() {
-            let best = candidates
-                .iter()
-                .filter(|found| found.score > -3)
-                .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)));
-            chosen.extend(best.map(|found| found.mailbox.clone()));
-        }
-        chosen
-    }
-
     /// What the text tells of a recipient whose own line is `place`; the others' lines are `places`.
     fn tell(&self, recipient: std::sync::Arc<str>, place: Option<usize>, places: &[&Candidate], alone: bool) -> Failed {
         let mut told = Vec::new();
@@ -365,6 +346,25 @@ struct Candidate {
     line: usize,
     score: i32,
     own_line: bool,
+}
+
+/// The recipients among the candidates: all that stand alone on a line, else the best one.
+fn choose(candidates: &[Candidate]) -> Vec<std::sync::Arc<str>> {
+    let mut chosen: Vec<std::sync::Arc<str>> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for found in candidates.iter().filter(|found| found.own_line) {
+        if chosen.len() < RECIPIENT_LIMIT && seen.insert(&*found.mailbox) {
+            chosen.push(found.mailbox.clone());
+        }
+    }
+    if chosen.is_empty() {
+        let best = candidates
+            .iter()
+            .filter(|found| found.score > -3)
+            .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)));
+        chosen.extend(best.map(|found| found.mailbox.clone()));
+    }
+    chosen
 }
 
 /// Roles that answer for hosts and are not mailed.

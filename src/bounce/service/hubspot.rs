@@ -50,7 +50,7 @@ pub(in crate::bounce) fn class(category: &str) -> Option<Class> {
         "UNKNOWN_USER" => Class::UserUnknown,
         "MAILBOX_FULL" => Class::MailboxFull,
         "MAILBOX_MISCONFIGURATION" | "ISP_MISCONFIGURATION" => Class::ServerMisconfigured,
-        "SPAM" => Class::SpamContent,
+        "SPAM" | "ABUSE_COMPLAINT" => Class::SpamContent,
         "CONTENT" => Class::ContentRejected,
         "POLICY" => Class::Policy,
         "IP_REPUTATION" => Class::IpReputation,
@@ -61,7 +61,6 @@ pub(in crate::bounce) fn class(category: &str) -> Option<Class> {
         "DNS_FAILURE" => Class::DomainNotFound,
         "TIMEOUT" => Class::Timeout,
         "TEMPORARY_PROBLEM" => Class::ServerTemporary,
-        "ABUSE_COMPLAINT" => Class::SpamContent,
         _ => return None,
     })
 }

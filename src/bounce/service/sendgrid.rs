@@ -25,12 +25,11 @@ pub(super) fn read(item: &Item<'_>) -> Result<Option<Event>, String> {
         .text("response")
         .or_else(|| item.text("reason"))
         .unwrap_or_default();
-    let list = ["marketing_campaign_name", "category"]
-        .iter()
-        .find_map(|name| match item.get(name)? {
-            serde_json::Value::Array(values) => values.first()?.as_str(),
-            value => value.as_str(),
-        });
+    let list = ["marketing_campaign_name", "category"].iter().find_map(|name| {
+        let value = item.get(name)?;
+        let first = value.as_array().and_then(|values| values.first());
+        first.unwrap_or(value).as_str()
+    });
     let draft = Draft {
         recipient: item.recipient("email")?,
         at: item.at(&["timestamp"])?,

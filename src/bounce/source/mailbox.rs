@@ -37,8 +37,10 @@ pub struct Messages<R> {
     /// Lines that begin with `From ` separate messages.
     mbox: bool,
     number: u64,
-    /// The line that began the message to come.
-    begun: Option<Option<SystemTime>>,
+    /// A message has begun.
+    begun: bool,
+    /// When its mbox line says it came.
+    received: Option<SystemTime>,
     ended: bool,
     line: Vec<u8>,
 }
@@ -50,7 +52,8 @@ impl<R: BufRead> Messages<R> {
             reader,
             mbox,
             number: 0,
-            begun: (!mbox).then_some(None),
+            begun: !mbox,
+            received: None,
             ended: false,
             line: Vec::new(),
         }
@@ -72,30 +75,21 @@ impl<R: BufRead> Messages<R> {
                 self.ended = true;
                 break;
             }
-            if self.mbox
-                && self.line.starts_with(b"From ")
-                && (self.number == 0 && self.begun.is_none() || is_separator(&self.line))
-            {
-                let received = received(&self.line);
-                if let Some(previous) = self.begun.replace(received) {
+            let first = self.number == 0 && !self.begun;
+            if self.mbox && self.line.starts_with(b"From ") && (first || is_separator(&self.line)) {
+                let previous = std::mem::replace(&mut self.received, received(&self.line));
+                if std::mem::replace(&mut self.begun, true) {
                     message.received = previous;
                     return Ok(Some(self.finish(message)));
                 }
                 continue;
             }
-            if self.begun.is_none() {
-                // What stands before the first message of a mailbox is none, unless it is all there is.
-                self.begun = Some(None);
-            }
+            self.begun = true;
             keeping.take(&mut message, unquoted(&self.line, self.mbox), whole);
         }
-        match self.begun.take() {
-            Some(received) if !message.bytes.is_empty() => {
-                message.received = received;
-                Ok(Some(self.finish(message)))
-            }
-            Some(_) | None => Ok(None),
-        }
+        message.received = self.received.take();
+        let found = self.begun && !message.bytes.is_empty();
+        Ok(found.then(|| self.finish(message)))
     }
 
     fn finish(&mut self, mut message: Message) -> Message {

@@ -455,7 +455,10 @@ impl Objects {
             .map(|value| match value {
                 serde_json::Value::String(text) => Some(text.clone()),
                 serde_json::Value::Number(number) => Some(number.to_string()),
-                _ => None,
+                serde_json::Value::Null
+                | serde_json::Value::Bool(_)
+                | serde_json::Value::Array(_)
+                | serde_json::Value::Object(_) => None,
             })
             .collect();
         match columns.event(|index| words.get(index)?.as_deref()) {
