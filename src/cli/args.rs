@@ -8,8 +8,8 @@ use clap::{
 };
 
 use super::{
-    config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay, suppress::SuppressArgs,
-    values::BounceKinds,
+    bounces::BouncesArgs, config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay,
+    suppress::SuppressArgs, values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -66,6 +66,7 @@ pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Keys(KeysArgs),
     Suppress(SuppressArgs),
+    Bounces(BouncesArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against

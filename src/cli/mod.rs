@@ -3,6 +3,7 @@
 //! Owns exit codes and every word printed for people. Must not decide anything about an address.
 
 mod args;
+mod bounces;
 mod check;
 mod classify;
 mod config;
@@ -120,6 +121,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Classify(args) => classify::run(&args, inner),
         Command::Doctor(args) => doctor::run(&args, inner),
         Command::Serve(args) => serve::run(&args, inner),
+        Command::Bounces(args) => bounces::run(&args, inner),
         Command::Keys(args) => keys::run(&args, inner),
         Command::Suppress(args) => suppress::run(&args, inner),
         Command::Lists(args) => lists::run(&args),

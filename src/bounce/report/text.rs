@@ -1,0 +1,634 @@
+//! Bounces in words only: qmail's, Exim's, old sendmail's, and those of gateways, in the languages of their authors.
+//!
+//! No form of one server is read by itself. What they have in common is enough: the recipient stands on a line of its own or
+//! behind a word like `to`, what the host said stands below it, and the message that came back is set off.
+
+use std::{collections::HashMap, sync::LazyLock};
+
+use super::{
+    address::{self, Spot},
+    diagnosis::Told,
+    headers::Headers,
+    kind::Phrases,
+    parts,
+};
+use crate::smtp::Stage;
+
+/// Most lines that are read.
+const LINE_LIMIT: usize = 3_000;
+/// Most recipients of one message.
+const RECIPIENT_LIMIT: usize = 1_000;
+/// Longest part of a text that is given to the classifier as one reply.
+const TELLING: usize = 900;
+
+/// A text, with the fields of the returned message cut off.
+#[derive(Debug)]
+pub(super) struct Text<'t> {
+    lines: Vec<&'t str>,
+    pub(super) original: Option<Headers>,
+}
+
+/// A recipient found in a text, and what was told of it: the best telling first.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) recipient: std::sync::Arc<str>,
+    pub(super) told: Vec<Told>,
+    pub(super) remote: Option<String>,
+}
+
+/// Lines above the message that came back.
+static MARKS: LazyLock<Phrases> = LazyLock::new(|| {
+    Phrases::new(&[
+        "below this line is a copy",
+        "is a copy of the message",
+        "is a copy of your message",
+        "copy of the original message",
+        "original message follows",
+        "original message headers",
+        "unsent message follows",
+        "unsent message below",
+        "returned message -",
+        "original message -",
+        "message headers follow",
+        "header of the original message",
+        "headers of the original message",
+        "headers of your original message",
+        "message header follows",
+        "original message header",
+        "message contents follow",
+        "the original message was:",
+        "returned text follows",
+        "message text follows",
+        "the message you sent",
+        "included message",
+        "begin of original message",
+        "original-nachricht",
+        "ursprüngliche nachricht",
+        "kopie der nachricht",
+        "nachrichtenkopf",
+        "en-têtes d'origine",
+        "copie de votre message",
+        "copie du message",
+        "mensaje original",
+        "copia del mensaje",
+        "messaggio originale",
+        "mensagem original",
+        "исходное сообщение",
+        "копия вашего",
+        "заголовки письма",
+        "元のメッセージ",
+        "----- original",
+        "--- original",
+        "message that caused",
+        "original mail header",
+        "attached the original message",
+        "your original message",
+        "original message text",
+        "reproduced below",
+        "message is attached below",
+        "included below",
+        "first few lines",
+        "-- header",
+        "received: from",
+        "the body of the original",
+        "returned message",
+        "returned mail follows",
+    ])
+});
+
+/// Words before an address that is no recipient.
+const OTHERS: [&str; 22] = [
+    "from:",
+    "from",
+    "mail from:",
+    "sender",
+    "contact",
+    "postmaster at",
+    "by",
+    "reply-to:",
+    "envelope-from",
+    "write to",
+    "mail to",
+    "forward",
+    "please",
+    "id",
+    "message-id:",
+    "support",
+    "help",
+    "helo",
+    "ehlo",
+    "von",
+    "de",
+    "received",
+];
+
+/// Words before an address that is one.
+const RECIPIENTS: [&str; 48] = [
+    "to",
+    "to:",
+    "recipient",
+    "recipient:",
+    "recipients:",
+    "recipient(s):",
+    "address",
+    "address:",
+    "addresses:",
+    "addressee",
+    "user",
+    "user:",
+    "mailbox",
+    "mailbox:",
+    "deliver",
+    "rcpt to:",
+    "reach",
+    "for",
+    "for:",
+    "account",
+    "account:",
+    "an",
+    "an:",
+    "für",
+    "empfänger:",
+    "empfänger",
+    "à",
+    "à:",
+    "destinataire",
+    "destinataire:",
+    "pour",
+    "a",
+    "a:",
+    "destinatario:",
+    "destinatario",
+    "para",
+    "para:",
+    "destinatário:",
+    "destinatari:",
+    "получателю",
+    "получатель:",
+    "кому:",
+    "адрес",
+    "宛先:",
+    "宛先",
+    "受信者:",
+    "reciever:",
+    "receiver:",
+];
+
+impl<'t> Text<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        let lines: Vec<&str> = text.lines().take(LINE_LIMIT).collect();
+        let (end, fields_at) = returned_at(&lines);
+        let original = fields_at.and_then(|at| {
+            let rest = lines.get(at..)?;
+            let block: Vec<&str> = rest.iter().take(200).map(|line| line.trim_end()).collect();
+            parts::fields(block.join("\r\n").as_bytes()).filter(|headers| headers.len() >= 2)
+        });
+        let lines = lines.into_iter().take(end).collect();
+        Self { lines, original }
+    }
+
+    /// What people read, without the returned message, on one line.
+    pub(super) fn whole(&self) -> String {
+        let mut whole = String::new();
+        for line in &self.lines {
+            if whole.len() > TELLING {
+                break;
+            }
+            whole.push_str(line.trim());
+            whole.push(' ');
+        }
+        whole
+    }
+
+    /// Everybody whom the text names as a recipient, by `given` names first.
+    pub(super) fn failed(&self, headers: &Headers, original: Option<&Headers>) -> Vec<Failed> {
+        let candidates = self.candidates(headers, original);
+        let mut named: Vec<std::sync::Arc<str>> = headers
+            .addresses(&["x-failed-recipients"])
+            .iter()
+            .take(RECIPIENT_LIMIT)
+            .filter_map(|text| address::mailbox(text))
+            .collect();
+        if named.is_empty() {
+            named = choose(&candidates);
+        }
+        if named.is_empty()
+            && let Some(only) = only_recipient(headers, original)
+        {
+            named.push(only);
+        }
+        named.dedup();
+        let places: Vec<&Candidate> = candidates.iter().filter(|found| found.own_line).collect();
+        let alone = named.len() == 1;
+        named
+            .into_iter()
+            .map(|recipient| {
+                let place = candidates
+                    .iter()
+                    .filter(|found| found.mailbox == recipient)
+                    .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)))
+                    .map(|found| found.line);
+                self.tell(recipient, place, &places, alone)
+            })
+            .collect()
+    }
+
+    /// Addresses with how much they look like a recipient.
+    fn candidates(&self, headers: &Headers, original: Option<&Headers>) -> Vec<Candidate> {
+        let own = headers.addresses(&[
+            "to",
+            "delivered-to",
+            "x-original-to",
+            "return-path",
+            "from",
+            "reply-to",
+            "x-apparently-to",
+            "cc",
+        ]);
+        let senders = original
+            .map(|fields| fields.addresses(&["from", "return-path", "sender", "reply-to"]))
+            .unwrap_or_default();
+        let mailed = original
+            .map(|fields| {
+                fields.addresses(&[
+                    "to",
+                    "cc",
+                    "bcc",
+                    "x-original-to",
+                    "original-recipient",
+                    "apparently-to",
+                ])
+            })
+            .unwrap_or_default();
+        let among = |list: &[Box<str>], text: &str| list.iter().any(|known| known.eq_ignore_ascii_case(text));
+        let mut candidates = Vec::new();
+        let mut known: HashMap<Box<str>, i32> = HashMap::new();
+        for (number, line) in self.lines.iter().enumerate() {
+            for spot in address::all(line) {
+                if candidates.len() >= 4 * RECIPIENT_LIMIT {
+                    return candidates;
+                }
+                let standing = *known.entry(spot.text.into()).or_insert_with(|| {
+                    let sends = among(&own, spot.text) || among(&senders, spot.text) || is_role(spot.text);
+                    i32::from(among(&mailed, spot.text)) * 6 - i32::from(sends) * 8
+                });
+                let Some(mailbox) = address::mailbox(spot.text) else {
+                    continue;
+                };
+                let (mut score, own_line) = standing_in_line(line, spot);
+                let below = self.lines.get(number + 1).map_or("", |line| line.trim_start());
+                if ["Subject:", "Betreff:", "Objet:", "Asunto:", "Cc:", "CC:"]
+                    .iter()
+                    .any(|field| below.starts_with(field))
+                {
+                    // To whom the message was, not who did not get it.
+                    score -= 7;
+                }
+                candidates.push(Candidate {
+                    mailbox,
+                    line: number,
+                    score: score + standing,
+                    own_line: own_line && score + standing >= 3,
+                });
+            }
+        }
+        candidates
+    }
+
+    /// What the text tells of a recipient whose own line is `place`; the others' lines are `places`.
+    fn tell(&self, recipient: std::sync::Arc<str>, place: Option<usize>, places: &[&Candidate], alone: bool) -> Failed {
+        let mut told = Vec::new();
+        let mut remote = None;
+        if let Some(place) = place {
+            let after = places.partition_point(|other| other.line <= place);
+            let others = places.get(after..).unwrap_or_default().iter().take(40);
+            let next = others
+                .map(|other| (other.line, &other.mailbox))
+                .find(|(_, other)| **other != recipient);
+            let next = next.map_or(self.lines.len(), |(line, _)| line);
+            let own = self.lines.get(place..next.min(place + 40)).unwrap_or_default();
+            remote = host_in(own);
+            told.extend(replies(own));
+            told.extend(self.elsewhere(&recipient, place));
+            let paragraph = paragraph(own, &recipient);
+            if !paragraph.is_empty() {
+                told.push(Told::read(&paragraph));
+            }
+        } else {
+            told.extend(self.elsewhere(&recipient, usize::MAX));
+        }
+        if alone {
+            told.extend(replies(&self.lines));
+            remote = remote.or_else(|| host_in(&self.lines));
+        }
+        Failed {
+            recipient,
+            told,
+            remote,
+        }
+    }
+
+    /// Lines that name the recipient together with a reply code, away from its own line.
+    fn elsewhere(&self, recipient: &str, place: usize) -> Vec<Told> {
+        let lines = self.lines.iter().enumerate();
+        lines
+            .filter(|(number, line)| *number != place && line.contains('@') && line.contains(recipient))
+            .take(8)
+            .map(|(_, line)| Told::read(line))
+            .filter(|told| told.code.is_some())
+            .collect()
+    }
+}
+
+#[derive(Debug)]
+struct Candidate {
+    mailbox: std::sync::Arc<str>,
+    line: usize,
+    score: i32,
+    own_line: bool,
+}
+
+/// The recipients among the candidates: all that stand alone on a line, else the best one.
+fn choose(candidates: &[Candidate]) -> Vec<std::sync::Arc<str>> {
+    let mut chosen: Vec<std::sync::Arc<str>> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    for found in candidates.iter().filter(|found| found.own_line) {
+        if chosen.len() < RECIPIENT_LIMIT && seen.insert(&*found.mailbox) {
+            chosen.push(found.mailbox.clone());
+        }
+    }
+    if chosen.is_empty() {
+        let best = candidates
+            .iter()
+            .filter(|found| found.score > -3)
+            .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)));
+        chosen.extend(best.map(|found| found.mailbox.clone()));
+    }
+    chosen
+}
+
+/// Roles that answer for hosts and are not mailed.
+fn is_role(text: &str) -> bool {
+    let local = text.split('@').next().unwrap_or_default().to_ascii_lowercase();
+    [
+        "postmaster",
+        "mailer-daemon",
+        "mailerdaemon",
+        "abuse",
+        "noreply",
+        "no-reply",
+        "support",
+        "helpdesk",
+    ]
+    .contains(&local.as_str())
+}
+
+/// How much an address looks like a recipient by its line, and whether the line is its own.
+fn standing_in_line(line: &str, spot: Spot<'_>) -> (i32, bool) {
+    let before = line
+        .get(..spot.start)
+        .unwrap_or_default()
+        .trim_end_matches(['<', '"', '\'', '(', '[', '*'])
+        .trim();
+    let after = line
+        .get(spot.end..)
+        .unwrap_or_default()
+        .trim_start_matches(['>', '"', '\'', ')', ']', '*', '.'])
+        .trim();
+    let bare = before.chars().all(|c| !c.is_alphanumeric());
+    // `554 5.0.0 <jane@example.com>... Service unavailable`, of old sendmails.
+    let coded = before.len() <= 14
+        && before.starts_with(['4', '5'])
+        && before
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || b" .".contains(&byte));
+    if coded
+        && line
+            .get(spot.end..)
+            .is_some_and(|rest| rest.starts_with(">...") || rest.starts_with("..."))
+    {
+        return (9, true);
+    }
+    let lower = before.to_lowercase();
+    let last = lower.rsplit([' ', '\t', '<', '(']).next().unwrap_or_default();
+    if bare {
+        let alone = after.is_empty() || after.starts_with([':', ',', ';', '-', '(', '.', '=']);
+        return if alone {
+            (10, true)
+        } else {
+            (6, spot.start < 6 && after.starts_with("on "))
+        };
+    }
+    if lower.ends_with("rcpt to:") || lower.ends_with("rcpt to") {
+        return (7, false);
+    }
+    if lower.ends_with("mail from:") || lower.ends_with("mail from") || OTHERS.contains(&last) {
+        return (-6, false);
+    }
+    // A name of the recipient, or a label, before its address on a line of its own.
+    let labelled = RECIPIENTS
+        .iter()
+        .any(|word| lower.ends_with(word) && (last.ends_with(':') || lower.len() == word.len()));
+    if labelled && (after.is_empty() || after.starts_with([',', ';', '<', '('])) {
+        return (9, true);
+    }
+    if RECIPIENTS.contains(&last) {
+        return (6, false);
+    }
+    if line.contains("://") || lower.contains("message-id") {
+        return (-6, false);
+    }
+    (i32::from(after.is_empty()) * 2, false)
+}
+
+/// Where the message that came back begins: the end of what the server says, and the first line of its fields.
+fn returned_at(lines: &[&str]) -> (usize, Option<usize>) {
+    let mut mark = None;
+    for (number, line) in lines.iter().enumerate() {
+        let line = line.trim();
+        let short = line.len() <= 160 && !line.ends_with(',');
+        if number > 1 && short && mark.is_none() && MARKS.are_in(line) && !is_prose(line) {
+            mark = Some(number);
+        }
+        if is_field(line) && is_block(lines, number) {
+            return (mark.unwrap_or(number).min(number), Some(number));
+        }
+    }
+    match mark {
+        Some(mark) if lines.len() - mark > 2 => {
+            let fields = (mark + 1..lines.len()).find(|number| lines.get(*number).is_some_and(|line| is_field(line)));
+            match fields {
+                Some(fields) => (mark, Some(fields)),
+                // Some only announce an attachment, and go on.
+                None => (lines.len(), None),
+            }
+        }
+        Some(_) | None => (lines.len(), None),
+    }
+}
+
+/// A sentence about the copy, not a line above it.
+fn is_prose(line: &str) -> bool {
+    line.ends_with('.') && line.split_whitespace().count() > 12
+}
+
+/// A field name that mail has, at the start of a line.
+fn is_field(line: &str) -> bool {
+    let Some((name, _)) = line.split_once(':') else {
+        return false;
+    };
+    let known = [
+        "received",
+        "return-path",
+        "message-id",
+        "from",
+        "to",
+        "subject",
+        "date",
+        "mime-version",
+        "content-type",
+        "content-transfer-encoding",
+        "x-mailer",
+        "dkim-signature",
+        "reply-to",
+        "cc",
+        "sender",
+        "delivered-to",
+        "x-original-to",
+        "in-reply-to",
+        "references",
+        "user-agent",
+        "importance",
+        "x-priority",
+    ];
+    known.iter().any(|known| name.trim().eq_ignore_ascii_case(known))
+        || name.len() < 40 && name.starts_with("X-") && !name.contains(' ')
+}
+
+/// Whether the fields of a message begin at this line: three of them close together, one of which only a message has.
+fn is_block(lines: &[&str], start: usize) -> bool {
+    let mut fields = 0;
+    let mut certain = false;
+    for line in lines.iter().skip(start).take(16) {
+        let folded = line.starts_with([' ', '\t']);
+        let line = line.trim();
+        if is_field(line) {
+            fields += 1;
+            let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
+            certain |= ["received", "message-id", "return-path", "mime-version"].contains(&name.as_str());
+        } else if !folded {
+            break;
+        }
+    }
+    fields >= 3 && certain
+}
+
+/// The one address that the returned message was for.
+fn only_recipient(headers: &Headers, original: Option<&Headers>) -> Option<std::sync::Arc<str>> {
+    let original = original?;
+    let own = headers.addresses(&["from"]);
+    let mut mailed = original.addresses(&["to"]);
+    mailed.extend(original.addresses(&["cc"]));
+    mailed.retain(|text| !own.contains(text));
+    match mailed.as_slice() {
+        [only] => address::mailbox(only),
+        _ => None,
+    }
+}
+
+static REFUSED_DATA: LazyLock<Phrases> =
+    LazyLock::new(|| Phrases::new(&["need rcpt", "no valid recipients", "valid rcpt command"]));
+
+/// Every reply in some lines, put together from its own lines.
+fn replies(lines: &[&str]) -> Vec<Told> {
+    let mut told: Vec<Told> = Vec::new();
+    let mut number = 0;
+    // The answer to RCPT comes after DATA was sent, and then DATA is refused.
+    let pipelined = lines.iter().any(|line| REFUSED_DATA.are_in(line));
+    while let Some(line) = lines.get(number) {
+        let line = line.trim();
+        let first = Told::read(line);
+        number += 1;
+        if first.code.is_none() || told.len() >= 12 {
+            continue;
+        }
+        // The step is often named in the line before, and the words go on below.
+        let before = number
+            .checked_sub(2)
+            .and_then(|index| lines.get(index))
+            .map_or("", |line| line.trim());
+        let mut whole = line.to_owned();
+        let from = number;
+        while let Some(next) = lines.get(number).map(|line| line.trim()) {
+            let ends = next.is_empty()
+                || number - from >= 12
+                || whole.len() > TELLING
+                || next.starts_with([':', '<', '>', '-', '=']);
+            let another = Told::read(next).code.is_some_and(|code| Some(code) != first.code);
+            if ends || another || next.contains('@') && next.ends_with(':') {
+                break;
+            }
+            whole.push(' ');
+            whole.push_str(next.trim_start_matches("<<< "));
+            number += 1;
+        }
+        let mut reply = Told::read(&whole);
+        reply.stage = reply.stage.or_else(|| Told::read(before).stage);
+        if pipelined {
+            reply.stage = Some(Stage::Rcpt);
+        }
+        told.push(reply);
+    }
+    // What the other host answered says more than what this one made of it; both say more than a step that went well.
+    told.sort_by_key(|reply| reply.enhanced.is_none());
+    told
+}
+
+/// The words below a recipient, without its own line where that holds nothing else.
+fn paragraph(own: &[&str], recipient: &str) -> String {
+    let mut words = String::new();
+    for (index, line) in own.iter().enumerate() {
+        let line = line.trim();
+        if index > 0 && line.is_empty() && words.len() > 20 || words.len() > TELLING {
+            break;
+        }
+        let rest = if index == 0 {
+            line.split_once(recipient)
+                .map_or(line, |(_, rest)| rest)
+                .trim_start_matches(['>', ':', ' ', '"', '\'', ')', '.'])
+        } else {
+            line
+        };
+        words.push_str(rest);
+        words.push(' ');
+    }
+    words.trim().to_owned()
+}
+
+/// The host that is named as the one that answered.
+fn host_in(lines: &[&str]) -> Option<String> {
+    const LEADS: [&str; 8] = [
+        "host ",
+        "while talking to ",
+        "server for ",
+        "by ",
+        "from ",
+        "connected to ",
+        "remote host ",
+        "mta ",
+    ];
+    lines.iter().take(60).find_map(|line| {
+        let lower = line.to_ascii_lowercase();
+        LEADS.iter().find_map(|lead| {
+            let at = lower.find(lead)? + lead.len();
+            let name = lower.get(at..)?;
+            let name = name
+                .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.' || c == '-'))
+                .next()?
+                .trim_end_matches('.');
+            let is_host =
+                name.contains('.') && name.len() <= 255 && name.bytes().any(|byte| byte.is_ascii_alphabetic());
+            is_host.then(|| name.to_owned())
+        })
+    })
+}
