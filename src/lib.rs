@@ -19,6 +19,7 @@ pub mod input;
 pub mod job;
 pub mod lab;
 pub mod lists;
+pub mod meter;
 pub mod net;
 pub mod output;
 pub mod replies;

@@ -16,6 +16,7 @@ mod jobs;
 mod keys;
 mod lab;
 mod lists;
+mod notify;
 mod outward;
 mod ownership;
 mod paint;

@@ -199,6 +199,18 @@ const PATIENCE_KEYS: [&str; 21] = [
     "serve",
 ];
 
+/// Settings that `presend serve` reads again on SIGHUP.
+const RELOADED_KEYS: [&str; 8] = [
+    "allow_list",
+    "block_list",
+    "replies",
+    "bounce",
+    "send_catch_all",
+    "max_age",
+    "refresh",
+    "offline",
+];
+
 /// Which defaults apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Profile {
@@ -280,6 +292,9 @@ impl Overlay {
         let lists = self.allow_list.iter_mut().chain(&mut self.block_list).flatten();
         for path in lists.chain(&mut self.replies).chain(&mut self.db) {
             *path = folder.join(&*path);
+        }
+        if let Some(serve) = &mut self.serve {
+            serve.relative_to(folder);
         }
     }
 
@@ -382,6 +397,13 @@ impl Resolved {
         let all = self.values.iter().zip(&self.origins);
         all.filter(|((key, _), _)| *key != SERVE)
             .map(|((key, value), origin)| (key.as_str(), value, *origin))
+    }
+
+    /// Settings that differ from those before and that a running server cannot change.
+    pub(super) fn changed_since(&self, before: &Self) -> Vec<&str> {
+        let changes =
+            |key: &&String| !RELOADED_KEYS.contains(&key.as_str()) && self.values.get(*key) != before.values.get(*key);
+        self.values.keys().filter(changes).map(String::as_str).collect()
     }
 
     /// The SMTP level was asked for by name, not by default.

@@ -19,10 +19,11 @@ use crate::{
     dns::{Canary, HickoryResolver, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions, canary},
     input::{InputError, Row, Table},
     lists::{self, ListHits},
+    meter::{Meter, Timed},
     net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
-    schedule::{Finding, Manners, Scheduler, Seams, Standing, TrustedHosts},
+    schedule::{Finding, Manners, Scheduler, Seams, Standing, Stock, TrustedHosts},
     smtp::Identity,
     store::{JobRecord, Kept, Lease, Ledger, NewJob, Patience, PrivateStore, Source, Store, StoreError},
     verdict::{Evidence, NotTried, Policy, judge},
@@ -114,6 +115,8 @@ pub struct Engine {
     pub(super) manners: Option<Manners>,
     /// Asks them, for every run at once.
     pub(super) scheduler: Option<Scheduler>,
+    /// Counts and times.
+    pub(super) meter: Meter,
     /// What outlives the process; lists use a private one without it.
     pub(super) store: Option<Arc<dyn Store>>,
 }
@@ -133,14 +136,15 @@ impl Engine {
             tokio::task::spawn_blocking(lists::prepare);
         }
         let dial = TcpDialler::new(&settings.network);
+        let meter = Meter::default();
         let route = match settings.level {
             Level::Syntax => None,
-            Level::Dns | Level::Smtp => Some(router(&settings).await?),
+            Level::Dns | Level::Smtp => Some(router(&settings, &meter).await?),
         };
         if settings.level == Level::Smtp {
             ownership::prove(&settings).await?;
         }
-        Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
+        Self::assemble(settings, route, (Arc::new(dial), Arc::new(SystemClock)), meter)
     }
 
     /// An engine that asks nobody: for what is known already.
@@ -149,7 +153,7 @@ impl Engine {
     /// The user's rules or the settings of the network cannot be used.
     pub fn without_network(settings: Settings) -> Result<Self, StartError> {
         let dial = Arc::new(TcpDialler::new(&settings.network));
-        Self::assemble(settings, None, dial, Arc::new(SystemClock))
+        Self::assemble(settings, None, (dial, Arc::new(SystemClock)), Meter::default())
     }
 
     /// An engine over other seams than the network's.
@@ -157,27 +161,23 @@ impl Engine {
     /// # Errors
     /// The user's rules cannot be read.
     pub fn with_seams(settings: Settings, seams: EngineSeams) -> Result<Self, StartError> {
-        Self::assemble(settings, Some(seams.route), seams.dial, seams.clock)
+        Self::assemble(settings, Some(seams.route), (seams.dial, seams.clock), Meter::default())
     }
 
     fn assemble(
         settings: Settings,
         route: Option<Arc<dyn Route>>,
-        dial: Arc<dyn Dial>,
-        clock: Arc<dyn Clock>,
+        (dial, clock): (Arc<dyn Dial>, Arc<dyn Clock>),
+        meter: Meter,
     ) -> Result<Self, StartError> {
-        let classifier = settings
-            .replies
-            .as_deref()
-            .map(Classifier::load)
-            .transpose()?
-            .map(Arc::new);
+        let classifier = own_rules(&settings)?;
         let manners = manners(&settings);
         let scheduler = manners.clone().map(|manners| {
             let seams = Seams {
                 dial,
                 clock: Arc::clone(&clock),
                 classifier: classifier.clone(),
+                meter: meter.clone(),
             };
             Scheduler::new(manners, seams)
         });
@@ -188,7 +188,38 @@ impl Engine {
             classifier,
             manners,
             scheduler,
+            meter,
             store: None,
+        })
+    }
+
+    /// The same engine with other lists, reply rules and decisions about verdicts; whoever is being asked goes on being asked, and
+    /// replies are understood by the new rules from now on. As whom, how far and by which way hosts are asked stays as it is.
+    ///
+    /// # Errors
+    /// The new reply rules cannot be used; nothing has changed then.
+    pub fn reload(&self, new: Settings) -> Result<Self, StartError> {
+        let classifier = own_rules(&new)?;
+        let settings = Settings {
+            user_lists: new.user_lists,
+            policy: new.policy,
+            replies: new.replies,
+            memory: new.memory,
+            description: new.description,
+            ..self.settings.clone()
+        };
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.understand_by(classifier.clone());
+        }
+        Ok(Self {
+            route: self.route.clone(),
+            clock: Arc::clone(&self.clock),
+            classifier,
+            manners: manners(&settings),
+            scheduler: self.scheduler.clone(),
+            meter: self.meter.clone(),
+            store: self.store.clone(),
+            settings,
         })
     }
 
@@ -369,6 +400,7 @@ impl Engine {
             classifier: self.classifier.clone(),
             manners: manners(&settings),
             scheduler: self.scheduler.clone(),
+            meter: self.meter.clone(),
             store: self.store.clone(),
             settings,
         }
@@ -384,10 +416,19 @@ impl Engine {
         outcome
     }
 
-    /// How many groups of mail hosts wait for something.
+    /// What is to be asked, and what may be.
     #[must_use]
-    pub fn waiting_groups(&self) -> usize {
-        self.scheduler.as_ref().map_or(0, Scheduler::waiting_groups)
+    pub fn stock(&self) -> Stock {
+        self.scheduler
+            .as_ref()
+            .map(|scheduler| scheduler.view().stock())
+            .unwrap_or_default()
+    }
+
+    /// What was counted and timed.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// How replies are understood.
@@ -491,13 +532,20 @@ fn manners(settings: &Settings) -> Option<Manners> {
     })
 }
 
-async fn router(settings: &Settings) -> Result<Arc<dyn Route>, StartError> {
+/// The operator's own reply rules over the bundled ones.
+fn own_rules(settings: &Settings) -> Result<Option<Arc<Classifier>>, StartError> {
+    let loaded = settings.replies.as_deref().map(Classifier::load).transpose()?;
+    Ok(loaded.map(Arc::new))
+}
+
+async fn router(settings: &Settings, meter: &Meter) -> Result<Arc<dyn Route>, StartError> {
     let families = settings.network.families()?;
     let options = ResolverOptions {
         families,
         ..ResolverOptions::default()
     };
-    let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::of(&settings.nameservers, options)?);
+    let resolver = HickoryResolver::of(&settings.nameservers, options)?;
+    let resolver: Arc<dyn Resolve> = Arc::new(Timed::new(resolver, meter.clone()));
     let resolver_rewrites = match canary(&*resolver).await {
         Canary::Rewrites => true,
         Canary::Honest | Canary::Unreachable(_) => false,

@@ -1,6 +1,10 @@
 //! A job from its rows to its last answer: imported or taken up again, asked about, kept, written out.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -32,6 +36,8 @@ use crate::{
 const AHEAD: usize = 8;
 /// Records of one batch at most: whoever reads one of them reads the batch.
 const BATCH: usize = 1024;
+/// Routes looked up while the list is read, as many as the router has room for until they are wanted.
+const ROUTES_AHEAD: usize = 49_152;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -130,8 +136,9 @@ async fn import(
         progress.row_read();
         import.add(&row).await?;
         if let Some(domain) = list.add(engine, &row)? {
-            ahead.look_up(domain);
+            ahead.add(domain);
         }
+        ahead.look_up();
     }
     ahead.lookups.detach_all();
     let (rows, digest) = import.finish();
@@ -145,24 +152,44 @@ async fn import(
 struct Ahead {
     /// `None` where what is kept may answer for a domain, so that nobody needs its route.
     router: Option<Arc<dyn Route>>,
+    /// Domains that wait until others are looked up.
+    waiting: VecDeque<Domain>,
+    /// Domains that may still be added.
+    left: usize,
     lookups: JoinSet<()>,
     stop: Stop,
 }
 
 impl Ahead {
     fn new(engine: &Engine, store: &dyn Store, stop: &Stop) -> Self {
-        let wanted = !store.outlives_the_run() && !engine.settings.memory.offline;
+        // Where it cannot be read the run ends soon.
+        let known = store.outlives_the_run() && store.knows_anything().unwrap_or(true);
+        let wanted = !known && !engine.settings.memory.offline;
         Self {
             router: engine.route.clone().filter(|_| wanted),
+            waiting: VecDeque::new(),
+            left: ROUTES_AHEAD,
             lookups: JoinSet::new(),
             stop: stop.clone(),
         }
     }
 
-    fn look_up(&mut self, domain: Domain) {
+    fn add(&mut self, domain: Domain) {
+        if self.router.is_some() && self.left > 0 {
+            self.left -= 1;
+            self.waiting.push_back(domain);
+        }
+    }
+
+    /// Goes on with those that wait; the first rows of a list may bring all its domains.
+    fn look_up(&mut self) {
         while self.lookups.try_join_next().is_some() {}
-        if let Some(router) = self.router.as_ref().filter(|_| self.lookups.len() < ROUTES)
-            && !self.stop.is_requested()
+        if self.stop.is_requested() {
+            self.waiting.clear();
+        }
+        while self.lookups.len() < ROUTES
+            && let Some(router) = &self.router
+            && let Some(domain) = self.waiting.pop_front()
         {
             let router = Arc::clone(router);
             self.lookups.spawn(async move { drop(router.route(&domain).await) });

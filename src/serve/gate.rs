@@ -27,6 +27,7 @@ use super::{
     Shared,
     key::{Allowance, ApiKey, Scope},
     problem::{Code, Problem, whole_seconds},
+    proxy::Client,
 };
 use crate::store::{KeyRecord, KeyRing, stable_hash};
 
@@ -260,8 +261,13 @@ fn failed(error: impl std::fmt::Display) -> Problem {
     Code::StoreFailed.into()
 }
 
-/// A web page that had its own name point at this machine (DNS rebinding) is not a caller from this machine.
+/// A web page that had its own name point at this machine (DNS rebinding) is not a caller from this machine, nor is whoever comes
+/// through a proxy on it.
 fn from_here(request: &Request) -> Result<(), Problem> {
+    if !request.extensions().get::<Client>().is_some_and(|client| client.here) {
+        let said = "Without keys only this machine is served, and the request came through a proxy.";
+        return Err(Problem::new(Code::HostNotAllowed, said));
+    }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().host()).unwrap_or_default();
     let authority = format!("http://{host}/").parse::<Uri>();
@@ -298,10 +304,12 @@ mod tests {
     use super::*;
 
     fn asking(host: &str) -> Request {
-        Request::get("/v1/reasons")
-            .header("host", host)
-            .body(Body::empty())
-            .unwrap()
+        let client = Client {
+            ip: IpAddr::from([127, 0, 0, 1]),
+            here: true,
+        };
+        let request = Request::get("/v1/reasons").header("host", host).extension(client);
+        request.body(Body::empty()).unwrap()
     }
 
     #[test]

@@ -5,8 +5,11 @@
 
 mod body;
 mod connection;
+mod cors;
 mod document;
 mod gate;
+#[expect(dead_code, reason = "nobody in the server listens so far")]
+mod happening;
 mod health;
 mod key;
 mod knowledge;
@@ -14,11 +17,17 @@ mod limits;
 mod log;
 mod metrics;
 mod problem;
+mod proxy;
+mod reload;
 mod sandbox;
+mod tls;
 mod verification;
 mod verify;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+};
 
 use axum::{
     Router,
@@ -27,13 +36,18 @@ use axum::{
     routing::get,
 };
 use tokio::{net::TcpListener, sync::Semaphore};
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use cors::{NotAnOrigin, PageOrigin};
 pub use key::{Allowance, ApiKey, NotAKey, NotAnAllowance, Scope};
 pub use limits::Limits;
 pub use problem::Code;
+pub use proxy::{Cidr, NotACidr, TrustedProxies};
+pub use reload::Reloader;
 pub use sandbox::{Sandbox, SandboxError};
+pub use tls::{Tls, TlsError};
 
 use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verifications};
 use crate::{
@@ -58,6 +72,17 @@ pub enum ServeError {
     Random(#[from] rand::rand_core::OsError),
 }
 
+/// How the server is reached.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Certificate and key; without them requests come in clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Whose word about callers counts.
+    pub trusted_proxies: TrustedProxies,
+    /// Web pages of others that may ask.
+    pub cors: Vec<PageOrigin>,
+}
+
 /// What every request can see.
 struct State {
     engines: Engines,
@@ -65,23 +90,30 @@ struct State {
     verifications: Arc<Verifications>,
     metrics: Metrics,
     limits: Limits,
+    options: Options,
+    proxies: Arc<TrustedProxies>,
     places: Semaphore,
     salt: [u8; 32],
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
+    /// Rung when something happened to a job or a verification.
+    #[expect(dead_code, reason = "nobody in the server listens so far")]
+    bell: happening::Bell,
 }
 
 type Shared = Arc<State>;
 
 /// An engine for each way of asking, all over the same hosts and the same store.
-struct Engines {
+struct Engines(RwLock<Ways>);
+
+struct Ways {
     ways: Vec<(Level, bool, Arc<Engine>)>,
     /// The one that was given.
     first: Arc<Engine>,
 }
 
-impl Engines {
+impl Ways {
     fn new(engine: Engine) -> Self {
         let levels = [Level::Smtp, Level::Dns, Level::Syntax];
         let ways = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
@@ -91,14 +123,31 @@ impl Engines {
             first: Arc::new(engine),
         }
     }
+}
 
-    fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
-        let found = self.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
-        Arc::clone(found.map_or(&self.first, |(.., engine)| engine))
+impl Engines {
+    fn new(engine: Engine) -> Self {
+        Self(RwLock::new(Ways::new(engine)))
     }
 
-    fn any(&self) -> &Engine {
-        &self.first
+    fn ways(&self) -> RwLockReadGuard<'_, Ways> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
+        let all = self.ways();
+        let found = all.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
+        Arc::clone(found.map_or(&all.first, |(.., engine)| engine))
+    }
+
+    fn any(&self) -> Arc<Engine> {
+        Arc::clone(&self.ways().first)
+    }
+
+    /// Asks by another engine from now on.
+    fn replace(&self, engine: Engine) {
+        let ways = Ways::new(engine);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ways;
     }
 }
 
@@ -119,6 +168,20 @@ impl Server {
         engine: Engine,
         store: Arc<SqliteStore>,
         limits: Limits,
+    ) -> Result<Self, ServeError> {
+        Self::with_options(listener, engine, store, limits, Options::default())
+    }
+
+    /// The same, reached in another way.
+    ///
+    /// # Errors
+    /// There are no keys and others can reach the address, or the database cannot be used.
+    pub fn with_options(
+        listener: TcpListener,
+        engine: Engine,
+        store: Arc<SqliteStore>,
+        limits: Limits,
+        options: Options,
     ) -> Result<Self, ServeError> {
         use rand::TryRngCore as _;
         let address = listener.local_addr()?;
@@ -145,16 +208,19 @@ impl Server {
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
         let description = description.merge_from(verify_description).merge_from(admin_description);
         let shared = Arc::new(State {
-            engines: Engines::new(engine),
             gate: Gate::new(ring, address, &limits),
             verifications: Arc::new(Verifications::new(&limits, stop.clone())),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(engine.meter(), store.timing()),
             places: Semaphore::new(limits.max_requests),
             limits,
+            proxies: Arc::new(options.trusted_proxies.clone()),
+            options,
             salt,
+            engines: Engines::new(engine),
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
+            bell: happening::Bell::new(),
         });
         let guarded = |router: Router<Shared>, scope| {
             router.route_layer(from_fn_with_state((Arc::clone(&shared), scope), gate::guard))
@@ -170,6 +236,7 @@ impl Server {
             .layer(DefaultBodyLimit::disable())
             .layer(map_request(no_query))
             .layer(CatchPanicLayer::custom(panicked))
+            .layer(option_layer(cors::layer(&shared.options.cors)))
             .layer(from_fn_with_state(Arc::clone(&shared), log::watch))
             .with_state(Arc::clone(&shared));
         Ok(Self {
@@ -187,6 +254,12 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// What can change it while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.shared))
+    }
+
     /// Answers until `stop` is requested; then requests under way get their time, sessions are closed politely, and what is known
     /// is kept.
     ///
@@ -198,6 +271,9 @@ impl Server {
             listener,
             router,
         } = self;
+        if let Some(tls) = &shared.options.tls {
+            tokio::spawn(tls::watch(Arc::clone(tls), stop.clone()));
+        }
         connection::accept(listener, router, &shared, stop).await;
         // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
         shared.stop.request();

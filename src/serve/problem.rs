@@ -165,16 +165,16 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Puts the request's id into a problem.
+/// Puts the request's id into a problem; headers that it got on its way stay.
 pub(super) fn sign(response: axum::response::Response, id: &str) -> axum::response::Response {
-    match response.extensions().get::<Unsigned>() {
-        Some(Unsigned(problem)) => {
-            let mut signed = render(problem, Some(id));
-            signed.extensions_mut().insert(problem.code);
-            signed
-        }
-        None => response,
-    }
+    let Some(Unsigned(problem)) = response.extensions().get() else {
+        return response;
+    };
+    let signed = render(problem, Some(id)).into_body();
+    let code = problem.code;
+    let mut response = response.map(|_| signed);
+    response.extensions_mut().insert(code);
+    response
 }
 
 fn render(problem: &Problem, id: Option<&str>) -> axum::response::Response {

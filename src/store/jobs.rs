@@ -58,7 +58,8 @@ pub(super) fn imported(
     let state = JobState::Open.name();
     let sql = format!(
         "SELECT {COLUMNS} FROM job WHERE digest = ?2 AND state = ?3 AND number <> ?1
-         AND settings = (SELECT settings FROM job WHERE number = ?1) ORDER BY number DESC LIMIT 1"
+         AND settings = (SELECT settings FROM job WHERE number = ?1)
+         AND number NOT IN (SELECT job FROM api_job) ORDER BY number DESC LIMIT 1"
     );
     let twin = transaction
         .prepare(&sql)?

@@ -7,6 +7,7 @@ mod bounce;
 mod cache;
 mod error;
 mod evidence;
+mod happening;
 mod heap;
 mod jobs;
 mod keys;
@@ -24,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use bounce::{Added, Events, KeptEvent, Person, Recipients};
 pub use error::StoreError;
+pub use happening::{Happening, HappeningKind};
 pub use heap::Offset;
 pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};

@@ -8,7 +8,7 @@ use std::{
 
 use presend::{
     job::{Engine, Stop},
-    serve::{ApiKey, Limits, Sandbox, Server},
+    serve::{ApiKey, Limits, Options, Sandbox, Server},
     store::{KeyRecord, SqliteStore, Store},
 };
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ mod contract;
 mod hostile;
 mod keys;
 mod program;
+mod reach;
+#[cfg(target_os = "linux")]
+mod reload;
 
 /// A running server with a sandbox of its own; it stops when it is dropped.
 struct Api {
@@ -62,6 +65,10 @@ impl Api {
     }
 
     fn with_keys(limits: Limits, keys: &[KeyRecord]) -> Self {
+        Self::with_options(limits, keys, Options::default())
+    }
+
+    fn with_options(limits: Limits, keys: &[KeyRecord], options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -78,7 +85,7 @@ impl Api {
             let engine = Engine::start(sandbox.settings().unwrap()).await.unwrap();
             let engine = engine.with_store(Arc::clone(&kept) as Arc<dyn Store>);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let server = Server::new(listener, engine, kept, limits).unwrap();
+            let server = Server::with_options(listener, engine, kept, limits, options).unwrap();
             let address = server.address().unwrap();
             let serving = tokio::spawn(async move {
                 let _sandbox = sandbox;
