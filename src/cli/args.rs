@@ -9,7 +9,7 @@ use clap::{
 
 use super::{
     bounces::BouncesArgs, config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay,
-    values::BounceKinds,
+    suppress::SuppressArgs, values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -66,6 +66,7 @@ pub(super) enum Command {
     Serve(Box<ServeArgs>),
     Keys(KeysArgs),
     Bounces(BouncesArgs),
+    Suppress(SuppressArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against

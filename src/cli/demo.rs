@@ -23,6 +23,7 @@ use crate::{
     schedule::Limits,
     smtp::{Identity, Timeouts},
     store::Patience,
+    suppress::Mailing,
     verdict::Policy,
 };
 
@@ -51,6 +52,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         let job = Job {
             settings: settings(&lab)?,
             store: None,
+            mailing: Mailing::default(),
             work: JobWork::List(Box::new(table)),
             output,
             display,

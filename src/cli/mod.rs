@@ -30,6 +30,7 @@ mod shell;
 mod show;
 mod signal;
 mod summary;
+mod suppress;
 mod values;
 mod verify;
 
@@ -122,6 +123,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(&args, inner),
         Command::Bounces(args) => bounces::run(&args, inner),
         Command::Keys(args) => keys::run(&args, inner),
+        Command::Suppress(args) => suppress::run(&args, inner),
         Command::Lists(args) => lists::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),

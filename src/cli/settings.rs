@@ -31,6 +31,7 @@ use crate::{
     schedule::{GuardLimits, Limits},
     smtp::{Identity, Timeouts},
     store::Patience,
+    suppress::{BouncePolicy, Mailing, PolicyTable},
     verdict::Policy,
 };
 
@@ -60,6 +61,9 @@ pub(super) struct Overlay {
     /// Forecast another kind of bounce (hard, soft, pending, none) for a class of `presend reasons`; labels stay as they are.
     #[arg(long, value_name = "CLASS=KIND,...", env = "PRESEND_BOUNCE", help_heading = JUDGEMENT)]
     bounce: Option<BounceKinds>,
+    /// The list that is mailed: what is suppressed for it alone counts too, as it is named in `presend suppress`.
+    #[arg(long, value_name = "NAME", env = "PRESEND_MAILING_LIST", help_heading = JUDGEMENT)]
+    mailing_list: Option<String>,
     /// Give catch-all addresses the action `send`.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_SEND_CATCH_ALL", help_heading = JUDGEMENT)]
@@ -158,6 +162,10 @@ pub(super) struct Overlay {
         env = "PRESEND_ALLOW_SPECIAL_USE", help_heading = LABS)]
     allow_special_use: Option<bool>,
 
+    /// When bounces suppress.
+    #[arg(skip)]
+    bounce_policy: Option<PolicyTable>,
+
     /// What only `presend serve` needs.
     #[arg(skip)]
     serve: Option<ServeOverlay>,
@@ -173,7 +181,7 @@ const LABS: &str = "For labs and tests";
 const SERVE: &str = "serve";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 21] = [
+const PATIENCE_KEYS: [&str; 22] = [
     "i_own",
     // It is one.
     "owner_secret",
@@ -196,6 +204,8 @@ const PATIENCE_KEYS: [&str; 21] = [
     "max_age",
     "refresh",
     "offline",
+    // It decides about events, not about answers.
+    "bounce_policy",
     "serve",
 ];
 
@@ -441,6 +451,23 @@ impl Resolved {
                 .map(|(class, kind)| (*class, *kind))
                 .collect(),
         }
+    }
+
+    /// For whose mail addresses are looked up.
+    pub(super) fn mailing(&self) -> Mailing {
+        Mailing {
+            tenant: "".into(),
+            list: self.merged.mailing_list.as_deref().map(Into::into),
+        }
+    }
+
+    /// When bounces suppress.
+    pub(super) fn bounce_policy(&self) -> anyhow::Result<BouncePolicy> {
+        let table = self.merged.bounce_policy.clone().unwrap_or_default();
+        BouncePolicy::of_table(&table).map_err(|error| {
+            let said = format!("`[bounce_policy]` cannot be used: {error}");
+            fault(said, "docs/suppression.md lists its keys with what they may be")
+        })
     }
 
     /// Every setting of the server, as the file or the default has it.

@@ -4,7 +4,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     io,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -26,7 +26,8 @@ use crate::{
     schedule::{Finding, Manners, Scheduler, Seams, Standing, Stock, TrustedHosts},
     smtp::Identity,
     store::{JobRecord, Kept, Lease, Ledger, NewJob, Patience, PrivateStore, Source, Store, StoreError},
-    verdict::{Evidence, NotTried, Policy, judge},
+    suppress::{Feedback, Lookup, Mailing},
+    verdict::{Evidence, NotTried, Policy, Told, judge},
 };
 
 /// Takes the answered rows, in input order.
@@ -119,6 +120,8 @@ pub struct Engine {
     pub(super) meter: Meter,
     /// What outlives the process; lists use a private one without it.
     pub(super) store: Option<Arc<dyn Store>>,
+    /// What past mailings and people say, asked before anybody else.
+    pub(super) told: Option<Arc<Lookup>>,
 }
 
 impl Engine {
@@ -190,6 +193,7 @@ impl Engine {
             scheduler,
             meter,
             store: None,
+            told: None,
         })
     }
 
@@ -228,6 +232,47 @@ impl Engine {
     pub fn with_store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
+    }
+
+    /// Looks addresses up before anybody is asked.
+    #[must_use]
+    pub fn with_lookup(mut self, lookup: Lookup) -> Self {
+        self.told = Some(Arc::new(lookup)).filter(|lookup| !lookup.is_empty());
+        self
+    }
+
+    /// The same engine for mail of a tenant, or to one list.
+    #[must_use]
+    pub fn for_mailing(mut self, mailing: Mailing) -> Self {
+        self.told = self.told.map(|lookup| Arc::new(lookup.of(mailing)));
+        self
+    }
+
+    /// What was told about an address: it needs nobody to be asked. A list that cannot be read keeps nobody from being asked,
+    /// and is told in the log.
+    pub(super) fn told(&self, address: &Address) -> Option<Arc<Told>> {
+        let lookup = self.told.as_deref()?;
+        let memory = self.settings.memory;
+        let feedback = match (self.settings.level, memory.refresh) {
+            (Level::Smtp, false) => Feedback::Within(memory.max_age.unwrap_or(Duration::MAX)),
+            (Level::Smtp, true) | (Level::Syntax | Level::Dns, _) => Feedback::Ignored,
+        };
+        match lookup.told(address, feedback, self.clock.now()) {
+            Ok(told) => told.map(Arc::new),
+            Err(error) => {
+                tracing::error!(%error, "the suppression list cannot be read");
+                None
+            }
+        }
+    }
+
+    /// What is reported about an address of which something was told.
+    pub(super) fn testified(&self, typed: &str, told: &Arc<Told>) -> Outcome {
+        let mut outcome = self.read_without(typed);
+        if outcome.evidence.syntax.is_none() {
+            outcome.testify(Arc::clone(told), self.settings.policy);
+        }
+        outcome
     }
 
     /// The store, or one that ends with the run.
@@ -289,13 +334,22 @@ impl Engine {
             evidence,
             retry_at: None,
             checked_at: self.clock.now(),
-            elapsed: std::time::Duration::ZERO,
+            elapsed: Duration::ZERO,
             transcripts: Vec::new(),
         }
     }
 
     /// What can be said about a text without asking anybody.
     pub(super) fn read(&self, typed: &str) -> Outcome {
+        let mut outcome = self.read_without(typed);
+        if let Some(told) = outcome.address.as_ref().and_then(|address| self.told(address)) {
+            outcome.testify(told, self.settings.policy);
+        }
+        outcome
+    }
+
+    /// The same without what was told.
+    fn read_without(&self, typed: &str) -> Outcome {
         let checked_at = self.clock.now();
         let settings = &self.settings;
         let why = match (settings.level, &self.manners) {
@@ -402,6 +456,7 @@ impl Engine {
             scheduler: self.scheduler.clone(),
             meter: self.meter.clone(),
             store: self.store.clone(),
+            told: self.told.clone(),
             settings,
         }
     }
@@ -410,7 +465,8 @@ impl Engine {
     #[must_use]
     pub fn pending(&self, typed: &str) -> Outcome {
         let mut outcome = self.read(typed);
-        if outcome.evidence.syntax.is_none() && outcome.evidence.list.is_none() {
+        let evidence = &outcome.evidence;
+        if evidence.syntax.is_none() && evidence.list.is_none() && evidence.told.is_none() {
             outcome.conclude(Evidence::not_tried(NotTried::Budget), self.settings.policy);
         }
         outcome

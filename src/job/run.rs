@@ -109,9 +109,10 @@ pub(super) async fn resume(
 pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
     let store = engine.store();
     let lease = Lease::none(job);
-    let list = read_back(engine, &store, &lease, &Progress::default())?;
+    let mut list = read_back(engine, &store, &lease, &Progress::default())?;
     let ledger = engine.ledger(&store, lease)?;
     let mut answers = restored(&ledger, list.addresses.len())?;
+    answers.tell(std::mem::take(&mut list.told));
     for id in (0..).take(list.addresses.len()) {
         if !answers.is_known(id) {
             answers.leave(id);
@@ -301,6 +302,7 @@ async fn run(
 ) -> Result<Summary, VerifyError> {
     let ledger = engine.ledger(&store, lease)?;
     let mut answers = restored(&ledger, list.addresses.len())?;
+    answers.tell(std::mem::take(&mut list.told));
     progress.rows_need_nobody(list.unasked());
     for id in (0..).take(list.addresses.len()) {
         if answers.is_settled(id) {
@@ -508,7 +510,10 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
     results.extend(asked.into_iter().map(|settled| (settled.id, settled)));
     let outcome = |(typed, id): (&String, &u32)| match results.get(id) {
         Some(settled) => engine.settled(typed, settled.clone()),
-        None => engine.read(typed),
+        None => match list.told.get(id) {
+            Some(told) => engine.testified(typed, told),
+            None => engine.read(typed),
+        },
     };
     Ok(typed.iter().zip(&list.rows).map(outcome).collect())
 }

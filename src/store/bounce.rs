@@ -111,6 +111,8 @@ pub enum Events {
     /// Everything about everybody of whom something was added after this number, one recipient after the other, each in
     /// order of time.
     AboutNewsSince(i64),
+    /// The same, and about everybody of whom something came to mean more with time: a bounce within one of these times.
+    AboutNewsOr(i64, [Range<SystemTime>; 2]),
 }
 
 const COLUMNS: &str = "number, person, tenant, mailbox, domain, kind, class, transient, at, added_at, status, reply, \
@@ -137,7 +139,7 @@ impl SqliteStore {
         let recipients = self.recipients()?;
         let tenant = tenant.to_owned();
         self.call(move |connection| {
-            let hashed = state(connection, HASHED)?.is_some();
+            let hashed = keeps_hashes(connection)?;
             let now = millis(SystemTime::now());
             let mut added = Added::default();
             for block in events.chunks(TOGETHER) {
@@ -202,6 +204,16 @@ impl SqliteStore {
                 select.query(params![at(range.start), at(range.end)])
             }
             Events::AboutNewsSince(number) => select.query([number]),
+            Events::AboutNewsOr(number, [one, other]) => {
+                let at = |at| millis(at).cast_signed();
+                select.query(params![
+                    number,
+                    at(one.start),
+                    at(one.end),
+                    at(other.start),
+                    at(other.end)
+                ])
+            }
         }
         .map_err(failed)?;
         while let Some(row) = rows.next().map_err(failed)? {
@@ -210,6 +222,18 @@ impl SqliteStore {
             }
         }
         Ok(())
+    }
+
+    /// Whose mail arrived or bounced since, of a tenant's.
+    pub(crate) fn concerned_since(&self, tenant: &str, since: SystemTime) -> Result<Vec<Person>, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT person FROM event WHERE at >= ?1 AND tenant = ?2 AND apart = 0 \
+                       AND kind IN ('delivered', 'bounced')";
+            let mut select = connection.prepare(sql)?;
+            let read = |row: &Row<'_>| Ok(Person(row.get(0)?));
+            let found = select.query_map(params![millis(since).cast_signed(), tenant], read)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
     }
 
     /// The number of the newest event; 0 when there is none.
@@ -228,7 +252,7 @@ impl SqliteStore {
     /// # Errors
     /// The database cannot be read.
     pub fn keeps_hashes(&self) -> Result<bool, StoreError> {
-        self.read(|connection| Ok(state(connection, HASHED)?.is_some()))
+        self.read(keeps_hashes)
     }
 
     /// From now on mailboxes are kept as hashes only, and so are those that are here: nobody can read them any longer, only
@@ -242,8 +266,23 @@ impl SqliteStore {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             set_state(&transaction, HASHED, 1)?;
             let changed = hide(&transaction, recipients)?;
+            super::suppression::hide(&transaction)?;
             transaction.commit()?;
             Ok(changed)
+        })
+    }
+
+    /// A number that is kept about events and suppressions.
+    pub(crate) fn bounce_state(&self, name: &'static str) -> Result<Option<i64>, StoreError> {
+        self.read(|connection| state(connection, name))
+    }
+
+    /// Keeps numbers about events and suppressions.
+    pub(crate) fn set_bounce_state(&self, values: Vec<(&'static str, i64)>) -> Result<(), StoreError> {
+        self.call(move |connection| {
+            values
+                .iter()
+                .try_for_each(|(name, value)| set_state(connection, name, *value))
         })
     }
 }
@@ -256,6 +295,12 @@ impl Events {
                 "SELECT {COLUMNS} FROM event WHERE person IN (SELECT person FROM event WHERE number > ?1) \
                  ORDER BY person, at, id"
             ),
+            Self::AboutNewsOr(..) => format!(
+                "SELECT {COLUMNS} FROM event WHERE person IN (SELECT person FROM event WHERE number > ?1 \
+                 UNION SELECT person FROM event WHERE at >= ?2 AND at < ?3 AND class IS NOT NULL \
+                 UNION SELECT person FROM event WHERE at >= ?4 AND at < ?5 AND class IS NOT NULL) \
+                 ORDER BY person, at, id"
+            ),
         }
     }
 }
@@ -263,6 +308,11 @@ impl Events {
 fn state(connection: &Connection, name: &str) -> Result<Option<i64>, StoreError> {
     let mut select = connection.prepare_cached("SELECT value FROM bounce_state WHERE name = ?1")?;
     Ok(select.query_row([name], |row| row.get(0)).optional()?)
+}
+
+/// Whether mailboxes are kept as hashes only.
+pub(super) fn keeps_hashes(connection: &Connection) -> Result<bool, StoreError> {
+    Ok(state(connection, HASHED)?.is_some())
 }
 
 fn set_state(connection: &Connection, name: &str, value: i64) -> Result<(), StoreError> {

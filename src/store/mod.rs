@@ -16,6 +16,7 @@ mod presence;
 mod private;
 mod record;
 mod sqlite;
+mod suppression;
 mod writer;
 
 use std::{sync::Arc, time::SystemTime};
@@ -32,6 +33,9 @@ pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
 pub use sqlite::{Opened, SqliteStore};
+pub use suppression::{
+    Applied, Author, ByRule, NewSuppression, Scope, Suppression, SuppressionState, Suppressions, Verdicts,
+};
 
 use crate::{address::Domain, verdict::Verdict};
 

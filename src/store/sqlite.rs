@@ -204,7 +204,7 @@ impl SqliteStore {
         answer.map_err(|error| error.explained(&self.path))
     }
 
-    /// Reads, while nobody else of this process does.
+    /// Reads something on this thread.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         work(&self.reader()).map_err(|error| error.explained(&self.path))
     }

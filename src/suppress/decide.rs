@@ -12,7 +12,7 @@ use super::{BouncePolicy, Reach, SuppressionReason, Treatment, is_unsure};
 use crate::{
     bounce::EventKind,
     replies::{Class, Persistence},
-    store::KeptEvent,
+    store::{KeptEvent, Scope},
 };
 
 /// Two reports of one failure, a log's and a server's, come within this time when no message id tells that they are one.
@@ -21,23 +21,6 @@ const ONE_FAILURE: Duration = Duration::from_hours(1);
 const CLOCKS_DIFFER: Duration = Duration::from_hours(24);
 /// Events that a decision names at most.
 const NAMED: usize = 50;
-
-/// Whom a suppression keeps from mailing.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Scope {
-    /// A tenant of the API; empty is everybody.
-    pub tenant: Box<str>,
-    /// One list; `None` is all.
-    pub list: Option<Box<str>>,
-}
-
-impl Scope {
-    /// Whether a suppression of this scope counts for mail of `tenant` to `list`.
-    #[must_use]
-    pub fn covers(&self, tenant: &str, list: Option<&str>) -> bool {
-        (self.tenant.is_empty() || *self.tenant == *tenant) && (self.list.is_none() || self.list.as_deref() == list)
-    }
-}
 
 /// A person said that earlier events count no longer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,10 +125,10 @@ pub fn decide(history: &History<'_>, policy: &BouncePolicy, now: SystemTime) -> 
 /// Whether an event has any weight: forged ones and those from before a release have none.
 fn counts(event: &KeptEvent, releases: &[Release]) -> bool {
     let list = event.event.list.as_deref();
-    let released = |release: &&Release| release.scope.covers(&event.tenant, list);
-    let released = releases.iter().filter(released).map(|release| release.at).max();
+    let concerns = |release: &&Release| release.scope.covers(&event.tenant, list);
+    let decided_at = releases.iter().filter(concerns).map(|release| release.at).max();
     // What was known when the person decided was weighed then, whatever its date.
-    !event.apart && released.is_none_or(|at| event.event.at > at && event.added_at > at)
+    !event.apart && decided_at.is_none_or(|at| event.event.at > at && event.added_at > at)
 }
 
 /// By time; at one instant a delivery comes first, so that a failure is not the end of a row that it interrupts.
@@ -227,11 +210,16 @@ fn treatment(kind: EventKind, policy: &BouncePolicy) -> Option<Treatment> {
     match kind {
         EventKind::Delivered => None,
         EventKind::Bounced { class, persistence } => Some(policy.treatment(class, persistence)),
-        EventKind::Deferred { class } => Some(match policy.treatment(class, Persistence::Transient) {
-            // Not the end of it yet.
-            Treatment::Soft | Treatment::Full if !is_denial(kind) => Treatment::Wait,
-            treatment => treatment,
-        }),
+        EventKind::Deferred { class } => {
+            let treatment = policy.treatment(class, Persistence::Transient);
+            let counted = matches!(treatment, Treatment::Soft | Treatment::Full);
+            // A delay is not the end of it yet.
+            Some(if counted && !is_denial(kind) {
+                Treatment::Wait
+            } else {
+                treatment
+            })
+        }
         EventKind::Complained | EventKind::Unsubscribed => Some(Treatment::Ignore),
     }
 }

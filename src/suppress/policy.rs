@@ -124,7 +124,7 @@ pub enum PolicyError {
 }
 
 /// `[bounce_policy]` as it is written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicyTable {
     profile: Option<String>,
@@ -246,33 +246,39 @@ fn number(key: &'static str, value: u32, (least, most): (u32, u32)) -> Result<u3
 }
 
 fn by_default(class: Class, persistence: Persistence) -> Treatment {
-    match class {
-        Class::Accepted | Class::Forwarded | Class::CannotVerify => Treatment::Ignore,
-        Class::MailboxFull => Treatment::Full,
+    let said_about_us = matches!(
+        class,
         Class::IpBlocklisted
-        | Class::IpReputation
-        | Class::DomainReputation
-        | Class::HarvestProtection
-        | Class::SenderAuth
-        | Class::SenderDns
-        | Class::SenderRejected
-        | Class::Policy
-        | Class::AuthOrTlsRequired
-        | Class::SpamContent
-        | Class::ContentRejected
-        | Class::MessageTooBig => Treatment::Alert,
-        // A name server that fails tells every sender that the domain is gone.
-        Class::DomainNotFound | Class::DnsTemporary => Treatment::Wait,
-        // Said for now, it is still said about the mailbox.
-        Class::UserUnknown | Class::UserDisabled | Class::UserMoved if persistence == Persistence::Transient => {
-            Treatment::Soft
-        }
-        _ => match class.hardness(persistence) {
-            Hardness::Hard => Treatment::Hard,
-            Hardness::Soft => Treatment::Soft,
-            Hardness::Pending => Treatment::Wait,
-            Hardness::None => Treatment::Ignore,
-        },
+            | Class::IpReputation
+            | Class::DomainReputation
+            | Class::HarvestProtection
+            | Class::SenderAuth
+            | Class::SenderDns
+            | Class::SenderRejected
+            | Class::Policy
+            | Class::AuthOrTlsRequired
+            | Class::SpamContent
+            | Class::ContentRejected
+            | Class::MessageTooBig
+    );
+    if said_about_us {
+        return Treatment::Alert;
+    }
+    // Said for now, it is still said about the mailbox.
+    let of_mailbox = matches!(class, Class::UserUnknown | Class::UserDisabled | Class::UserMoved);
+    if of_mailbox && persistence == Persistence::Transient {
+        return Treatment::Soft;
+    }
+    // A name server that fails tells every sender that the domain is gone.
+    if matches!(class, Class::DomainNotFound | Class::DnsTemporary) {
+        return Treatment::Wait;
+    }
+    match class.hardness(persistence) {
+        Hardness::Hard => Treatment::Hard,
+        Hardness::Soft if class == Class::MailboxFull => Treatment::Full,
+        Hardness::Soft => Treatment::Soft,
+        Hardness::Pending => Treatment::Wait,
+        Hardness::None => Treatment::Ignore,
     }
 }
 

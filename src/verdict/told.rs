@@ -18,6 +18,18 @@ pub struct Told {
     pub text: Box<str>,
 }
 
+impl Told {
+    /// Under which reason the address is reported, unless something stronger is known.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self.what {
+            Testimony::Suppressed(reason) => reason.verdict(),
+            Testimony::Delivered => Reason::Delivered,
+            Testimony::Bounced(_) => Reason::HardBounced,
+        }
+    }
+}
+
 /// What was told about an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Testimony {

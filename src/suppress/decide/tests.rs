@@ -99,12 +99,20 @@ fn rules(events: &[(EventKind, u64)], now: u64) -> Vec<(&'static str, Confidence
         .collect()
 }
 
+/// A name, what happened at which hour, and the rules that must be met.
+type Case = (
+    &'static str,
+    &'static [(EventKind, u64)],
+    Vec<(&'static str, Confidence)>,
+);
+
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_default_policy() {
     const D: u64 = 24;
     let sure = |rule| vec![(rule, Confidence::Sure)];
     let unsure = |rule| vec![(rule, Confidence::Unsure)];
-    let cases: &[(&str, &[(EventKind, u64)], Vec<(&str, Confidence)>)] = &[
+    let cases: &[Case] = &[
         ("hard at once", &[(HARD, 0)], sure("hard")),
         ("and for good", &[(HARD, 0), (GOOD, 1)], sure("hard")),
         (

@@ -432,7 +432,7 @@ prop_compose! {
             Arc::new(SecondAnswer { host, answer })
         });
         let wildcard_zone = in_wildcard_zone && route.known().is_some();
-        Evidence { syntax: None, list, route, wildcard_zone, host, answer, second, unknown_recipients, doubt, attempts }
+        Evidence { syntax: None, list, told: None, route, wildcard_zone, host, answer, second, unknown_recipients, doubt, attempts }
     }
 }
 
