@@ -223,6 +223,7 @@ impl Engine {
             scheduler: self.scheduler.clone(),
             meter: self.meter.clone(),
             store: self.store.clone(),
+            told: self.told.clone(),
             settings,
         })
     }
