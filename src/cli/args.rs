@@ -65,8 +65,8 @@ pub(super) enum Command {
     Doctor(Box<DoctorArgs>),
     Serve(Box<ServeArgs>),
     Keys(KeysArgs),
-    Suppress(SuppressArgs),
     Bounces(BouncesArgs),
+    Suppress(SuppressArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against

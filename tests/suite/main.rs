@@ -11,6 +11,7 @@
 )]
 
 mod address;
+mod bounces;
 mod budget;
 mod cli;
 mod crash;

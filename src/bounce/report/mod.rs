@@ -9,6 +9,7 @@ mod headers;
 mod kind;
 mod local;
 mod parts;
+mod returned;
 mod status;
 mod text;
 
@@ -303,6 +304,7 @@ impl Letter {
             let mut told = failed.told;
             told.push(Told::read(&text.whole()));
             told.push(Told::read(&without_form(subject)));
+            let said = told.iter().find_map(|told| told.enhanced);
             let (told, class) = best(told, None, failed.remote.as_deref());
             let kind = if delayed {
                 EventKind::Deferred { class }
@@ -310,7 +312,7 @@ impl Letter {
                 bounced(&told, None, class)
             };
             events.push(Event {
-                status: told.enhanced,
+                status: told.enhanced.or(said),
                 reply: told.kept(),
                 remote_mta: failed.remote.map(|host| clean(&host, 255)),
                 ..self.event(failed.recipient, kind, at, original)
