@@ -17,14 +17,18 @@ use super::{
     database,
     fault::{fault, hint, note, sentence},
     notify,
+    ownership::Secret,
     settings::{Overlay, Profile, Resolved},
     signal::{Hangups, Signals},
     values::{Span, Text},
 };
 use crate::{
     job::{Engine, Settings, Stop},
-    serve::{Cidr, Limits, Options, PageOrigin, Reloader, Sandbox, ServeError, Server, Tls},
+    serve::{
+        Bounces, Cidr, Limits, NotAProof, Options, PageOrigin, Proofs, Reloader, Sandbox, ServeError, Server, Tls,
+    },
     store::{SqliteStore, Store},
+    suppress::{BouncePolicy, Lookup},
 };
 
 /// `presend serve`
@@ -77,6 +81,21 @@ pub(super) struct ServeOverlay {
     /// Origins of web pages that may ask, such as `https://app.example.com` (CORS) [default: none].
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "PRESEND_SERVE_CORS_ORIGIN", help_heading = SERVE)]
     cors_origin: Option<Vec<Text<PageOrigin>>>,
+    /// Certificate in PEM that signs calls of Amazon SNS, for events of SES [default: such calls are not taken]. Repeatable.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', env = "PRESEND_SERVE_RECEIVE_SES_CERT", help_heading = SERVE)]
+    receive_ses_cert: Option<Vec<PathBuf>>,
+    /// Topic of SNS whose calls are taken [default: every topic with that certificate]. Repeatable.
+    #[arg(long, value_name = "ARN", value_delimiter = ',', env = "PRESEND_SERVE_RECEIVE_SES_TOPIC", help_heading = SERVE)]
+    receive_ses_topic: Option<Vec<String>>,
+    /// Key that SendGrid shows for its signed event webhook [default: its calls are not taken].
+    #[arg(long, value_name = "BASE64", env = "PRESEND_SERVE_RECEIVE_SENDGRID_KEY", help_heading = SERVE)]
+    receive_sendgrid_key: Option<String>,
+    /// Signing key of Mailgun's webhooks [default: its calls are not taken].
+    #[arg(long, value_name = "KEY", env = "PRESEND_SERVE_RECEIVE_MAILGUN_KEY", hide_env_values = true, help_heading = SERVE)]
+    receive_mailgun_key: Option<Secret>,
+    /// Login in the address of Postmark's webhooks [default: its calls are not taken].
+    #[arg(long, value_name = "NAME:PASSWORD", env = "PRESEND_SERVE_RECEIVE_POSTMARK_LOGIN", hide_env_values = true, help_heading = SERVE)]
+    receive_postmark_login: Option<Secret>,
     /// How long a request waits for its answer when it does not say [default: 10s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WAIT", help_heading = SERVE)]
     wait: Option<Span>,
@@ -135,6 +154,11 @@ impl ServeOverlay {
             tls_key: None,
             trusted_proxy: None,
             cors_origin: None,
+            receive_ses_cert: None,
+            receive_ses_topic: None,
+            receive_sendgrid_key: None,
+            receive_mailgun_key: None,
+            receive_postmark_login: None,
             wait: span(limits.wait),
             max_wait: span(limits.max_wait),
             keep: span(limits.keep),
@@ -161,6 +185,23 @@ impl ServeOverlay {
             tls_key: self.tls_key.clone().or_else(|| file.tls_key.clone()),
             trusted_proxy: self.trusted_proxy.clone().or_else(|| file.trusted_proxy.clone()),
             cors_origin: self.cors_origin.clone().or_else(|| file.cors_origin.clone()),
+            receive_ses_cert: self.receive_ses_cert.clone().or_else(|| file.receive_ses_cert.clone()),
+            receive_ses_topic: self
+                .receive_ses_topic
+                .clone()
+                .or_else(|| file.receive_ses_topic.clone()),
+            receive_sendgrid_key: self
+                .receive_sendgrid_key
+                .clone()
+                .or_else(|| file.receive_sendgrid_key.clone()),
+            receive_mailgun_key: self
+                .receive_mailgun_key
+                .clone()
+                .or_else(|| file.receive_mailgun_key.clone()),
+            receive_postmark_login: self
+                .receive_postmark_login
+                .clone()
+                .or_else(|| file.receive_postmark_login.clone()),
             wait: self.wait.or(file.wait),
             max_wait: self.max_wait.or(file.max_wait),
             keep: self.keep.or(file.keep),
@@ -181,12 +222,35 @@ impl ServeOverlay {
 
     /// Names in the file are relative to it.
     pub(super) fn relative_to(&mut self, folder: &Path) {
-        for path in self.tls_cert.iter_mut().chain(&mut self.tls_key) {
+        for path in self
+            .tls_cert
+            .iter_mut()
+            .chain(&mut self.tls_key)
+            .chain(self.receive_ses_cert.iter_mut().flatten())
+        {
             *path = folder.join(&*path);
         }
     }
 
-    fn options(&self) -> anyhow::Result<Options> {
+    /// What calls of sending services are checked against.
+    fn proofs(&self) -> Result<Proofs, NotAProof> {
+        let mut proofs = Proofs::default();
+        if let Some(certificates) = &self.receive_ses_cert {
+            proofs = proofs.ses(certificates, self.receive_ses_topic.clone().unwrap_or_default())?;
+        }
+        if let Some(key) = &self.receive_sendgrid_key {
+            proofs = proofs.sendgrid(key)?;
+        }
+        if let Some(key) = &self.receive_mailgun_key {
+            proofs = proofs.mailgun(key.reveal());
+        }
+        if let Some(login) = &self.receive_postmark_login {
+            proofs = proofs.postmark(login.reveal())?;
+        }
+        Ok(proofs)
+    }
+
+    fn options(&self, policy: BouncePolicy) -> anyhow::Result<Options> {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 let tls = Tls::load(certificate.clone(), key.clone());
@@ -201,6 +265,12 @@ impl ServeOverlay {
                 ));
             }
         };
+        let proofs = self.proofs().map_err(|error| {
+            fault(
+                error.to_string(),
+                "docs/suppression.md says where each service shows what is needed",
+            )
+        })?;
         let proxies = self.trusted_proxy.iter().flatten().map(|proxy| proxy.0);
         Ok(Options {
             tls,
@@ -211,6 +281,7 @@ impl ServeOverlay {
                 .flatten()
                 .map(|origin| origin.0.clone())
                 .collect(),
+            bounces: Bounces { policy, proofs },
         })
     }
 
@@ -259,7 +330,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     start_log();
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
     let serve = args.serve.over(&resolved.serve());
-    let (limits, options) = (serve.limits()?, serve.options()?);
+    let (limits, options) = (serve.limits()?, serve.options(resolved.bounce_policy()?)?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen();
@@ -271,7 +342,8 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
         let (settings, store) = prepare(&resolved, sandbox.as_ref())?;
         let engine = Engine::start(settings)
             .await?
-            .with_store(Arc::clone(&store) as Arc<dyn Store>);
+            .with_store(Arc::clone(&store) as Arc<dyn Store>)
+            .with_lookup(Lookup::live(Arc::clone(&store), resolved.mailing())?);
         let bind = serve.bind.unwrap_or(LISTENS);
         let listener = tokio::net::TcpListener::bind(bind).await;
         let listener = listener.map_err(|error| {

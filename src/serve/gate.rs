@@ -78,7 +78,7 @@ impl Account {
         Self {
             key: LOCAL.into(),
             tenant: LOCAL.into(),
-            scopes: vec![Scope::Verify, Scope::Jobs, Scope::Admin],
+            scopes: vec![Scope::Verify, Scope::Jobs, Scope::Events, Scope::Admin],
             rate: None,
             quota: None,
             domains: None,
@@ -95,6 +95,11 @@ pub(super) struct Caller(Arc<Account>);
 impl Caller {
     pub(super) fn tenant(&self) -> &Arc<str> {
         &self.0.tenant
+    }
+
+    /// Whose events and suppressions are meant: the tenant's, or where there are no keys the operator's.
+    pub(super) fn owner(&self) -> &str {
+        if self.0.record.is_some() { &self.0.tenant } else { "" }
     }
 
     pub(super) fn key(&self) -> &str {

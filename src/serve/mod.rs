@@ -7,6 +7,7 @@ mod body;
 mod connection;
 mod cors;
 mod document;
+mod events;
 mod gate;
 #[expect(dead_code, reason = "nobody in the server listens so far")]
 mod happening;
@@ -18,13 +19,16 @@ mod log;
 mod metrics;
 mod problem;
 mod proxy;
+mod receive;
 mod reload;
 mod sandbox;
+mod suppressions;
 mod tls;
 mod verification;
 mod verify;
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
 };
@@ -45,6 +49,7 @@ pub use key::{Allowance, ApiKey, NotAKey, NotAnAllowance, Scope};
 pub use limits::Limits;
 pub use problem::Code;
 pub use proxy::{Cidr, NotACidr, TrustedProxies};
+pub use receive::{NotAProof, Proofs};
 pub use reload::Reloader;
 pub use sandbox::{Sandbox, SandboxError};
 pub use tls::{Tls, TlsError};
@@ -53,6 +58,7 @@ use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verific
 use crate::{
     job::{Engine, Level, Stop},
     store::{SqliteStore, StoreError},
+    suppress::{BouncePolicy, Mailing},
 };
 
 /// A server cannot start.
@@ -81,11 +87,23 @@ pub struct Options {
     pub trusted_proxies: TrustedProxies,
     /// Web pages of others that may ask.
     pub cors: Vec<PageOrigin>,
+    /// What is done about bounces.
+    pub bounces: Bounces,
+}
+
+/// What is done about bounces that callers report.
+#[derive(Debug, Default)]
+pub struct Bounces {
+    /// When they suppress.
+    pub policy: BouncePolicy,
+    /// What calls of sending services are checked against.
+    pub proofs: Proofs,
 }
 
 /// What every request can see.
 struct State {
     engines: Engines,
+    received: receive::Received,
     gate: Gate,
     verifications: Arc<Verifications>,
     metrics: Metrics,
@@ -107,10 +125,15 @@ type Shared = Arc<State>;
 /// An engine for each way of asking, all over the same hosts and the same store.
 struct Engines(RwLock<Ways>);
 
+/// Tenants whose engines are kept.
+const TENANTS: usize = 1_000;
+
 struct Ways {
     ways: Vec<(Level, bool, Arc<Engine>)>,
     /// The one that was given.
     first: Arc<Engine>,
+    /// By tenant, for what was suppressed for each of them.
+    of_tenants: HashMap<(Arc<str>, Level, bool), Arc<Engine>>,
 }
 
 impl Ways {
@@ -121,6 +144,7 @@ impl Ways {
         Self {
             ways: ways.map(way).collect(),
             first: Arc::new(engine),
+            of_tenants: HashMap::new(),
         }
     }
 }
@@ -138,6 +162,29 @@ impl Engines {
         let all = self.ways();
         let found = all.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
         Arc::clone(found.map_or(&all.first, |(.., engine)| engine))
+    }
+
+    /// The same for mail of a tenant.
+    fn of(&self, owner: &Arc<str>, level: Level, transcript: bool) -> Arc<Engine> {
+        let all = self.get(level, transcript);
+        if owner.is_empty() {
+            return all;
+        }
+        let key = (Arc::clone(owner), level, transcript);
+        if let Some(engine) = self.ways().of_tenants.get(&key) {
+            return Arc::clone(engine);
+        }
+        let mailing = Mailing {
+            tenant: (**owner).into(),
+            list: None,
+        };
+        let engine = Arc::new(all.variant(level, transcript).for_mailing(mailing));
+        let mut ways = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if ways.of_tenants.len() >= TENANTS {
+            ways.of_tenants.clear();
+        }
+        ways.of_tenants.insert(key, Arc::clone(&engine));
+        engine
     }
 
     fn any(&self) -> Arc<Engine> {
@@ -197,6 +244,10 @@ impl Server {
             .routes(routes!(health::healthz))
             .routes(routes!(health::readyz))
             .routes(routes!(document::openapi))
+            .routes(routes!(receive::ses))
+            .routes(routes!(receive::sendgrid))
+            .routes(routes!(receive::mailgun))
+            .routes(routes!(receive::postmark))
             .split_for_parts();
         let (verify, verify_description) = OpenApiRouter::new()
             .routes(routes!(verify::verify))
@@ -205,8 +256,21 @@ impl Server {
             .routes(routes!(knowledge::classify))
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
+        let (events, events_description) = OpenApiRouter::new()
+            .routes(routes!(events::events))
+            .routes(routes!(
+                suppressions::list,
+                suppressions::suppress,
+                suppressions::let_go
+            ))
+            .routes(routes!(suppressions::after))
+            .routes(routes!(suppressions::lookup))
+            .split_for_parts();
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
-        let description = description.merge_from(verify_description).merge_from(admin_description);
+        let description = description
+            .merge_from(verify_description)
+            .merge_from(events_description)
+            .merge_from(admin_description);
         let shared = Arc::new(State {
             gate: Gate::new(ring, address, &limits),
             verifications: Arc::new(Verifications::new(&limits, stop.clone())),
@@ -217,6 +281,7 @@ impl Server {
             options,
             salt,
             engines: Engines::new(engine),
+            received: receive::Received::default(),
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
@@ -227,6 +292,7 @@ impl Server {
         };
         let router = open
             .merge(guarded(verify, Scope::Verify))
+            .merge(guarded(events, Scope::Events))
             .merge(guarded(admin, Scope::Admin))
             .route("/docs", get(document::docs))
             .route("/docs/page.js", get(document::script))

@@ -218,7 +218,7 @@ async fn answer(
     let domains = typed.iter().filter_map(|typed| Some(typed.rsplit_once('@')?.1.trim()));
     caller.spend(typed.len(), domains)?;
     let asked = Asked::new(&shared.salt, &typed);
-    let engine = shared.engines.get(how.level, how.transcript);
+    let engine = shared.engines.of(&caller.owner().into(), how.level, how.transcript);
     let mut memory = engine.memory();
     let max_age = if how.transcript {
         Some(how.max_age.unwrap_or_default())
