@@ -23,6 +23,7 @@ mod paint;
 mod patience;
 mod progress;
 mod reasons;
+mod refresh;
 mod replies;
 mod serve;
 mod settings;
@@ -118,6 +119,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(&args, inner),
         Command::Verify(args) => verify::run(&args, inner),
         Command::Jobs(args) => jobs::run(&args, inner),
+        Command::Refresh(args) => refresh::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
         Command::Doctor(args) => doctor::run(&args, inner),
         Command::Serve(args) => serve::run(&args, inner),

@@ -28,7 +28,7 @@ use crate::{
         Bounces, Cidr, Limits, NotAProof, Options, PageOrigin, Proofs, Reloader, Sandbox, ServeError, Server, Tls,
     },
     store::{SqliteStore, Store},
-    suppress::{BouncePolicy, Lookup},
+    suppress::BouncePolicy,
 };
 
 /// `presend serve`
@@ -342,8 +342,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
         let (settings, store) = prepare(&resolved, sandbox.as_ref())?;
         let engine = Engine::start(settings)
             .await?
-            .with_store(Arc::clone(&store) as Arc<dyn Store>)
-            .with_lookup(Lookup::live(Arc::clone(&store), resolved.mailing())?);
+            .with_store(Arc::clone(&store) as Arc<dyn Store>);
         let bind = serve.bind.unwrap_or(LISTENS);
         let listener = tokio::net::TcpListener::bind(bind).await;
         let listener = listener.map_err(|error| {

@@ -58,7 +58,7 @@ use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verific
 use crate::{
     job::{Engine, Level, Stop},
     store::{SqliteStore, StoreError},
-    suppress::{BouncePolicy, Mailing},
+    suppress::{BouncePolicy, Lookup, Mailing},
 };
 
 /// A server cannot start.
@@ -129,7 +129,7 @@ struct Engines(RwLock<Ways>);
 const TENANTS: usize = 1_000;
 
 struct Ways {
-    ways: Vec<(Level, bool, Arc<Engine>)>,
+    all: Vec<(Level, bool, Arc<Engine>)>,
     /// The one that was given.
     first: Arc<Engine>,
     /// By tenant, for what was suppressed for each of them.
@@ -142,7 +142,7 @@ impl Ways {
         let ways = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
         let way = |(level, transcript)| (level, transcript, Arc::new(engine.variant(level, transcript)));
         Self {
-            ways: ways.map(way).collect(),
+            all: ways.map(way).collect(),
             first: Arc::new(engine),
             of_tenants: HashMap::new(),
         }
@@ -160,7 +160,7 @@ impl Engines {
 
     fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
         let all = self.ways();
-        let found = all.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
+        let found = all.all.iter().find(|way| (way.0, way.1) == (level, transcript));
         Arc::clone(found.map_or(&all.first, |(.., engine)| engine))
     }
 
@@ -236,6 +236,8 @@ impl Server {
         if !address.ip().is_loopback() && !store.keys()?.iter().any(|key| key.revoked_at.is_none()) {
             return Err(ServeError::Open(address));
         }
+        // What is suppressed while the server runs counts at once.
+        let engine = engine.with_lookup(Lookup::live(Arc::clone(&store), Mailing::default())?);
         let mut fresh = [0; 32];
         rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
         let salt = store.secret("log", fresh)?;

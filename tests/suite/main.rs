@@ -35,5 +35,6 @@ mod serve;
 mod session;
 mod socks;
 mod store;
+mod suppress;
 mod syn;
 mod watch;

@@ -27,7 +27,7 @@ const KEYS: usize = 20_000;
 /// What those are called.
 const OTHERS: &str = "(others)";
 /// What has no name.
-const NAMELESS: &str = "(none)";
+const NAMELESS: &str = "(other)";
 /// Rates from which providers look closer, and act.
 pub const LIMITS: [f64; 2] = [0.01, 0.02];
 

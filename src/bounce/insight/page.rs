@@ -21,7 +21,7 @@ main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;mar
 .good{color:var(--good)}.watch{color:var(--mild)}.over{color:var(--hard)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr:last-child td{border-bottom:0}
-td.w{overflow-wrap:anywhere}.said{color:var(--soft);font-size:13px;overflow-wrap:anywhere}svg{display:block;width:100%;height:auto}
+td.w{overflow-wrap:anywhere;min-width:90px}td.d{white-space:nowrap}.said{color:var(--soft);font-size:13px;overflow-wrap:anywhere}svg{display:block;width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:var(--soft)}.key{display:flex;flex-wrap:wrap;gap:16px;color:var(--soft);font-size:13px;margin:8px 0 0}
 .key i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}.none{color:var(--soft);margin:0}footer{color:var(--soft);font-size:13px;margin-top:24px}
 ";
@@ -154,7 +154,7 @@ fn spikes(report: &Report, out: &mut String) -> fmt::Result {
         for spike in &report.spikes {
             write!(
                 out,
-                "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"n over\">{}</td><td class=\"n\">{:.1}</td><td>{}</td></tr>",
+                "<tr><td class=\"d\">{}</td><td class=\"w\">{}</td><td class=\"n over\">{}</td><td class=\"n\">{:.1}</td><td>{}</td></tr>",
                 Text(&spike.day),
                 Text(&spike.of),
                 grouped(spike.bounced),
@@ -178,7 +178,7 @@ fn alerts(report: &Report, out: &mut String) -> fmt::Result {
             let example = alert.example.as_deref().unwrap_or_default();
             write!(
                 out,
-                "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"n\">{}</td><td>{} to {}</td><td>{}<div class=\"said\">{}</div>\
+                "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"n\">{}</td><td class=\"d\">{} to {}</td><td>{}<div class=\"said\">{}</div>\
                  </td></tr>",
                 alert.class.name(),
                 Text(&alert.provider),

@@ -137,6 +137,23 @@ pub(super) fn is_blocking(class: Class) -> bool {
     )
 }
 
+fn is_trouble(class: Class) -> bool {
+    matches!(
+        class,
+        Class::ServerTemporary
+            | Class::ServerFull
+            | Class::ServerMisconfigured
+            | Class::RoutingLoop
+            | Class::ProtocolError
+            | Class::Network
+            | Class::Timeout
+            | Class::DnsTemporary
+            | Class::QueueExpired
+            | Class::Greylisted
+            | Class::RecipientThrottled
+    )
+}
+
 pub(super) fn is_death(class: Class) -> bool {
     matches!(
         class,
@@ -253,7 +270,10 @@ fn cause(today: &Composition) -> Cause {
     if share(is_death) > MOST {
         return most(&today.dead).map_or(Cause::DeadAddresses, |list| Cause::BadImport { list });
     }
-    most(&today.providers).map_or(Cause::Mixed, |provider| Cause::ProviderTrouble { provider })
+    if share(is_trouble) > MOST {
+        return most(&today.providers).map_or(Cause::Mixed, |provider| Cause::ProviderTrouble { provider });
+    }
+    Cause::Mixed
 }
 
 #[cfg(test)]

@@ -369,9 +369,17 @@ mod tests {
         let proof = |topics| Proofs::default().ses(&certificates, topics).unwrap().ses.unwrap();
         let any = proof(Vec::new());
         for version in ["v1", "v2"] {
-            assert_eq!(any.check(&messages[version]), Ok(Checked { confirm: None }), "{version}");
+            assert_eq!(
+                any.check(&messages[version]),
+                Ok(Checked { confirm: None }),
+                "{version}"
+            );
             assert!(proof(vec![topic.clone()]).check(&messages[version]).is_ok());
-            assert!(proof(vec!["arn:aws:sns:other".into()]).check(&messages[version]).is_err());
+            assert!(
+                proof(vec!["arn:aws:sns:other".into()])
+                    .check(&messages[version])
+                    .is_err()
+            );
             for (member, forged) in [
                 ("Message", "{}"),
                 ("TopicArn", "arn:aws:sns:other"),
@@ -388,7 +396,10 @@ mod tests {
         }
         let confirm = any.check(&messages["confirm"]).unwrap().confirm.unwrap();
         assert!(confirm.starts_with("https://sns.eu-west-1.amazonaws.com/?Action=ConfirmSubscription"));
-        assert!(any.check(&messages["evil"]).is_err(), "signed, and elsewhere all the same");
+        assert!(
+            any.check(&messages["evil"]).is_err(),
+            "signed, and elsewhere all the same"
+        );
         let nothing = Proofs::default().ses(&["tests/corpora/receive/none.pem".into()], Vec::new());
         assert!(nothing.unwrap_err().to_string().contains("none.pem"));
     }
@@ -425,7 +436,7 @@ mod tests {
             .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let call =
             |time: &str, token: &str| json!({"signature": {"timestamp": time, "token": token, "signature": signature}});
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_100);
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_101);
         assert_eq!(proof.check(&call("1700000000", "tok"), now), Ok("tok"));
         for wrong in [
             call("1700000001", "tok"),
