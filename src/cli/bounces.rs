@@ -11,7 +11,7 @@ use super::Exit;
 
 /// `presend bounces`
 #[derive(Debug, clap::Args)]
-#[command(about = "Learn from past mailings: import what bounced and what arrived, report rates, spikes and causes")]
+#[command(about = "Learn from past mailings: import bounces and deliveries, report rates and spikes")]
 pub(super) struct BouncesArgs {
     #[command(subcommand)]
     command: BouncesCommand,

@@ -25,7 +25,7 @@ use crate::{
 /// `presend refresh`
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Ask again about what has aged: the oldest first, and those that most mail goes to",
+    about = "Ask again about what has aged, the oldest and most mailed first",
     long_about = "Ask again about what has aged: the oldest first, and those that most mail goes to.\n\nLists decay by two to three percent a \
     month. This asks about addresses in the database whose last answer is old, within a budget, under the same limits as `presend verify`. \
     Addresses that were found dead or are suppressed are left in peace.",

@@ -98,7 +98,7 @@ fn bounces_suppress_and_every_entry_says_why() {
         reasons,
         [
             ("invalid", "suppressed_hard_bounce"),
-            ("invalid", "suppressed_soft_bounces"),
+            ("invalid", "suppressed_mailbox_full"),
             ("unknown", "level_stop"),
             ("unknown", "level_stop"),
             ("invalid", "suppressed_complained"),
