@@ -110,6 +110,24 @@ pub(super) struct ServeOverlay {
     /// Requests at one time of one key [default: 128].
     #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_REQUESTS_PER_KEY", help_heading = SERVE)]
     max_requests_per_key: Option<usize>,
+    /// Bytes of a list [default: 1073741824].
+    #[arg(long, value_name = "BYTES", env = "PRESEND_SERVE_MAX_UPLOAD", help_heading = SERVE)]
+    max_upload: Option<u64>,
+    /// Rows of a list [default: 10000000].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_ROWS", help_heading = SERVE)]
+    max_rows: Option<u64>,
+    /// Lists that are sent or fetched at one time, half of them by one key [default: 16].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_TRANSFERS", help_heading = SERVE)]
+    max_transfers: Option<usize>,
+    /// Lists that are asked about at one time; the others wait their turn [default: 4].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_RUNNING", help_heading = SERVE)]
+    max_running: Option<usize>,
+    /// Jobs of one tenant that are not done yet [default: 100].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_JOBS", help_heading = SERVE)]
+    max_jobs: Option<usize>,
+    /// Event streams and downloads of one key at one time [default: 100].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_STREAMS", help_heading = SERVE)]
+    max_streams: Option<usize>,
     /// Addresses of one domain that one key may ask about in a day; 0 is any number [default: 1000].
     #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_DOMAIN_QUOTA", help_heading = SERVE)]
     domain_quota: Option<u32>,
@@ -119,6 +137,12 @@ pub(super) struct ServeOverlay {
     /// How long a body may take to arrive [default: 20s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_TIMEOUT_BODY", help_heading = SERVE)]
     timeout_body: Option<Span>,
+    /// How long a list may take to arrive [default: 1h].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_TIMEOUT_UPLOAD", help_heading = SERVE)]
+    timeout_upload: Option<Span>,
+    /// How often an event stream says something when nothing happens [default: 15s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_HEARTBEAT", help_heading = SERVE)]
+    heartbeat: Option<Span>,
     /// How long requests under way get when the server is told to stop [default: 10s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_DRAIN", help_heading = SERVE)]
     drain: Option<Span>,
@@ -150,6 +174,14 @@ impl ServeOverlay {
             timeout_header: span(limits.timeout_header),
             timeout_body: span(limits.timeout_body),
             drain: span(limits.drain),
+            max_upload: Some(limits.max_upload),
+            max_rows: Some(limits.max_rows),
+            max_transfers: Some(limits.max_transfers),
+            max_running: Some(limits.max_running),
+            max_jobs: Some(limits.max_jobs),
+            max_streams: Some(limits.max_streams),
+            timeout_upload: span(limits.timeout_upload),
+            heartbeat: span(limits.heartbeat),
         }
     }
 
@@ -176,6 +208,14 @@ impl ServeOverlay {
             timeout_header: self.timeout_header.or(file.timeout_header),
             timeout_body: self.timeout_body.or(file.timeout_body),
             drain: self.drain.or(file.drain),
+            max_upload: self.max_upload.or(file.max_upload),
+            max_rows: self.max_rows.or(file.max_rows),
+            max_transfers: self.max_transfers.or(file.max_transfers),
+            max_running: self.max_running.or(file.max_running),
+            max_jobs: self.max_jobs.or(file.max_jobs),
+            max_streams: self.max_streams.or(file.max_streams),
+            timeout_upload: self.timeout_upload.or(file.timeout_upload),
+            heartbeat: self.heartbeat.or(file.heartbeat),
         }
     }
 
@@ -233,7 +273,17 @@ impl ServeOverlay {
             timeout_header: span(self.timeout_header, default.timeout_header),
             timeout_body: span(self.timeout_body, default.timeout_body),
             drain: span(self.drain, default.drain),
+            max_upload: self.max_upload.unwrap_or(default.max_upload),
+            max_rows: self.max_rows.unwrap_or(default.max_rows),
+            max_transfers: self.max_transfers.unwrap_or(default.max_transfers),
+            max_running: self.max_running.unwrap_or(default.max_running),
+            max_jobs: self.max_jobs.unwrap_or(default.max_jobs),
+            max_streams: self.max_streams.unwrap_or(default.max_streams),
+            timeout_upload: span(self.timeout_upload, default.timeout_upload),
+            heartbeat: span(self.heartbeat, default.heartbeat),
         };
+        let rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
+        let uploaded = usize::try_from(limits.max_upload).unwrap_or(usize::MAX);
         for (name, value, least, most) in [
             ("max_body", limits.max_body, 1, 1 << 30),
             ("max_header", limits.max_header, 8192, 1 << 20),
@@ -243,6 +293,12 @@ impl ServeOverlay {
             ("max_requests_per_key", limits.max_requests_per_key, 1, 1 << 20),
             ("max_pending", limits.max_pending, 1, 1 << 20),
             ("max_kept", limits.max_kept, 1, 1 << 24),
+            ("max_upload", uploaded, 1, 1 << 40),
+            ("max_rows", rows, 1, 1 << 31),
+            ("max_transfers", limits.max_transfers, 1, 256),
+            ("max_running", limits.max_running, 1, 256),
+            ("max_jobs", limits.max_jobs, 1, 1 << 20),
+            ("max_streams", limits.max_streams, 1, 1 << 20),
         ] {
             if !(least..=most).contains(&value) {
                 let said = format!("`{name}` of `[serve]` cannot be {value}");
@@ -354,10 +410,16 @@ fn reload(reloader: &Reloader, (args, matches): (&ServeArgs, &ArgMatches), curre
 
 /// What to ask and where to keep it; the sandbox touches neither hosts nor answers of the world outside, only its keys.
 fn prepare(resolved: &Resolved, sandbox: Option<&Sandbox>) -> anyhow::Result<(Settings, Arc<SqliteStore>)> {
-    match sandbox {
-        Some(sandbox) => Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?))),
-        None => Ok((resolved.to_settings(false)?, Arc::new(database::open(resolved)?))),
+    if let Some(sandbox) = sandbox {
+        return Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?)));
     }
+    let settings = resolved.to_settings(false)?;
+    // What is too old is forgotten as before a run.
+    let store = match database::open_for_run(resolved)? {
+        Some(store) => store,
+        None => Arc::new(SqliteStore::private()?),
+    };
+    Ok((settings, store))
 }
 
 /// Servers log by themselves: for people on a terminal, as JSON elsewhere.

@@ -26,7 +26,7 @@ enum Slot {
 }
 
 /// Every address's answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answers {
     slots: Vec<Slot>,
     settled: u64,
@@ -111,6 +111,17 @@ impl Answers {
             None => Slot::Unasked,
         };
         self.set(address, slot);
+    }
+
+    /// The run ends: every address that is not known is left.
+    pub(super) fn leave_open(&mut self) {
+        for slot in &mut self.slots {
+            *slot = match *slot {
+                Slot::Open => Slot::Unasked,
+                Slot::Attempted(place) => Slot::Provisional(place),
+                known @ (Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told) => known,
+            };
+        }
     }
 
     fn set(&mut self, address: u32, slot: Slot) {

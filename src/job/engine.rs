@@ -462,6 +462,14 @@ impl Engine {
         }
     }
 
+    /// The same engine, taking answers of another age.
+    #[must_use]
+    pub fn remembering(&self, memory: Patience) -> Self {
+        let mut engine = self.variant(self.settings.level, self.settings.transcript);
+        engine.settings.memory = memory;
+        engine
+    }
+
     /// What is known about a text before anybody answered.
     #[must_use]
     pub fn pending(&self, typed: &str) -> Outcome {
@@ -563,9 +571,8 @@ impl Engine {
     /// # Errors
     /// Writing failed, or the store cannot be read.
     pub fn export(&self, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
-        let summary = run::export(self, job, sink)?;
-        sink.flush()?;
-        Ok(summary)
+        let view = self.view(job)?;
+        self.write_out((&view, job), 0, sink)
     }
 }
 

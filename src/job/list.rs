@@ -25,6 +25,8 @@ pub(super) struct List {
     copies: Vec<u32>,
     /// For each row the number of its address, or [`NOBODY`].
     pub(super) rows: Vec<u32>,
+    /// The first row of each block of the store, when they were read from there.
+    pub(super) firsts: Vec<usize>,
     /// Of which something was told, so that nobody is asked.
     pub(super) told: HashMap<u32, Arc<Told>>,
     /// The addresses of each domain, by its number.

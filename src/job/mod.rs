@@ -2,8 +2,10 @@
 
 mod addresses;
 mod answers;
+mod counts;
 mod engine;
 mod forecast;
+mod intake;
 mod list;
 mod open;
 mod outcome;
@@ -14,14 +16,18 @@ mod rows;
 mod run;
 mod settings;
 mod syntax;
+mod view;
 mod writing;
 
 pub use crate::stop::Stop;
 pub use crate::store::Source;
+pub use counts::Counts;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use forecast::{Plan, PlannedGroup};
+pub use intake::TakenIn;
 pub use outcome::Outcome;
 pub use ownership::{NotOwned, Ownership};
 pub use progress::{Progress, Snapshot, Summary, Waiting};
 pub use rows::is_list_of;
 pub use settings::{Level, Settings};
+pub use view::View;

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::{Engine, Sink, Summary, VerifyError, answers::Answers, list::NOBODY, rows::Cursor};
+use super::{Engine, Sink, Summary, VerifyError, View, answers::Answers, list::NOBODY, rows::Cursor};
 use crate::{
     input::Row,
     output::{Chunk, Renderer},
@@ -56,6 +56,13 @@ impl<'a> Writer<'a> {
             ahead: VecDeque::new(),
             summary: Summary::default(),
         }
+    }
+
+    /// Begins at a later row.
+    pub(super) fn begin_at(&mut self, view: &View, from: usize) -> Result<(), VerifyError> {
+        self.rows = view.cursor(self.ledger.store(), from)?;
+        self.next = from;
+        Ok(())
     }
 
     /// Writes rows while they are known; true if there may be more at once.

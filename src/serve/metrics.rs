@@ -63,6 +63,8 @@ pub(super) struct Metrics {
     pending: Level,
     queue: Level,
     retries: Level,
+    jobs_running: Level,
+    jobs_queued: Level,
     groups: Family<WaitsLabels, Level>,
     refusals_left: Family<GroupLabels, Level>,
 }
@@ -95,6 +97,8 @@ impl Metrics {
             pending: all.make("verifications_pending", "Verifications not answered yet"),
             queue: all.make("queue", "Addresses that were not asked about yet"),
             retries: all.make("retries", "Addresses that wait for another question"),
+            jobs_running: all.make("jobs_running", "Lists being asked about"),
+            jobs_queued: all.make("jobs_queued", "Lists that wait for their turn"),
             groups: all.make(
                 "mail_host_groups",
                 "Groups of mail hosts being asked, by what they wait for",
@@ -203,6 +207,9 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, Pr
     let metrics = &shared.metrics;
     metrics.pending.set(count(shared.verifications.pending()));
     metrics.stock(shared.engines.any().stock());
+    let (running, queued) = shared.runner.counts();
+    metrics.jobs_running.set(count(running));
+    metrics.jobs_queued.set(count(queued));
     let mut text = String::with_capacity(4096);
     encode(&mut text, &metrics.registry).map_err(|_| Problem::from(Code::Internal))?;
     let mut response = Response::new(Body::from(text));

@@ -8,9 +8,10 @@ mod connection;
 mod cors;
 mod document;
 mod gate;
-#[expect(dead_code, reason = "nobody in the server listens so far")]
 mod happening;
 mod health;
+mod idempotency;
+mod jobs;
 mod key;
 mod knowledge;
 mod limits;
@@ -18,6 +19,7 @@ mod log;
 mod metrics;
 mod problem;
 mod proxy;
+mod quota;
 mod reload;
 mod sandbox;
 mod tls;
@@ -27,6 +29,7 @@ mod verify;
 use std::{
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -35,7 +38,11 @@ use axum::{
     middleware::{from_fn_with_state, map_request},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{MissedTickBehavior, interval},
+};
 use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -72,6 +79,10 @@ pub enum ServeError {
     Random(#[from] rand::rand_core::OsError),
 }
 
+/// How long it is remembered what happened, for those who must be told.
+const TOLD: Duration = Duration::from_hours(7 * 24);
+/// Requests that read rows from the store at one time.
+const READS: usize = 8;
 /// How the server is reached.
 #[derive(Debug, Default)]
 pub struct Options {
@@ -87,6 +98,7 @@ pub struct Options {
 struct State {
     engines: Engines,
     gate: Gate,
+    quotas: Arc<quota::Quotas>,
     verifications: Arc<Verifications>,
     metrics: Metrics,
     limits: Limits,
@@ -97,8 +109,14 @@ struct State {
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
+    /// Requested before `stop`: nothing new is begun, and streams end.
+    closing: Stop,
+    runner: jobs::Runner,
+    /// Lists on their way in or out.
+    transfers: Arc<Semaphore>,
+    /// Rows being read for pages and events.
+    reads: Semaphore,
     /// Rung when something happened to a job or a verification.
-    #[expect(dead_code, reason = "nobody in the server listens so far")]
     bell: happening::Bell,
 }
 
@@ -192,7 +210,8 @@ impl Server {
         let mut fresh = [0; 32];
         rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
         let salt = store.secret("log", fresh)?;
-        let stop = Stop::new();
+        let quotas = Arc::new(quota::Quotas::load(Arc::clone(&store))?);
+        let (stop, bell) = (Stop::new(), happening::Bell::new());
         let (open, description) = OpenApiRouter::with_openapi(<document::Description as utoipa::OpenApi>::openapi())
             .routes(routes!(health::healthz))
             .routes(routes!(health::readyz))
@@ -205,14 +224,22 @@ impl Server {
             .routes(routes!(knowledge::classify))
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
+        let (lists, lists_description) = jobs::routes().split_for_parts();
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
-        let description = description.merge_from(verify_description).merge_from(admin_description);
+        let description = description
+            .merge_from(verify_description)
+            .merge_from(lists_description)
+            .merge_from(admin_description);
         let shared = Arc::new(State {
-            gate: Gate::new(ring, address, &limits),
-            verifications: Arc::new(Verifications::new(&limits, stop.clone())),
+            gate: Gate::new(ring, address, &limits, Arc::clone(&quotas)),
+            quotas,
+            verifications: Arc::new(Verifications::new(
+                &limits,
+                stop.clone(),
+                (Arc::clone(&store), bell.clone()),
+            )),
             metrics: Metrics::new(engine.meter(), store.timing()),
             places: Semaphore::new(limits.max_requests),
-            limits,
             proxies: Arc::new(options.trusted_proxies.clone()),
             options,
             salt,
@@ -220,13 +247,19 @@ impl Server {
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
-            bell: happening::Bell::new(),
+            closing: Stop::new(),
+            runner: jobs::Runner::new(limits.max_running),
+            transfers: Arc::new(Semaphore::new(limits.max_transfers)),
+            limits,
+            reads: Semaphore::new(READS),
+            bell,
         });
         let guarded = |router: Router<Shared>, scope| {
             router.route_layer(from_fn_with_state((Arc::clone(&shared), scope), gate::guard))
         };
         let router = open
             .merge(guarded(verify, Scope::Verify))
+            .merge(guarded(lists, Scope::Jobs))
             .merge(guarded(admin, Scope::Admin))
             .route("/docs", get(document::docs))
             .route("/docs/page.js", get(document::script))
@@ -274,13 +307,28 @@ impl Server {
         if let Some(tls) = &shared.options.tls {
             tokio::spawn(tls::watch(Arc::clone(tls), stop.clone()));
         }
+        shared.store.forget_cut_off()?;
+        jobs::resume_all(&shared)?;
+        shared.verifications.resume(&shared.engines)?;
+        tokio::spawn(look_after(Arc::clone(&shared)));
+        let closing = {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            tokio::spawn(async move {
+                stop.requested().await;
+                shared.closing.request();
+                shared.runner.close(shared.limits.drain).await;
+            })
+        };
         connection::accept(listener, router, &shared, stop).await;
         // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
         shared.stop.request();
         let began = tokio::time::Instant::now();
         while shared.verifications.pending() > 0 && began.elapsed() < shared.limits.drain {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        shared.quotas.write();
+        // Lists go on at the next start.
+        let _ = closing.await;
         let flushed = crate::store::Store::flush(&*shared.store).await;
         match flushed {
             Ok(Ok(())) => Ok(()),
@@ -293,13 +341,37 @@ impl Server {
     }
 }
 
+/// Writes down what may be a second old, and forgets what is too old, until the server ends.
+async fn look_after(shared: Shared) {
+    const SECONDS_OF_AN_HOUR: u32 = 3600;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut passed = 0_u32;
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            () = shared.stop.requested() => return,
+        }
+        shared.quotas.write();
+        if passed.is_multiple_of(SECONDS_OF_AN_HOUR)
+            && let Some(before) = SystemTime::now().checked_sub(TOLD)
+        {
+            shared.store.forget_happenings_soon(before);
+        }
+        passed = passed.wrapping_add(1);
+    }
+}
+
 async fn nothing_here() -> Problem {
     problem::Code::NotFound.into()
 }
 
-/// No request has parameters in its address: addresses of people must not get into anybody's logs.
+/// Only requests about lists have parameters in their address, none of which is an address of a person: those must not get into
+/// anybody's logs.
 async fn no_query(request: axum::extract::Request) -> Result<axum::extract::Request, Problem> {
-    if request.uri().query().is_some_and(|query| !query.is_empty()) && request.uri().path() != "/docs" {
+    let path = request.uri().path();
+    let has_some = path == "/docs" || path == "/v1/jobs" || path.starts_with("/v1/jobs/");
+    if request.uri().query().is_some_and(|query| !query.is_empty()) && !has_some {
         return Err(problem::Code::InvalidQuery.into());
     }
     Ok(request)

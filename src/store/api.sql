@@ -44,7 +44,7 @@ CREATE INDEX IF NOT EXISTS request_age ON request (created_at);
 CREATE TABLE IF NOT EXISTS spent (
     key  TEXT    NOT NULL,
     what INTEGER NOT NULL, -- 0: all addresses; else the hash of a domain
-    at   INTEGER NOT NULL, -- until when nothing is left, less the period: nanoseconds since 1970 (GCRA's arrival time)
+    at   INTEGER NOT NULL, -- when all of it will be back: nanoseconds since 1970
     PRIMARY KEY (key, what)
 ) STRICT, WITHOUT ROWID;
 

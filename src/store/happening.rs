@@ -92,15 +92,12 @@ impl SqliteStore {
     }
 
     /// Forgets what happened before: whoever wanted to hear of it has had the time.
-    ///
-    /// # Errors
-    /// The database cannot be written.
-    pub fn forget_happenings(&self, before: SystemTime) -> Result<(), StoreError> {
+    pub fn forget_happenings_soon(&self, before: SystemTime) {
         let before = millis(before).cast_signed();
-        self.call(move |connection| {
+        self.soon(move |connection| {
             connection.execute("DELETE FROM happening WHERE at < ?1", [before])?;
             Ok(())
-        })
+        });
     }
 }
 
@@ -176,9 +173,8 @@ mod tests {
             .read(|connection| Ok(connection.query_row("SELECT count(*) FROM api_job", [], |row| row.get(0))?))
             .unwrap();
         assert_eq!(left, 1);
-        store
-            .forget_happenings(SystemTime::now() + std::time::Duration::from_secs(1))
-            .unwrap();
+        store.forget_happenings_soon(SystemTime::now() + std::time::Duration::from_secs(1));
+        store.flush().blocking_recv().unwrap().unwrap();
         assert_eq!(kinds(&store, 0), []);
         write(&store, &second, JobState::Open);
         write(&store, &second, JobState::Done);

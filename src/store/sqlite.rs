@@ -204,7 +204,37 @@ impl SqliteStore {
         answer.map_err(|error| error.explained(&self.path))
     }
 
-    /// Reads something on this thread.
+    /// Lets the writer do something, and waits for it without holding a thread up.
+    pub(super) async fn later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Call(Box::new(move |connection| {
+            let _ = reply.send(work(connection));
+        })));
+        let answer = answer.await.unwrap_or(Err(StoreError::Ended));
+        answer.map_err(|error| error.explained(&self.path))
+    }
+
+    /// Lets the writer do something that nobody waits for; that it failed is in the log.
+    pub(super) fn soon(&self, work: impl FnOnce(&mut Connection) -> Result<(), StoreError> + Send + 'static) {
+        self.send(Command::Call(Box::new(move |connection| {
+            if let Err(error) = work(connection) {
+                tracing::warn!(%error, "something was not written");
+            }
+        })));
+    }
+
+    pub(super) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    pub(super) fn shared_presence(&self) -> Arc<Presence> {
+        Arc::clone(&self.presence)
+    }
+
+    /// Reads, while nobody else of this process does.
     pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         work(&self.reader()).map_err(|error| error.explained(&self.path))
     }

@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, runtime::Runtime};
 mod answers;
 mod contract;
 mod hostile;
+mod jobs;
 mod keys;
 mod program;
 mod reach;
@@ -78,6 +79,20 @@ impl Api {
         for key in keys {
             store.add_key(key.clone()).unwrap();
         }
+        Self::over(store, runtime, limits, options)
+    }
+
+    /// A server over what another one left.
+    fn again(store: &Arc<SqliteStore>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self::over(Arc::clone(store), runtime, Limits::default(), Options::default())
+    }
+
+    fn over(store: Arc<SqliteStore>, runtime: Runtime, limits: Limits, options: Options) -> Self {
         let stop = Stop::new();
         let (kept, stopping) = (Arc::clone(&store), stop.clone());
         let (address, serving) = runtime.block_on(async move {
@@ -176,7 +191,12 @@ fn read(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer
     Answer {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
-        text: response.body_mut().read_to_string().unwrap(),
+        text: response
+            .body_mut()
+            .with_config()
+            .limit(1 << 30)
+            .read_to_string()
+            .unwrap(),
     }
 }
 
