@@ -132,7 +132,10 @@ pub(super) struct ServeOverlay {
     /// Bytes of a list [default: 1073741824].
     #[arg(long, value_name = "BYTES", env = "PRESEND_SERVE_MAX_UPLOAD", help_heading = SERVE)]
     max_upload: Option<u64>,
-    /// Lists that are sent or fetched at one time [default: 16].
+    /// Rows of a list [default: 10000000].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_ROWS", help_heading = SERVE)]
+    max_rows: Option<u64>,
+    /// Lists that are sent or fetched at one time, half of them by one key [default: 16].
     #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_TRANSFERS", help_heading = SERVE)]
     max_transfers: Option<usize>,
     /// Lists that are asked about at one time; the others wait their turn [default: 4].
@@ -196,6 +199,7 @@ impl ServeOverlay {
             timeout_body: span(limits.timeout_body),
             drain: span(limits.drain),
             max_upload: Some(limits.max_upload),
+            max_rows: Some(limits.max_rows),
             max_transfers: Some(limits.max_transfers),
             max_running: Some(limits.max_running),
             max_jobs: Some(limits.max_jobs),
@@ -246,6 +250,7 @@ impl ServeOverlay {
             timeout_body: self.timeout_body.or(file.timeout_body),
             drain: self.drain.or(file.drain),
             max_upload: self.max_upload.or(file.max_upload),
+            max_rows: self.max_rows.or(file.max_rows),
             max_transfers: self.max_transfers.or(file.max_transfers),
             max_running: self.max_running.or(file.max_running),
             max_jobs: self.max_jobs.or(file.max_jobs),
@@ -340,6 +345,7 @@ impl ServeOverlay {
             timeout_body: span(self.timeout_body, default.timeout_body),
             drain: span(self.drain, default.drain),
             max_upload: self.max_upload.unwrap_or(default.max_upload),
+            max_rows: self.max_rows.unwrap_or(default.max_rows),
             max_transfers: self.max_transfers.unwrap_or(default.max_transfers),
             max_running: self.max_running.unwrap_or(default.max_running),
             max_jobs: self.max_jobs.unwrap_or(default.max_jobs),
@@ -347,6 +353,7 @@ impl ServeOverlay {
             timeout_upload: span(self.timeout_upload, default.timeout_upload),
             heartbeat: span(self.heartbeat, default.heartbeat),
         };
+        let rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
         let uploaded = usize::try_from(limits.max_upload).unwrap_or(usize::MAX);
         for (name, value, least, most) in [
             ("max_body", limits.max_body, 1, 1 << 30),
@@ -358,6 +365,7 @@ impl ServeOverlay {
             ("max_pending", limits.max_pending, 1, 1 << 20),
             ("max_kept", limits.max_kept, 1, 1 << 24),
             ("max_upload", uploaded, 1, 1 << 40),
+            ("max_rows", rows, 1, 1 << 31),
             ("max_transfers", limits.max_transfers, 1, 256),
             ("max_running", limits.max_running, 1, 256),
             ("max_jobs", limits.max_jobs, 1, 1 << 20),
@@ -473,10 +481,16 @@ fn reload(reloader: &Reloader, (args, matches): (&ServeArgs, &ArgMatches), curre
 
 /// What to ask and where to keep it; the sandbox touches neither hosts nor answers of the world outside, only its keys.
 fn prepare(resolved: &Resolved, sandbox: Option<&Sandbox>) -> anyhow::Result<(Settings, Arc<SqliteStore>)> {
-    match sandbox {
-        Some(sandbox) => Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?))),
-        None => Ok((resolved.to_settings(false)?, Arc::new(database::open(resolved)?))),
+    if let Some(sandbox) = sandbox {
+        return Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?)));
     }
+    let settings = resolved.to_settings(false)?;
+    // What is too old is forgotten as before a run.
+    let store = match database::open_for_run(resolved)? {
+        Some(store) => store,
+        None => Arc::new(SqliteStore::private()?),
+    };
+    Ok((settings, store))
 }
 
 /// Servers log by themselves: for people on a terminal, as JSON elsewhere.

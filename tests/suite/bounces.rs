@@ -3,5 +3,4 @@
 mod corpus;
 mod hostile;
 mod import;
-
 mod sources;

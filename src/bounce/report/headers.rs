@@ -8,6 +8,8 @@ use super::address;
 
 /// Most fields of one message.
 const FIELD_LIMIT: usize = 400;
+/// Most addresses of several fields together.
+const ADDRESS_LIMIT: usize = 500;
 /// Longest text of one field.
 const VALUE_LIMIT: usize = 4 << 10;
 
@@ -61,6 +63,7 @@ impl Headers {
             .iter()
             .flat_map(|name| self.all(name))
             .flat_map(address::all)
+            .take(ADDRESS_LIMIT)
             .map(|found| found.text.into())
             .collect()
     }

@@ -13,7 +13,7 @@ mod returned;
 mod status;
 mod text;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 pub(super) use address::mailbox;
 pub(super) use diagnosis::{Diagnosed, diagnose};
@@ -218,6 +218,19 @@ impl Letter {
         let text = Text::new(&self.parts.text);
         let original = self.parts.original.as_ref().or(text.original.as_ref());
         let alone = status.recipients.len() == 1;
+        let words = text.failed(&self.parts.headers, self.parts.original.as_ref());
+        let words = Words {
+            whole: Told::read(&text.whole()),
+            first: alone
+                .then(|| words.first().map(|failed| failed.told.clone()))
+                .flatten()
+                .unwrap_or_default(),
+            all: words
+                .into_iter()
+                .map(|failed| (failed.recipient, failed.told))
+                .collect(),
+            alone,
+        };
         let mut events = Vec::new();
         let mut dated = true;
         for fields in &status.recipients {
@@ -228,7 +241,7 @@ impl Letter {
                 dated = false;
                 continue;
             };
-            let told = self.told(fields, &text, &recipient, alone);
+            let told = words.told(fields, &recipient);
             let remote = fields.remote.clone();
             let (told, class) = best(told, fields.status, remote.as_deref());
             let own = specific(fields.status, told.enhanced);
@@ -248,39 +261,6 @@ impl Letter {
             });
         }
         finish(Form::Standard, events, dated)
-    }
-
-    /// Everything that is told of one recipient of a standard report, the best first.
-    fn told(&self, fields: &Recipient, text: &Text<'_>, recipient: &str, alone: bool) -> Vec<Told> {
-        let mut told: Vec<Told> = fields
-            .diagnostic
-            .iter()
-            .map(|diagnostic| Told::read(diagnostic))
-            .collect();
-        let words = text.failed(&self.parts.headers, self.parts.original.as_ref());
-        let own = words
-            .into_iter()
-            .find(|failed| alone || *failed.recipient == *recipient);
-        for more in own.into_iter().flat_map(|failed| failed.told) {
-            // Only the words tell at which step the host said it.
-            for known in told
-                .iter_mut()
-                .filter(|known| known.stage.is_none() && known.code == more.code)
-            {
-                known.stage = more.stage;
-            }
-            told.push(more);
-        }
-        told.extend(
-            fields
-                .status
-                .filter(|status| status.pair() != (0, 0))
-                .map(Told::of_status),
-        );
-        if alone {
-            told.push(Told::read(&text.whole()));
-        }
-        told
     }
 
     /// A bounce in words.
@@ -360,6 +340,34 @@ impl Letter {
             .zip(self.at)
             .map(|(author, at)| self.event(author, EventKind::Unsubscribed, at, None));
         finish(Form::Unsubscribe, events.into_iter().collect(), self.at.is_some())
+    }
+}
+
+/// What the words beside the fields of a report say.
+struct Words {
+    all: HashMap<Arc<str>, Vec<Told>>,
+    /// Of whoever comes first, where there is only one recipient.
+    first: Vec<Told>,
+    whole: Told,
+    alone: bool,
+}
+
+impl Words {
+    /// Everything that is told of one recipient, the best first.
+    fn told(&self, fields: &Recipient, recipient: &str) -> Vec<Told> {
+        let mut told: Vec<Told> = fields.diagnostic.iter().map(|text| Told::read(text)).collect();
+        for more in self.all.get(recipient).unwrap_or(&self.first) {
+            // Only the words tell at which step the host said it.
+            let untold = |known: &&mut Told| known.stage.is_none() && known.code == more.code;
+            for known in told.iter_mut().filter(untold) {
+                known.stage = more.stage;
+            }
+            told.push(more.clone());
+        }
+        let status = fields.status.filter(|status| status.pair() != (0, 0));
+        told.extend(status.map(Told::of_status));
+        told.extend(self.alone.then(|| self.whole.clone()));
+        told
     }
 }
 

@@ -2,13 +2,13 @@
 //! fields of the message that came back.
 //!
 //! MIME is read by mail-parser, but nothing is decoded by it: an encoded message inside a message would be parsed again, without
-//! a limit on its parts.
+//! a limit on its parts. That is why the transfer encoding is read as a media type, which it does not act on.
 
 use std::{borrow::Cow, sync::LazyLock};
 
 use aho_corasick::AhoCorasick;
 use mail_parser::{
-    HeaderName, HeaderValue, Message, MessageParser, MessagePart, PartType,
+    ContentType, HeaderName, HeaderValue, Message, MessageParser, MessagePart, PartType,
     decoders::{
         base64::base64_decode, charsets::map::charset_decoder, html::html_to_text,
         quoted_printable::quoted_printable_decode,
@@ -48,7 +48,7 @@ pub(super) struct Parts {
 static PARSER: LazyLock<MessageParser> = LazyLock::new(|| {
     MessageParser::new()
         .with_mime_headers()
-        .header_raw(HeaderName::ContentTransferEncoding)
+        .header_content_type(HeaderName::ContentTransferEncoding)
         .default_header_text()
 });
 
@@ -183,8 +183,8 @@ fn decoded<'b>(part: &MessagePart<'_>, body: &'b [u8]) -> Cow<'b, [u8]> {
         .iter()
         .rev()
         .find(|header| header.name == HeaderName::ContentTransferEncoding)
-        .and_then(|header| header.value.as_text())
-        .map(str::trim);
+        .and_then(|header| header.value.as_content_type())
+        .map(ContentType::ctype);
     let plain = match encoding {
         Some(name) if name.eq_ignore_ascii_case("base64") => whole_base64(body),
         Some(name) if name.eq_ignore_ascii_case("quoted-printable") => quoted_printable_decode(body),

@@ -18,6 +18,8 @@ use crate::smtp::Stage;
 const LINE_LIMIT: usize = 3_000;
 /// Most recipients of one message.
 const RECIPIENT_LIMIT: usize = 1_000;
+/// Most lines that tell of one recipient.
+const OWN: usize = 40;
 /// Longest part of a text that is given to the classifier as one reply.
 const TELLING: usize = 900;
 
@@ -158,17 +160,17 @@ impl<'t> Text<'t> {
             named.push(only);
         }
         named.dedup();
-        let places: Vec<&Candidate> = candidates.iter().filter(|found| found.own_line).collect();
+        let own_lines: Vec<&Candidate> = candidates.iter().filter(|found| found.own_line).collect();
+        let mut mentions: HashMap<&str, Vec<&Candidate>> = HashMap::new();
+        for found in &candidates {
+            mentions.entry(&found.mailbox).or_default().push(found);
+        }
         let alone = named.len() == 1;
         named
             .into_iter()
             .map(|recipient| {
-                let place = candidates
-                    .iter()
-                    .filter(|found| found.mailbox == recipient)
-                    .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)))
-                    .map(|found| found.line);
-                self.tell(recipient, place, &places, alone)
+                let mentions = mentions.get(&*recipient).map(Vec::as_slice).unwrap_or_default();
+                self.tell(recipient, mentions, &own_lines, alone)
             })
             .collect()
     }
@@ -235,27 +237,37 @@ impl<'t> Text<'t> {
         candidates
     }
 
-    /// What the text tells of a recipient whose own line is `place`; the others' lines are `places`.
-    fn tell(&self, recipient: std::sync::Arc<str>, place: Option<usize>, places: &[&Candidate], alone: bool) -> Failed {
+    /// What the text tells of a recipient, who is mentioned in these places; recipients stand alone on `own_lines`.
+    fn tell(
+        &self,
+        recipient: std::sync::Arc<str>,
+        mentions: &[&Candidate],
+        own_lines: &[&Candidate],
+        alone: bool,
+    ) -> Failed {
         let mut told = Vec::new();
         let mut remote = None;
+        let best = mentions
+            .iter()
+            .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)));
+        let place = best.map(|found| found.line);
+        let elsewhere = mentions.iter().filter(|found| Some(found.line) != place).take(8);
+        let elsewhere = elsewhere
+            .filter_map(|found| Some(Told::read(self.lines.get(found.line)?)))
+            .filter(|told| told.code.is_some());
         if let Some(place) = place {
-            let after = places.partition_point(|other| other.line <= place);
-            let others = places.get(after..).unwrap_or_default().iter().take(40);
-            let next = others
-                .map(|other| (other.line, &other.mailbox))
-                .find(|(_, other)| **other != recipient);
-            let next = next.map_or(self.lines.len(), |(line, _)| line);
-            let own = self.lines.get(place..next.min(place + 40)).unwrap_or_default();
+            let after = own_lines.partition_point(|other| other.line <= place);
+            let mut others = own_lines.get(after..).unwrap_or_default().iter().take(OWN);
+            let next = others.find(|other| other.mailbox != recipient);
+            let next = next.map_or(self.lines.len(), |other| other.line);
+            let own = self.lines.get(place..next.min(place + OWN)).unwrap_or_default();
             remote = host_in(own);
             told.extend(replies(own));
-            told.extend(self.elsewhere(&recipient, place));
+            told.extend(elsewhere);
             let paragraph = paragraph(own, &recipient);
             if !paragraph.is_empty() {
                 told.push(Told::read(&paragraph));
             }
-        } else {
-            told.extend(self.elsewhere(&recipient, usize::MAX));
         }
         if alone {
             told.extend(replies(&self.lines));
@@ -266,17 +278,6 @@ impl<'t> Text<'t> {
             told,
             remote,
         }
-    }
-
-    /// Lines that name the recipient together with a reply code, away from its own line.
-    fn elsewhere(&self, recipient: &str, place: usize) -> Vec<Told> {
-        let lines = self.lines.iter().enumerate();
-        lines
-            .filter(|(number, line)| *number != place && line.contains('@') && line.contains(recipient))
-            .take(8)
-            .map(|(_, line)| Told::read(line))
-            .filter(|told| told.code.is_some())
-            .collect()
     }
 }
 
