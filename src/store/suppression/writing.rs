@@ -34,7 +34,7 @@ pub(in super::super) fn hide(transaction: &Transaction<'_>) -> Result<(), StoreE
 /// Ends what has ended by itself, so that the same can be made again.
 pub(super) fn expire(transaction: &Transaction<'_>, now: SystemTime) -> Result<(), StoreError> {
     let sql = "UPDATE suppression SET state = 'ended', ended_at = expires_at, ended_by = 'expiry' \
-               WHERE ended_at IS NULL AND expires_at <= ?1";
+               WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= ?1";
     transaction.execute(sql, [millis(now).cast_signed()])?;
     Ok(())
 }
