@@ -567,6 +567,8 @@ pub(super) enum ConfigCommand {
         /// The file [default: the one that would be read].
         file: Option<PathBuf>,
     },
+    /// Print a configuration file with every setting, what it does and its default
+    Example,
 }
 
 #[derive(Debug, Args)]

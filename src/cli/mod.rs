@@ -11,6 +11,7 @@ mod database;
 mod demo;
 mod doctor;
 mod dry_run;
+mod example;
 mod fault;
 mod jobs;
 mod keys;

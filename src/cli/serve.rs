@@ -26,6 +26,7 @@ use crate::{
     job::{Engine, Settings, Stop},
     serve::{
         Bounces, Cidr, Limits, NotAProof, Options, PageOrigin, Proofs, Reloader, Sandbox, ServeError, Server, Tls,
+        WebhookOptions,
     },
     store::{SqliteStore, Store},
     suppress::BouncePolicy,
@@ -81,6 +82,13 @@ pub(super) struct ServeOverlay {
     /// Origins of web pages that may ask, such as `https://app.example.com` (CORS) [default: none].
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "PRESEND_SERVE_CORS_ORIGIN", help_heading = SERVE)]
     cors_origin: Option<Vec<Text<PageOrigin>>>,
+    /// Post events to webhooks in clear too, not only by HTTPS [default: false].
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
+        env = "PRESEND_SERVE_WEBHOOK_ALLOW_HTTP", help_heading = SERVE)]
+    webhook_allow_http: Option<bool>,
+    /// How long a webhook may take to answer [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WEBHOOK_TIMEOUT", help_heading = SERVE)]
+    webhook_timeout: Option<Span>,
     /// Certificate in PEM that signs calls of Amazon SNS, for events of SES [default: such calls are not taken]. Repeatable.
     #[arg(long, value_name = "FILE", value_delimiter = ',', env = "PRESEND_SERVE_RECEIVE_SES_CERT", help_heading = SERVE)]
     receive_ses_cert: Option<Vec<PathBuf>>,
@@ -178,6 +186,8 @@ impl ServeOverlay {
             tls_key: None,
             trusted_proxy: None,
             cors_origin: None,
+            webhook_allow_http: Some(false),
+            webhook_timeout: span(WebhookOptions::default().timeout),
             receive_ses_cert: None,
             receive_ses_topic: None,
             receive_sendgrid_key: None,
@@ -217,6 +227,8 @@ impl ServeOverlay {
             tls_key: self.tls_key.clone().or_else(|| file.tls_key.clone()),
             trusted_proxy: self.trusted_proxy.clone().or_else(|| file.trusted_proxy.clone()),
             cors_origin: self.cors_origin.clone().or_else(|| file.cors_origin.clone()),
+            webhook_allow_http: self.webhook_allow_http.or(file.webhook_allow_http),
+            webhook_timeout: self.webhook_timeout.or(file.webhook_timeout),
             receive_ses_cert: self.receive_ses_cert.clone().or_else(|| file.receive_ses_cert.clone()),
             receive_ses_topic: self
                 .receive_ses_topic
@@ -272,6 +284,18 @@ impl ServeOverlay {
         }
     }
 
+    /// In the sandbox, and in labs, webhooks are on this machine.
+    fn webhooks(&self, allow_special_use: bool, sandbox: bool) -> WebhookOptions {
+        let default = WebhookOptions::default();
+        let local = self.bind.unwrap_or(LISTENS).ip().is_loopback();
+        WebhookOptions {
+            allow_http: self.webhook_allow_http.unwrap_or_default() || (sandbox && local),
+            allow_special_use: allow_special_use || (sandbox && local),
+            timeout: self.webhook_timeout.map_or(default.timeout, Span::duration),
+            ..default
+        }
+    }
+
     /// What calls of sending services are checked against.
     fn proofs(&self) -> Result<Proofs, NotAProof> {
         let mut proofs = Proofs::default();
@@ -315,6 +339,7 @@ impl ServeOverlay {
         Ok(Options {
             tls,
             trusted_proxies: proxies.collect::<Vec<_>>().into(),
+            webhooks: WebhookOptions::default(),
             cors: self
                 .cors_origin
                 .iter()
@@ -386,10 +411,11 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     start_log();
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
     let serve = args.serve.over(&resolved.serve());
-    let (limits, options) = (serve.limits()?, serve.options(resolved.bounce_policy()?)?);
+    let (limits, mut options) = (serve.limits()?, serve.options(resolved.bounce_policy()?)?);
+    options.webhooks = serve.webhooks(resolved.allows_special_use(), args.sandbox);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signals = Signals::listen();
+        let (mut signals, mut hangups) = (Signals::listen(), Hangups::listen());
         let sandbox = if args.sandbox {
             Some(Sandbox::start().await?)
         } else {
@@ -413,7 +439,9 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
                 error.to_string(),
                 "make a key with `presend keys add --name NAME`, or leave `--bind` out",
             ),
-            ServeError::Store(_) | ServeError::Listen(_) | ServeError::Random(_) => error.into(),
+            ServeError::Store(_) | ServeError::Listen(_) | ServeError::Random(_) | ServeError::Resolver(_) => {
+                error.into()
+            }
         })?;
         note(&format!(
             "presend listens on {scheme}://{}; its description is at /docs",
@@ -425,7 +453,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
             hint(&missing);
         }
         let stop = Stop::new();
-        let (reloader, mut hangups) = (server.reloader(), Hangups::listen());
+        let reloader = server.reloader();
         let mut current = resolved;
         let mut serving = std::pin::pin!(server.run(stop.clone()));
         notify::tell("READY=1");

@@ -288,6 +288,11 @@ impl Overlay {
         }
     }
 
+    /// What holds for `presend serve` when nobody says anything.
+    pub(super) fn of_service() -> Self {
+        Self::defaults(Profile::Service)
+    }
+
     /// What `presend classify` has of it.
     pub(super) fn of_classify(replies: Option<PathBuf>, bounce: Option<BounceKinds>) -> Self {
         Self {
@@ -494,6 +499,11 @@ impl Resolved {
         self.merged.serve.clone().unwrap_or_default()
     }
 
+    /// Loopback and private addresses may be dialled.
+    pub(super) fn allows_special_use(&self) -> bool {
+        self.merged.allow_special_use.unwrap_or_default()
+    }
+
     /// The operator's own reply rules.
     pub(super) fn replies(&self) -> Option<&Path> {
         self.merged.replies.as_deref()
@@ -634,7 +644,7 @@ pub(super) const IDENTITY_HINT: &str = "set `--helo-name mail.example.com --mail
      `presend.toml`: this machine's own name and a mailbox that somebody reads";
 
 /// A struct's fields as JSON; only a path that is not UTF-8 cannot be told so.
-fn object<T: Serialize>(of: &T) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn object<T: Serialize>(of: &T) -> anyhow::Result<Map<String, Value>> {
     match serde_json::to_value(of) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Ok(Map::new()),

@@ -28,6 +28,7 @@ mod suppressions;
 mod tls;
 mod verification;
 mod verify;
+mod webhook;
 
 use std::{
     collections::HashMap,
@@ -60,9 +61,11 @@ pub use receive::{NotAProof, Proofs};
 pub use reload::Reloader;
 pub use sandbox::{Sandbox, SandboxError};
 pub use tls::{Tls, TlsError};
+pub use webhook::WebhookOptions;
 
 use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verifications};
 use crate::{
+    dns::ResolverError,
     job::{Engine, Level, Stop},
     store::{SqliteStore, StoreError},
     suppress::{BouncePolicy, Lookup, Mailing},
@@ -80,6 +83,9 @@ pub enum ServeError {
     /// The socket cannot be used.
     #[error("cannot listen: {0}")]
     Listen(#[from] std::io::Error),
+    /// There is nobody to ask about the names of webhooks' targets.
+    #[error(transparent)]
+    Resolver(#[from] ResolverError),
     /// The system has no random numbers.
     #[error("the system has no random numbers: {0}")]
     Random(#[from] rand::rand_core::OsError),
@@ -98,6 +104,8 @@ pub struct Options {
     pub trusted_proxies: TrustedProxies,
     /// Web pages of others that may ask.
     pub cors: Vec<PageOrigin>,
+    /// How events are sent.
+    pub webhooks: WebhookOptions,
     /// What is done about bounces.
     pub bounces: Bounces,
 }
@@ -124,6 +132,7 @@ struct State {
     proxies: Arc<TrustedProxies>,
     places: Semaphore,
     salt: [u8; 32],
+    webhook_secret: [u8; 32],
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
@@ -257,9 +266,12 @@ impl Server {
         }
         // What is suppressed while the server runs counts at once.
         let engine = engine.with_lookup(Lookup::live(Arc::clone(&store), Mailing::default())?);
-        let mut fresh = [0; 32];
-        rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
-        let salt = store.secret("log", fresh)?;
+        let secret = |name| -> Result<[u8; 32], ServeError> {
+            let mut fresh = [0; 32];
+            rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
+            Ok(store.secret(name, fresh)?)
+        };
+        let (salt, webhook_secret) = (secret("log")?, secret("webhook")?);
         let quotas = Arc::new(quota::Quotas::load(Arc::clone(&store))?);
         let (stop, bell) = (Stop::new(), happening::Bell::new());
         let (open, description) = OpenApiRouter::with_openapi(<document::Description as utoipa::OpenApi>::openapi())
@@ -275,6 +287,7 @@ impl Server {
             .routes(routes!(verify::verify))
             .routes(routes!(verify::batch))
             .routes(routes!(verify::verification))
+            .routes(routes!(webhook::secret))
             .routes(routes!(knowledge::classify))
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
@@ -308,6 +321,7 @@ impl Server {
             proxies: Arc::new(options.trusted_proxies.clone()),
             options,
             salt,
+            webhook_secret,
             engines: Engines::new(engine),
             received: receive::Received::default(),
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
@@ -374,6 +388,9 @@ impl Server {
         if let Some(tls) = &shared.options.tls {
             tokio::spawn(tls::watch(Arc::clone(tls), stop.clone()));
         }
+        webhook::forget(&shared.store)?;
+        let resolver = shared.engines.any().resolver()?;
+        let delivering = tokio::spawn(webhook::deliver(Arc::clone(&shared), resolver, stop.clone()));
         shared.store.forget_cut_off()?;
         jobs::resume_all(&shared)?;
         shared.verifications.resume(&shared.engines)?;
@@ -387,6 +404,7 @@ impl Server {
             })
         };
         connection::accept(listener, router, &shared, stop).await;
+        delivering.abort();
         // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
         shared.stop.request();
         let began = tokio::time::Instant::now();
