@@ -60,3 +60,4 @@ CREATE TABLE IF NOT EXISTS suppression (
 
 CREATE UNIQUE INDEX IF NOT EXISTS suppression_one ON suppression (person, tenant, list, reason) WHERE ended_at IS NULL;
 CREATE INDEX IF NOT EXISTS suppression_person ON suppression (person);
+CREATE INDEX IF NOT EXISTS suppression_end ON suppression (expires_at) WHERE expires_at IS NOT NULL AND ended_at IS NULL;

@@ -204,7 +204,7 @@ Nov 22 10:00:06 mx exim[77]: 2026-11-22 10:00:06 1P1ceB-000FL1-4q ** eve@example
             .map(|event| {
                 let class = match event.kind {
                     EventKind::Bounced { class, .. } | EventKind::Deferred { class } => Some(class),
-                    _ => None,
+                    EventKind::Delivered | EventKind::Complained | EventKind::Unsubscribed => None,
                 };
                 (&*event.recipient, event.kind.name(), class, event.remote_mta.as_deref())
             })

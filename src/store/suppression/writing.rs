@@ -12,24 +12,29 @@ use crate::verdict::SuppressionReason;
 
 /// Hides everybody who can still be read.
 pub(in super::super) fn hide(transaction: &Transaction<'_>) -> Result<(), StoreError> {
-    let mut select = transaction.prepare("SELECT number, mailbox, reply FROM suppression WHERE mailbox IS NOT NULL")?;
+    let mut select = transaction.prepare(
+        "SELECT number, mailbox, reply FROM suppression WHERE mailbox IS NOT NULL AND number > ?1 ORDER BY number LIMIT 1000",
+    )?;
     let mut update = transaction.prepare("UPDATE suppression SET mailbox = NULL, reply = ?2 WHERE number = ?1")?;
-    let mut rows = select.query([])?;
-    let mut hidden: Vec<(i64, Option<String>)> = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (mailbox, reply): (String, Option<String>) = (row.get(1)?, row.get(2)?);
-        hidden.push((row.get(0)?, reply.map(|reply| without(&reply, &mailbox))));
+    let mut last = 0;
+    loop {
+        type Readable = (i64, String, Option<String>);
+        let read = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let block: Vec<Readable> = select.query_map([last], read)?.collect::<Result<_, _>>()?;
+        for (number, mailbox, reply) in &block {
+            update.execute(params![number, reply.as_deref().map(|reply| without(reply, mailbox))])?;
+            last = *number;
+        }
+        if block.is_empty() {
+            return Ok(());
+        }
     }
-    for (number, reply) in hidden {
-        update.execute(params![number, reply])?;
-    }
-    Ok(())
 }
 
 /// Ends what has ended by itself, so that the same can be made again.
 pub(super) fn expire(transaction: &Transaction<'_>, now: SystemTime) -> Result<(), StoreError> {
     let sql = "UPDATE suppression SET state = 'ended', ended_at = expires_at, ended_by = 'expiry' \
-               WHERE ended_at IS NULL AND expires_at <= ?1";
+               WHERE ended_at IS NULL AND expires_at IS NOT NULL AND expires_at <= ?1";
     transaction.execute(sql, [millis(now).cast_signed()])?;
     Ok(())
 }
