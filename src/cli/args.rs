@@ -8,7 +8,8 @@ use clap::{
 };
 
 use super::{
-    config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay, values::BounceKinds,
+    config::ConfigFile, keys::KeysArgs, lint::LintArgs, patience::Until, serve::ServeArgs, settings::Overlay,
+    values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -58,6 +59,7 @@ pub(super) enum Command {
     // A doc comment here would take the place of the long texts of these arguments.
     Check(Box<CheckArgs>),
     Verify(Box<VerifyArgs>),
+    Lint(Box<LintArgs>),
     Jobs(JobsArgs),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod answers;
+mod conveyor;
 mod engine;
 mod forecast;
 mod list;
@@ -18,6 +19,8 @@ mod writing;
 
 pub use crate::stop::Stop;
 pub use crate::store::Source;
+pub(crate) use conveyor::Conveyor;
+pub(crate) use engine::suggest;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use forecast::{Plan, PlannedGroup};
 pub use outcome::Outcome;

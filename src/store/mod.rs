@@ -4,6 +4,7 @@
 //! One writer, transactions of whatever is waiting, nothing half written. Must not judge, schedule or ask anybody.
 
 mod cache;
+mod domains;
 mod error;
 mod evidence;
 mod heap;
