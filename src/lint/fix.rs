@@ -67,7 +67,7 @@ pub fn fix(
     (table, file, name): (&mut Table, File, &str),
     repairs: Repairs,
     out: &mut dyn Write,
-    told: &mut dyn FnMut(Repaired),
+    mut told: &mut dyn FnMut(Repaired),
 ) -> Result<(), FixError> {
     let layout = std::sync::Arc::clone(table.layout());
     let form = |what: String| {
@@ -94,26 +94,15 @@ pub fn fix(
     let mut row = Row::default();
     while table.read_row(&mut row)? {
         // What lies between two rows, comments and blank lines, belongs to the one before.
-        raw.copy(row.line, pending.take(), &layout, out)?;
+        raw.copy(row.line, pending.take(), &layout, out)?.map(&mut told);
         pending = change(&row, repairs, &mut seen);
-        if let Some(change) = &pending {
-            let from = row.address().to_owned();
-            let to = match &change.to {
-                To::Dropped => None,
-                To::Address(to) => Some(to.clone()),
-            };
-            told(Repaired {
-                line: row.line,
-                from,
-                to,
-            });
-        }
     }
-    raw.copy(u64::MAX, pending, &layout, out)?;
+    raw.copy(u64::MAX, pending, &layout, out)?.map(&mut told);
     Ok(())
 }
 
 struct Change {
+    line: u64,
     from: String,
     cell: usize,
     lines: u64,
@@ -146,7 +135,13 @@ fn change(row: &Row, repairs: Repairs, seen: &mut HashSet<u128>) -> Option<Chang
     } else {
         To::Dropped
     };
-    Some(Change { from, cell, lines, to })
+    Some(Change {
+        line: row.line,
+        from,
+        cell,
+        lines,
+        to,
+    })
 }
 
 /// The normal form of what was typed; nothing if that is it.
@@ -223,8 +218,15 @@ struct Raw {
 }
 
 impl Raw {
-    /// Copies up to a line, its first lines changed.
-    fn copy(&mut self, until: u64, change: Option<Change>, layout: &Layout, out: &mut dyn Write) -> io::Result<()> {
+    /// Copies up to a line, its first lines changed; tells what was.
+    fn copy(
+        &mut self,
+        until: u64,
+        change: Option<Change>,
+        layout: &Layout,
+        out: &mut dyn Write,
+    ) -> io::Result<Option<Repaired>> {
+        let mut repaired = None;
         if let Some(change) = change {
             let mut own = Vec::new();
             for _ in 0..change.lines {
@@ -232,13 +234,19 @@ impl Raw {
                     break;
                 }
             }
-            match &change.to {
-                To::Dropped => {}
-                To::Address(to) => match replaced(&own, (&change, to), layout) {
-                    Some(own) => out.write_all(&own)?,
-                    None => out.write_all(&own)?,
-                },
+            let to = match &change.to {
+                To::Dropped => Some((None, Vec::new())),
+                To::Address(to) => replaced(&own, (&change, to), layout).map(|new| (Some(to.clone()), new)),
+            };
+            if let Some((to, new)) = to {
+                own = new;
+                repaired = Some(Repaired {
+                    line: change.line,
+                    from: change.from,
+                    to,
+                });
             }
+            out.write_all(&own)?;
         }
         let mut line = Vec::new();
         while self.line < until {
@@ -249,7 +257,7 @@ impl Raw {
                 break;
             }
         }
-        Ok(())
+        Ok(repaired)
     }
 
     /// Appends a line with its end; false at the end of the file. A line of any length is taken in pieces.
