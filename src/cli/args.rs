@@ -560,6 +560,8 @@ pub(super) struct ConfigArgs {
 pub(super) enum ConfigCommand {
     /// Every setting with its value and where it comes from
     Show(Box<ShowArgs>),
+    /// Print a JSON Schema of the configuration file, for editors
+    Schema,
     /// Check a configuration file
     Check {
         /// The file [default: the one that would be read].

@@ -155,7 +155,12 @@ impl Plan {
             ));
         }
         let overrides = self.lint.overrides()?;
-        let folder = self.resolved.file.as_deref().and_then(Path::parent).map(absolute);
+        let folder = self
+            .resolved
+            .file
+            .as_deref()
+            .and_then(Path::parent)
+            .map(|folder| absolute(&Path::new(".").join(folder)));
         let mut files = Vec::new();
         for path in found.files {
             let name = shown(&path);

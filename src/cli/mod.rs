@@ -23,6 +23,7 @@ mod patience;
 mod progress;
 mod reasons;
 mod replies;
+mod schema;
 mod serve;
 mod settings;
 mod shell;

@@ -182,11 +182,7 @@ impl Api {
         let request = Request {
             addresses,
             level: self.level.name(),
-            wait_ms: if self.hurried {
-                0
-            } else {
-                u64::try_from(WAIT.as_millis()).unwrap_or(0)
-            },
+            wait_ms: u64::try_from(WAIT.as_millis()).unwrap_or(0),
             max_age: self.max_age.map(|age| age.as_secs().min(31_536_000)),
         };
         let mut post = self.agent.post(format!("{}/v1/verify/batch", self.base));

@@ -387,6 +387,20 @@ impl LintOverlay {
         }
     }
 
+    /// Keys that no flag has: name, form and what they are for.
+    pub(in super::super) fn only_in_file() -> [(&'static str, &'static str, &'static str); 4] {
+        [
+            ("files", "strings", "What is checked when no file is named"),
+            ("column", "string", "Column of the addresses, as --column"),
+            (
+                "level",
+                "level",
+                "How far to ask, as --level; goes before the level of other commands",
+            ),
+            ("override", "overrides", "Rules of the files that a pattern matches"),
+        ]
+    }
+
     /// Names in the file are relative to it.
     pub(in super::super) fn relative_to(&mut self, folder: &Path) {
         let single = [&mut self.baseline, &mut self.baseline_key_file, &mut self.cache];
