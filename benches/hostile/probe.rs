@@ -8,15 +8,11 @@ use std::{
 
 use anyhow::Context as _;
 use presend::{
-    address::Rules,
     input::{InputOptions, Row, Table},
-    job::{Engine, Level, Outcome, Progress, Settings, Sink, Stop},
-    lists::UserLists,
+    job::{Engine, Outcome, Progress, Settings, Sink, Stop},
     net::{IpPreference, Network},
-    schedule::Limits,
     smtp::{Identity, Timeouts},
-    store::Patience,
-    verdict::{Label, Policy},
+    verdict::Label,
 };
 
 /// Says milliseconds, kilobytes at most, wrong labels, and descriptors before and after.
@@ -74,35 +70,19 @@ impl Sink for Labels {
 
 fn settings(dns: &str, port: &str) -> anyhow::Result<Settings> {
     Ok(Settings {
-        level: Level::Smtp,
-        identity: Some(Identity::new("probe.bench.test", "check@bench.test")?),
-        policy: Policy::default(),
-        rules: Rules {
-            allow_special_use: true,
-        },
-        exact: false,
-        user_lists: UserLists::default(),
-        replies: None,
-        trusted: Vec::new(),
-        smtp_port: port.parse()?,
-        nameservers: vec![dns.parse()?],
-        limits: Limits::POLITE,
         timeouts: Timeouts {
             connect: Duration::from_secs(10),
             reply: Duration::from_secs(20),
             session: Duration::from_secs(30),
         },
-        retry_ladder: Vec::new().into(),
         network: Network {
             preference: IpPreference::OnlyV4,
             ..Network::default()
         },
-        max_wait: Duration::ZERO,
-        memory: Patience::default(),
-        description: String::new(),
-        transcript: false,
-        probe_forbidden: false,
-        probe_providers: Vec::new(),
-        owned: Vec::new(),
+        ..Settings::for_lab(
+            Identity::new("probe.bench.test", "check@bench.test")?,
+            vec![dns.parse()?],
+            port.parse()?,
+        )
     })
 }

@@ -23,15 +23,11 @@ use bare::Questions;
 use lab::{Counts, Remote};
 use mimalloc::MiMalloc;
 use presend::{
-    address::Rules,
     input::{InputOptions, Table},
-    job::{Engine, Level, Progress, Settings, Stop},
-    lists::UserLists,
+    job::{Engine, Progress, Settings, Stop},
     net::{IpPreference, Network},
     output::{Format, Options, Output, Target, Terminal},
-    schedule::Limits,
     smtp::{Identity, Timeouts},
-    verdict::Policy,
 };
 use tokio::runtime::Runtime;
 use world::{Entry, Size, TRUSTED};
@@ -279,33 +275,19 @@ impl<'a> Bench<'a> {
 
     fn settings(&self) -> anyhow::Result<Settings> {
         Ok(Settings {
-            level: Level::Smtp,
-            identity: Some(Identity::new("probe.bench.test", "check@bench.test")?),
-            policy: Policy::default(),
-            rules: Rules {
-                allow_special_use: true,
-            },
-            exact: false,
-            user_lists: UserLists::default(),
             trusted: vec![TRUSTED.to_owned()],
-            smtp_port: self.smtp_port(),
-            nameservers: vec![self.lab.dns],
-            limits: Limits::POLITE,
             timeouts: Timeouts::BULK,
-            retry_ladder: Vec::new().into(),
             // As the bare client does, so that a machine's route to IPv6 changes nothing.
             network: Network {
                 preference: IpPreference::OnlyV4,
                 ..Network::default()
             },
             max_wait: Duration::MAX,
-            replies: None,
-            memory: presend::store::Patience::default(),
-            description: String::new(),
-            transcript: false,
-            probe_forbidden: false,
-            probe_providers: Vec::new(),
-            owned: Vec::new(),
+            ..Settings::for_lab(
+                Identity::new("probe.bench.test", "check@bench.test")?,
+                vec![self.lab.dns],
+                self.smtp_port(),
+            )
         })
     }
 }

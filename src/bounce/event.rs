@@ -71,6 +71,15 @@ impl EventKind {
         }
     }
 
+    /// Why it did not arrive; `None` where it did, or was not wanted.
+    #[must_use]
+    pub fn class(self) -> Option<Class> {
+        match self {
+            Self::Bounced { class, .. } | Self::Deferred { class } => Some(class),
+            Self::Delivered | Self::Complained | Self::Unsubscribed => None,
+        }
+    }
+
     /// How bad it is for a mailing. A delay is pending, whatever its cause.
     #[must_use]
     pub fn hardness(self) -> Hardness {

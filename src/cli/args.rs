@@ -9,7 +9,7 @@ use clap::{
 
 use super::{
     config::ConfigFile, keys::KeysArgs, lint::LintArgs, patience::Until, serve::ServeArgs, settings::Overlay,
-    values::BounceKinds,
+    suppress::SuppressArgs, values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -66,6 +66,7 @@ pub(super) enum Command {
     Doctor(Box<DoctorArgs>),
     Serve(Box<ServeArgs>),
     Keys(KeysArgs),
+    Suppress(SuppressArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
     /// Serve a miniature internet from a TOML file, to test against

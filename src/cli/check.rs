@@ -23,7 +23,8 @@ use crate::{
     job::{Engine, Level, Outcome, Source, Stop},
     output,
     smtp::{Speaker, Transcript},
-    store::Store,
+    store::SqliteStore,
+    suppress::Mailing,
     verdict::{Label, Observed, ProbeFailure},
 };
 
@@ -39,14 +40,14 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
         settings.memory.max_age.get_or_insert(std::time::Duration::ZERO);
     }
     let store = match settings.level {
-        Level::Syntax => None,
+        Level::Syntax => database::open_to_look_up(&resolved)?,
         Level::Dns | Level::Smtp => database::open_for_run(&resolved)?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let exit = runtime.block_on(async {
         let mut signals = Signals::listen();
         let stop = Stop::new();
-        let mut answers = std::pin::pin!(answer(args, (settings, store), &stop));
+        let mut answers = std::pin::pin!(answer(args, (settings, store, resolved.mailing()), &stop));
         tokio::select! {
             exit = &mut answers => return exit,
             () = signals.next() => stop.request(),
@@ -70,13 +71,10 @@ pub(super) fn run(args: &CheckArgs, matches: &ArgMatches) -> anyhow::Result<Exit
 
 async fn answer(
     args: &CheckArgs,
-    (settings, store): (crate::job::Settings, Option<Arc<dyn Store>>),
+    (settings, store, mailing): (crate::job::Settings, Option<Arc<SqliteStore>>, Mailing),
     stop: &Stop,
 ) -> anyhow::Result<Exit> {
-    let mut engine = Engine::start(settings).await?;
-    if let Some(store) = store {
-        engine = engine.with_store(store);
-    }
+    let engine = database::attach(Engine::start(settings).await?, store, mailing)?;
     let mut exit = Exit::Done;
     let mut shown: Vec<Arc<Transcript>> = Vec::new();
     for (index, mut outcome) in engine.check(&args.addresses, stop).await?.into_iter().enumerate() {
@@ -137,6 +135,7 @@ fn report(outcome: &Outcome, verbose: bool) -> String {
         ("flags", flags(outcome)),
         ("route", route(outcome)),
         ("answer", answered(outcome)),
+        ("told", told(outcome)),
         ("blocklist", blocklist(outcome)),
         ("asked", kept_since(outcome)),
     ] {
@@ -256,13 +255,19 @@ fn answered(outcome: &Outcome) -> Option<String> {
     })
 }
 
-/// The list that the host named; the reason's advice says what to do about it.
+/// What past mailings or a person told.
+fn told(outcome: &Outcome) -> Option<String> {
+    let told = outcome.evidence.told.as_ref()?;
+    Some(output::clean(&told.text, 300).into_owned())
+}
+
 /// When an answer from the store was given.
 fn kept_since(outcome: &Outcome) -> Option<String> {
     let at = humantime::format_rfc3339_seconds(outcome.checked_at);
     (outcome.source == Source::Store).then(|| format!("at {at}, kept since; `--refresh` asks again"))
 }
 
+/// The list that the host named; the reason's advice says what to do about it.
 fn blocklist(outcome: &Outcome) -> Option<String> {
     let list = outcome.evidence.answer.known()?.meaning.blocklist.as_ref()?;
     Some(output::clean(list, 100).into_owned())

@@ -12,7 +12,11 @@ use super::{
     paint::{DIM, counted, paint},
     settings::Resolved,
 };
-use crate::store::{SqliteStore, Store, StoreError};
+use crate::{
+    job::Engine,
+    store::{SqliteStore, Store, StoreError},
+    suppress::{Lookup, Mailing},
+};
 
 /// Where the database is when nobody says: `presend/presend.db` in the XDG state folder. `None` without a home, or with one that
 /// no setting can name.
@@ -23,7 +27,7 @@ pub(super) fn by_default() -> Option<PathBuf> {
 }
 
 /// Opens the database of a run and forgets what is too old; `None` for `--no-store`.
-pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<Option<Arc<dyn Store>>> {
+pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<Option<Arc<SqliteStore>>> {
     if resolved.database()?.is_none() {
         return Ok(None);
     }
@@ -52,7 +56,7 @@ pub(super) fn open_for_run(resolved: &Resolved) -> anyhow::Result<Option<Arc<dyn
 }
 
 /// Opens the database of a command that keeps nothing; `None` where there is none.
-pub(super) fn open_to_look_up(resolved: &Resolved) -> anyhow::Result<Option<Arc<dyn Store>>> {
+pub(super) fn open_to_look_up(resolved: &Resolved) -> anyhow::Result<Option<Arc<SqliteStore>>> {
     let missing = |path: &Path| {
         let found = path.symlink_metadata();
         found.is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
@@ -62,6 +66,16 @@ pub(super) fn open_to_look_up(resolved: &Resolved) -> anyhow::Result<Option<Arc<
         Some(path) if !missing(path) => Ok(Some(Arc::new(open(resolved)?))),
         Some(_) | None => Ok(None),
     }
+}
+
+/// An engine that keeps to a database, and asks what it tells of each address before anybody else.
+pub(super) fn attach(mut engine: Engine, store: Option<Arc<SqliteStore>>, mailing: Mailing) -> anyhow::Result<Engine> {
+    if let Some(store) = store {
+        engine = engine
+            .with_lookup(Lookup::for_run(Arc::clone(&store), mailing)?)
+            .with_store(store);
+    }
+    Ok(engine)
 }
 
 /// Opens the database, and says where a damaged one was moved.

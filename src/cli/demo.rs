@@ -13,17 +13,13 @@ use super::{
     verify::{self, Job, JobWork},
 };
 use crate::{
-    address::Rules,
     input::{InputOptions, Table},
-    job::{Level, Settings},
+    job::Settings,
     lab::{self, Lab},
-    lists::UserLists,
-    net::Network,
     output::{Detail, Format, Options, Output},
     schedule::Limits,
     smtp::{Identity, Timeouts},
-    store::Patience,
-    verdict::Policy,
+    suppress::Mailing,
 };
 
 const TRY_NEXT: &str = "\
@@ -51,6 +47,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         let job = Job {
             settings: settings(&lab)?,
             store: None,
+            mailing: Mailing::default(),
             work: JobWork::List(Box::new(table)),
             output,
             display,
@@ -81,19 +78,8 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
 
 fn settings(lab: &Lab) -> anyhow::Result<Settings> {
     Ok(Settings {
-        level: Level::Smtp,
-        identity: Some(Identity::new("probe.presend.example", "postmaster@presend.example")?),
-        policy: Policy::default(),
-        rules: Rules {
-            allow_special_use: true,
-        },
-        exact: false,
-        user_lists: UserLists::default(),
-        replies: None,
         // Every host is ours, so the demo need not be polite for an hour.
         trusted: vec!["example".into()],
-        smtp_port: lab.smtp_port(),
-        nameservers: vec![lab.dns()],
         limits: Limits {
             gap: Duration::from_millis(20),
             reconnect: Duration::ZERO,
@@ -107,14 +93,12 @@ fn settings(lab: &Lab) -> anyhow::Result<Settings> {
             session: Duration::from_secs(4),
         },
         retry_ladder: vec![Duration::from_millis(1200)].into(),
-        network: Network::default(),
         max_wait: Duration::from_secs(3),
-        memory: Patience::default(),
-        description: String::new(),
-        transcript: false,
-        probe_forbidden: false,
-        probe_providers: Vec::new(),
-        owned: Vec::new(),
+        ..Settings::for_lab(
+            Identity::new("probe.presend.example", "postmaster@presend.example")?,
+            vec![lab.dns()],
+            lab.smtp_port(),
+        )
     })
 }
 

@@ -38,10 +38,7 @@ pub(super) fn run(
     }
     let store = database::open_to_look_up(resolved)?;
     let plan = runtime.block_on(async {
-        let mut engine = Engine::start(settings).await?;
-        if let Some(store) = store {
-            engine = engine.with_store(store);
-        }
+        let engine = database::attach(Engine::start(settings).await?, store, resolved.mailing())?;
         anyhow::Ok(engine.plan(table).await?)
     })?;
     let text = if args.results.json {

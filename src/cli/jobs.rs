@@ -13,7 +13,6 @@ use std::{
 
 use anstyle::Style;
 use clap::ArgMatches;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -26,9 +25,10 @@ use super::{
     settings::{Overlay, Profile, Resolved},
 };
 use crate::{
+    job::Counts,
     output,
     store::{JobRecord, JobState, SqliteStore, Store, Write},
-    verdict::{Label, Reason},
+    verdict::Reason,
 };
 
 pub(super) fn run(args: &JobsArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
@@ -202,36 +202,6 @@ fn list(jobs: &Jobs, json: bool) -> anyhow::Result<()> {
     let width = paint::stdout_terminal().width;
     out.write_all(table(&jobs.all, SystemTime::now(), width).as_bytes())?;
     Ok(())
-}
-
-/// Counts as the job's owner keeps them; what is missing or misshapen is nothing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Counts {
-    unique: Option<u64>,
-    answered: Option<u64>,
-    by_label: BTreeMap<String, u64>,
-    by_reason: BTreeMap<String, u64>,
-    waiting_hosts: u64,
-    eta: Option<String>,
-    last_group: Option<String>,
-    retry_at: Option<String>,
-}
-
-impl Counts {
-    fn of(job: &JobRecord) -> Self {
-        let counts: Self = serde_json::from_str(&job.summary).unwrap_or_default();
-        if job.taken {
-            return counts;
-        }
-        // Of a run that is gone, killed perhaps: nobody waits any more.
-        Self {
-            waiting_hosts: 0,
-            eta: None,
-            last_group: None,
-            ..counts
-        }
-    }
 }
 
 /// A time that was written down, for people: itself and how far off it is.
@@ -459,29 +429,26 @@ fn ago(then: SystemTime, now: SystemTime) -> String {
 
 /// The job for programs. Counts are its owner's, labels in the order of reports.
 fn as_json(job: &JobRecord) -> Value {
-    let counts = Counts::of(job);
-    let by_label: serde_json::Map<String, Value> = Label::ALL
-        .into_iter()
-        .filter_map(|label| Some((label.name().to_owned(), (*counts.by_label.get(label.name())?).into())))
-        .collect();
     let parsed = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|_| text.into());
+    let mut counts = Counts::of(job).to_json();
+    let mut count = |name: &str| counts.remove(name).unwrap_or_default();
     json!({
         "id": job.id,
         "state": job.state.name(),
         "source": job.source,
         "rows": job.rows,
-        "unique": counts.unique,
-        "answered": counts.answered,
-        "by_label": by_label,
-        "by_reason": counts.by_reason,
+        "unique": count("unique"),
+        "answered": count("answered"),
+        "by_label": count("by_label"),
+        "by_reason": count("by_reason"),
         "taken": job.taken,
         "process": job.process,
         "created_at": humantime::format_rfc3339_millis(job.created_at).to_string(),
         "updated_at": humantime::format_rfc3339_millis(job.updated_at).to_string(),
-        "eta": counts.eta,
-        "last_group": counts.last_group,
-        "waiting_hosts": counts.waiting_hosts,
-        "retry_at": counts.retry_at,
+        "eta": count("eta"),
+        "last_group": count("last_group"),
+        "waiting_hosts": count("waiting_hosts"),
+        "retry_at": count("retry_at"),
         "settings": parsed(&job.settings),
         "layout": parsed(&job.layout),
     })

@@ -22,7 +22,7 @@ use args::{LintCommand, OutputSpec, Repair, What};
 use repair::Repairing;
 
 use super::{
-    Exit,
+    Exit, database,
     fault::{fault, note},
     settings::{Profile, Resolved},
     verify,
@@ -36,6 +36,7 @@ use crate::{
         format::{self, Out, Report, Summary},
     },
     output::{Target, clean},
+    suppress::{Lookup, Mailing},
 };
 
 /// The variable that holds the key of the baseline.
@@ -273,10 +274,17 @@ impl Plan {
         let fingerprints = Fingerprints::new(key);
         let gates = self.gates.clone();
         let user_lists = self.settings.user_lists.clone();
+        // Who is suppressed is known at every level, where there is a database at all.
+        let store = database::open_to_look_up(&self.resolved)?;
+        let lookup = store
+            .map(|store| Lookup::for_run(store, Mailing::default()))
+            .transpose()?;
+        let lookup = lookup.filter(|lookup| !lookup.is_empty());
         let lists = Lists {
             rules: self.settings.rules,
             user_lists: &user_lists,
             answers: known_answers.answers.as_ref(),
+            lookup: lookup.as_ref(),
         };
         let mut split = self.split(&files)?;
         let baseline = learning.as_deref_mut().or(known.as_mut());

@@ -16,6 +16,7 @@ mod keys;
 mod lab;
 mod lint;
 mod lists;
+mod notify;
 mod outward;
 mod ownership;
 mod paint;
@@ -30,6 +31,7 @@ mod shell;
 mod show;
 mod signal;
 mod summary;
+mod suppress;
 mod values;
 mod verify;
 
@@ -129,6 +131,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Doctor(args) => doctor::run(&args, inner),
         Command::Serve(args) => serve::run(&args, inner),
         Command::Keys(args) => keys::run(&args, inner),
+        Command::Suppress(args) => suppress::run(&args, inner),
         Command::Lists(args) => lists::run(&args),
         Command::Lab(args) => lab::run(&args),
         Command::Demo(args) => demo::run(&args),

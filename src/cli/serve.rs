@@ -1,6 +1,12 @@
 //! `presend serve`: the HTTP API, until it is told to stop.
 
-use std::{io::IsTerminal as _, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::ArgMatches;
 use serde::{Deserialize, Serialize};
@@ -9,14 +15,15 @@ use super::{
     Exit,
     config::ConfigFile,
     database,
-    fault::{fault, hint, note},
+    fault::{fault, hint, note, sentence},
+    notify,
     settings::{Overlay, Profile, Resolved},
-    signal::Signals,
-    values::Span,
+    signal::{Hangups, Signals},
+    values::{Span, Text},
 };
 use crate::{
     job::{Engine, Settings, Stop},
-    serve::{Limits, Sandbox, ServeError, Server},
+    serve::{Cidr, Limits, Options, PageOrigin, Reloader, Sandbox, ServeError, Server, Tls},
     store::{SqliteStore, Store},
 };
 
@@ -58,6 +65,18 @@ pub(super) struct ServeOverlay {
     /// Where to listen [default: 127.0.0.1:8025].
     #[arg(long, value_name = "IP:PORT", env = "PRESEND_SERVE_BIND", help_heading = SERVE)]
     bind: Option<SocketAddr>,
+    /// Certificate chain in PEM: requests come by HTTPS. Read again when the file changes, or on SIGHUP.
+    #[arg(long, value_name = "FILE", env = "PRESEND_SERVE_TLS_CERT", help_heading = SERVE)]
+    tls_cert: Option<PathBuf>,
+    /// Its private key in PEM.
+    #[arg(long, value_name = "FILE", env = "PRESEND_SERVE_TLS_KEY", help_heading = SERVE)]
+    tls_key: Option<PathBuf>,
+    /// Proxies, or their networks, whose X-Forwarded-For or Forwarded header says who asks [default: none].
+    #[arg(long, value_name = "CIDR", value_delimiter = ',', env = "PRESEND_SERVE_TRUSTED_PROXY", help_heading = SERVE)]
+    trusted_proxy: Option<Vec<Text<Cidr>>>,
+    /// Origins of web pages that may ask, such as `https://app.example.com` (CORS) [default: none].
+    #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "PRESEND_SERVE_CORS_ORIGIN", help_heading = SERVE)]
+    cors_origin: Option<Vec<Text<PageOrigin>>>,
     /// How long a request waits for its answer when it does not say [default: 10s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WAIT", help_heading = SERVE)]
     wait: Option<Span>,
@@ -91,6 +110,24 @@ pub(super) struct ServeOverlay {
     /// Requests at one time of one key [default: 128].
     #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_REQUESTS_PER_KEY", help_heading = SERVE)]
     max_requests_per_key: Option<usize>,
+    /// Bytes of a list [default: 1073741824].
+    #[arg(long, value_name = "BYTES", env = "PRESEND_SERVE_MAX_UPLOAD", help_heading = SERVE)]
+    max_upload: Option<u64>,
+    /// Rows of a list [default: 10000000].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_ROWS", help_heading = SERVE)]
+    max_rows: Option<u64>,
+    /// Lists that are sent or fetched at one time, half of them by one key [default: 16].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_TRANSFERS", help_heading = SERVE)]
+    max_transfers: Option<usize>,
+    /// Lists that are asked about at one time; the others wait their turn [default: 4].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_RUNNING", help_heading = SERVE)]
+    max_running: Option<usize>,
+    /// Jobs of one tenant that are not done yet [default: 100].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_JOBS", help_heading = SERVE)]
+    max_jobs: Option<usize>,
+    /// Event streams and downloads of one key at one time [default: 100].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_STREAMS", help_heading = SERVE)]
+    max_streams: Option<usize>,
     /// Addresses of one domain that one key may ask about in a day; 0 is any number [default: 1000].
     #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_DOMAIN_QUOTA", help_heading = SERVE)]
     domain_quota: Option<u32>,
@@ -100,6 +137,12 @@ pub(super) struct ServeOverlay {
     /// How long a body may take to arrive [default: 20s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_TIMEOUT_BODY", help_heading = SERVE)]
     timeout_body: Option<Span>,
+    /// How long a list may take to arrive [default: 1h].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_TIMEOUT_UPLOAD", help_heading = SERVE)]
+    timeout_upload: Option<Span>,
+    /// How often an event stream says something when nothing happens [default: 15s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_HEARTBEAT", help_heading = SERVE)]
+    heartbeat: Option<Span>,
     /// How long requests under way get when the server is told to stop [default: 10s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_DRAIN", help_heading = SERVE)]
     drain: Option<Span>,
@@ -112,6 +155,10 @@ impl ServeOverlay {
         let span = |duration| Some(Span::from(duration));
         Self {
             bind: Some(LISTENS),
+            tls_cert: None,
+            tls_key: None,
+            trusted_proxy: None,
+            cors_origin: None,
             wait: span(limits.wait),
             max_wait: span(limits.max_wait),
             keep: span(limits.keep),
@@ -127,6 +174,14 @@ impl ServeOverlay {
             timeout_header: span(limits.timeout_header),
             timeout_body: span(limits.timeout_body),
             drain: span(limits.drain),
+            max_upload: Some(limits.max_upload),
+            max_rows: Some(limits.max_rows),
+            max_transfers: Some(limits.max_transfers),
+            max_running: Some(limits.max_running),
+            max_jobs: Some(limits.max_jobs),
+            max_streams: Some(limits.max_streams),
+            timeout_upload: span(limits.timeout_upload),
+            heartbeat: span(limits.heartbeat),
         }
     }
 
@@ -134,6 +189,10 @@ impl ServeOverlay {
     fn over(&self, file: &Self) -> Self {
         Self {
             bind: self.bind.or(file.bind),
+            tls_cert: self.tls_cert.clone().or_else(|| file.tls_cert.clone()),
+            tls_key: self.tls_key.clone().or_else(|| file.tls_key.clone()),
+            trusted_proxy: self.trusted_proxy.clone().or_else(|| file.trusted_proxy.clone()),
+            cors_origin: self.cors_origin.clone().or_else(|| file.cors_origin.clone()),
             wait: self.wait.or(file.wait),
             max_wait: self.max_wait.or(file.max_wait),
             keep: self.keep.or(file.keep),
@@ -149,7 +208,50 @@ impl ServeOverlay {
             timeout_header: self.timeout_header.or(file.timeout_header),
             timeout_body: self.timeout_body.or(file.timeout_body),
             drain: self.drain.or(file.drain),
+            max_upload: self.max_upload.or(file.max_upload),
+            max_rows: self.max_rows.or(file.max_rows),
+            max_transfers: self.max_transfers.or(file.max_transfers),
+            max_running: self.max_running.or(file.max_running),
+            max_jobs: self.max_jobs.or(file.max_jobs),
+            max_streams: self.max_streams.or(file.max_streams),
+            timeout_upload: self.timeout_upload.or(file.timeout_upload),
+            heartbeat: self.heartbeat.or(file.heartbeat),
         }
+    }
+
+    /// Names in the file are relative to it.
+    pub(super) fn relative_to(&mut self, folder: &Path) {
+        for path in self.tls_cert.iter_mut().chain(&mut self.tls_key) {
+            *path = folder.join(&*path);
+        }
+    }
+
+    fn options(&self) -> anyhow::Result<Options> {
+        let tls = match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => {
+                let tls = Tls::load(certificate.clone(), key.clone());
+                let hint = "`--tls-cert` is the chain, the server's own certificate first, `--tls-key` its private key, both PEM";
+                Some(Arc::new(tls.map_err(|error| fault(error.to_string(), hint))?))
+            }
+            (None, None) => None,
+            _ => {
+                return Err(fault(
+                    "`--tls-cert` and `--tls-key` are needed together",
+                    "name both files, or neither",
+                ));
+            }
+        };
+        let proxies = self.trusted_proxy.iter().flatten().map(|proxy| proxy.0);
+        Ok(Options {
+            tls,
+            trusted_proxies: proxies.collect::<Vec<_>>().into(),
+            cors: self
+                .cors_origin
+                .iter()
+                .flatten()
+                .map(|origin| origin.0.clone())
+                .collect(),
+        })
     }
 
     fn limits(&self) -> anyhow::Result<Limits> {
@@ -171,7 +273,17 @@ impl ServeOverlay {
             timeout_header: span(self.timeout_header, default.timeout_header),
             timeout_body: span(self.timeout_body, default.timeout_body),
             drain: span(self.drain, default.drain),
+            max_upload: self.max_upload.unwrap_or(default.max_upload),
+            max_rows: self.max_rows.unwrap_or(default.max_rows),
+            max_transfers: self.max_transfers.unwrap_or(default.max_transfers),
+            max_running: self.max_running.unwrap_or(default.max_running),
+            max_jobs: self.max_jobs.unwrap_or(default.max_jobs),
+            max_streams: self.max_streams.unwrap_or(default.max_streams),
+            timeout_upload: span(self.timeout_upload, default.timeout_upload),
+            heartbeat: span(self.heartbeat, default.heartbeat),
         };
+        let rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
+        let uploaded = usize::try_from(limits.max_upload).unwrap_or(usize::MAX);
         for (name, value, least, most) in [
             ("max_body", limits.max_body, 1, 1 << 30),
             ("max_header", limits.max_header, 8192, 1 << 20),
@@ -181,6 +293,12 @@ impl ServeOverlay {
             ("max_requests_per_key", limits.max_requests_per_key, 1, 1 << 20),
             ("max_pending", limits.max_pending, 1, 1 << 20),
             ("max_kept", limits.max_kept, 1, 1 << 24),
+            ("max_upload", uploaded, 1, 1 << 40),
+            ("max_rows", rows, 1, 1 << 31),
+            ("max_transfers", limits.max_transfers, 1, 256),
+            ("max_running", limits.max_running, 1, 256),
+            ("max_jobs", limits.max_jobs, 1, 1 << 20),
+            ("max_streams", limits.max_streams, 1, 1 << 20),
         ] {
             if !(least..=most).contains(&value) {
                 let said = format!("`{name}` of `[serve]` cannot be {value}");
@@ -197,7 +315,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     start_log();
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
     let serve = args.serve.over(&resolved.serve());
-    let limits = serve.limits()?;
+    let (limits, options) = (serve.limits()?, serve.options()?);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut signals = Signals::listen();
@@ -218,7 +336,8 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
                 "choose another address with `--bind IP:PORT`",
             )
         })?;
-        let server = Server::new(listener, engine, store, limits).map_err(|error| match error {
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        let server = Server::with_options(listener, engine, store, limits, options).map_err(|error| match error {
             ServeError::Open(_) => fault(
                 error.to_string(),
                 "make a key with `presend keys add --name NAME`, or leave `--bind` out",
@@ -226,7 +345,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
             ServeError::Store(_) | ServeError::Listen(_) | ServeError::Random(_) => error.into(),
         })?;
         note(&format!(
-            "presend listens on http://{}; its description is at /docs",
+            "presend listens on {scheme}://{}; its description is at /docs",
             server.address()?
         ));
         if sandbox.is_some() {
@@ -235,12 +354,25 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
             hint(&missing);
         }
         let stop = Stop::new();
+        let (reloader, mut hangups) = (server.reloader(), Hangups::listen());
+        let mut current = resolved;
         let mut serving = std::pin::pin!(server.run(stop.clone()));
-        tokio::select! {
-            ended = &mut serving => return ended.map(|()| Exit::Done).map_err(Into::into),
-            () = signals.next() => {
-                note("stopping: requests under way are being answered; once more to end at once");
-                stop.request();
+        notify::tell("READY=1");
+        loop {
+            tokio::select! {
+                ended = &mut serving => return ended.map(|()| Exit::Done).map_err(Into::into),
+                () = hangups.next() => {
+                    notify::tell(&notify::reloading());
+                    // Files are read, and the process has other threads.
+                    tokio::task::block_in_place(|| reload(&reloader, (args, matches), &mut current));
+                    notify::tell("READY=1");
+                }
+                () = signals.next() => {
+                    notify::tell("STOPPING=1");
+                    note("stopping: requests under way are being answered; once more to end at once");
+                    stop.request();
+                    break;
+                }
             }
         }
         tokio::select! {
@@ -250,12 +382,44 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     })
 }
 
+/// Reads the configuration, the lists and the certificate again; what cannot be used leaves everything as it is.
+fn reload(reloader: &Reloader, (args, matches): (&ServeArgs, &ArgMatches), current: &mut Resolved) {
+    reloader.certificate();
+    let read = || -> anyhow::Result<Resolved> {
+        let new = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
+        if !args.sandbox {
+            reloader.settings(new.to_settings(false)?)?;
+        }
+        Ok(new)
+    };
+    match read() {
+        Ok(new) => {
+            let later = new.changed_since(current);
+            tracing::info!("the configuration was read again");
+            if !later.is_empty() {
+                tracing::warn!(
+                    settings = later.join(", "),
+                    "these settings change with the next start only"
+                );
+            }
+            *current = new;
+        }
+        Err(error) => tracing::error!(error = sentence(&error), "the configuration stays as it was"),
+    }
+}
+
 /// What to ask and where to keep it; the sandbox touches neither hosts nor answers of the world outside, only its keys.
 fn prepare(resolved: &Resolved, sandbox: Option<&Sandbox>) -> anyhow::Result<(Settings, Arc<SqliteStore>)> {
-    match sandbox {
-        Some(sandbox) => Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?))),
-        None => Ok((resolved.to_settings(false)?, Arc::new(database::open(resolved)?))),
+    if let Some(sandbox) = sandbox {
+        return Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?)));
     }
+    let settings = resolved.to_settings(false)?;
+    // What is too old is forgotten as before a run.
+    let store = match database::open_for_run(resolved)? {
+        Some(store) => store,
+        None => Arc::new(SqliteStore::private()?),
+    };
+    Ok((settings, store))
 }
 
 /// Servers log by themselves: for people on a terminal, as JSON elsewhere.

@@ -32,6 +32,7 @@ use crate::{
     schedule::{GuardLimits, Limits},
     smtp::{Identity, Timeouts},
     store::Patience,
+    suppress::{BouncePolicy, Mailing, PolicyTable},
     verdict::Policy,
 };
 
@@ -61,6 +62,9 @@ pub(super) struct Overlay {
     /// Forecast another kind of bounce (hard, soft, pending, none) for a class of `presend reasons`; labels stay as they are.
     #[arg(long, value_name = "CLASS=KIND,...", env = "PRESEND_BOUNCE", help_heading = JUDGEMENT)]
     bounce: Option<BounceKinds>,
+    /// The list that is mailed: what is suppressed for it alone counts too, as it is named in `presend suppress`.
+    #[arg(long, value_name = "NAME", env = "PRESEND_MAILING_LIST", help_heading = JUDGEMENT)]
+    mailing_list: Option<String>,
     /// Give catch-all addresses the action `send`.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
         env = "PRESEND_SEND_CATCH_ALL", help_heading = JUDGEMENT)]
@@ -159,6 +163,10 @@ pub(super) struct Overlay {
         env = "PRESEND_ALLOW_SPECIAL_USE", help_heading = LABS)]
     allow_special_use: Option<bool>,
 
+    /// When bounces suppress.
+    #[arg(skip)]
+    bounce_policy: Option<PolicyTable>,
+
     /// What only `presend serve` needs.
     #[arg(skip)]
     serve: Option<ServeOverlay>,
@@ -179,7 +187,7 @@ const SERVE: &str = "serve";
 const LINT: &str = "lint";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 22] = [
+const PATIENCE_KEYS: [&str; 23] = [
     "i_own",
     // It is one.
     "owner_secret",
@@ -202,8 +210,22 @@ const PATIENCE_KEYS: [&str; 22] = [
     "max_age",
     "refresh",
     "offline",
+    // It decides about events, not about answers.
+    "bounce_policy",
     SERVE,
     LINT,
+];
+
+/// Settings that `presend serve` reads again on SIGHUP.
+const RELOADED_KEYS: [&str; 8] = [
+    "allow_list",
+    "block_list",
+    "replies",
+    "bounce",
+    "send_catch_all",
+    "max_age",
+    "refresh",
+    "offline",
 ];
 
 /// Which defaults apply.
@@ -296,6 +318,9 @@ impl Overlay {
         }
         if let Some(lint) = &mut self.lint {
             lint.relative_to(folder);
+        }
+        if let Some(serve) = &mut self.serve {
+            serve.relative_to(folder);
         }
     }
 
@@ -409,6 +434,13 @@ impl Resolved {
             .map(|((key, value), origin)| (key.as_str(), value, *origin))
     }
 
+    /// Settings that differ from those before and that a running server cannot change.
+    pub(super) fn changed_since(&self, before: &Self) -> Vec<&str> {
+        let changes =
+            |key: &&String| !RELOADED_KEYS.contains(&key.as_str()) && self.values.get(*key) != before.values.get(*key);
+        self.values.keys().filter(changes).map(String::as_str).collect()
+    }
+
     /// The SMTP level was asked for by name, not by default.
     pub(super) fn smtp_was_asked_for(&self) -> bool {
         let level = self.entries().find(|(key, ..)| *key == "level");
@@ -444,6 +476,23 @@ impl Resolved {
                 .map(|(class, kind)| (*class, *kind))
                 .collect(),
         }
+    }
+
+    /// For whose mail addresses are looked up.
+    pub(super) fn mailing(&self) -> Mailing {
+        Mailing {
+            tenant: "".into(),
+            list: self.merged.mailing_list.as_deref().map(Into::into),
+        }
+    }
+
+    /// When bounces suppress.
+    pub(super) fn bounce_policy(&self) -> anyhow::Result<BouncePolicy> {
+        let table = self.merged.bounce_policy.clone().unwrap_or_default();
+        BouncePolicy::of_table(&table).map_err(|error| {
+            let said = format!("`[bounce_policy]` cannot be used: {error}");
+            fault(said, "docs/suppression.md lists its keys with what they may be")
+        })
     }
 
     /// Every setting of the server, as the file or the default has it.

@@ -62,22 +62,23 @@ fn show(args: &ShowArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
             paint(DIM, "# no configuration file: ./presend.toml or --config FILE")
         )?,
     }
+    let file = file.as_deref();
     for (key, value, origin) in resolved.entries() {
-        let origin = from(origin, key, file.as_deref());
-        if value.is_null() {
-            writeln!(out, "{}", paint(DIM, format!("# {key} is not set")))?;
-        } else {
-            let line = format!("{key} = {}", toml_value(value));
-            writeln!(out, "{line:<44}  {}", paint(DIM, format!("# {origin}")))?;
-        }
+        write_setting(&mut out, key, value, &from(origin, key, file))?;
     }
     writeln!(out, "\n[serve]")?;
     for (key, value, origin) in resolved.serve_entries()? {
-        let origin = from(origin, &key, file.as_deref());
-        let line = format!("{key} = {}", toml_value(&value));
-        writeln!(out, "{line:<44}  {}", paint(DIM, format!("# {origin}")))?;
+        write_setting(&mut out, &key, &value, &from(origin, &key, file))?;
     }
     Ok(Exit::Done)
+}
+
+fn write_setting(out: &mut impl Write, key: &str, value: &Value, origin: &str) -> std::io::Result<()> {
+    if value.is_null() {
+        return writeln!(out, "{}", paint(DIM, format!("# {key} is not set")));
+    }
+    let line = format!("{key} = {}", toml_value(value));
+    writeln!(out, "{line:<44}  {}", paint(DIM, format!("# {origin}")))
 }
 
 /// A value as a configuration file has it. JSON's scalars and arrays are TOML's; its objects are not.

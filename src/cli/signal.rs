@@ -10,6 +10,33 @@ pub(super) struct Signals {
     handlers: Option<[tokio::signal::unix::Signal; 2]>,
 }
 
+/// The signal to read the configuration again, SIGHUP.
+pub(super) struct Hangups {
+    #[cfg(unix)]
+    handler: Option<tokio::signal::unix::Signal>,
+}
+
+impl Hangups {
+    /// Starts to listen; needs the runtime.
+    pub(super) fn listen() -> Self {
+        Self {
+            #[cfg(unix)]
+            handler: tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()).ok(),
+        }
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) {
+        #[cfg(unix)]
+        if let Some(handler) = &mut self.handler
+            && handler.recv().await.is_some()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
 impl Signals {
     /// Starts to listen; needs the runtime.
     pub(super) fn listen() -> Self {

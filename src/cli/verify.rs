@@ -28,7 +28,8 @@ use crate::{
     input::{InputFormat, InputOptions, Layout, Packing, Table},
     job::{self, Engine, Progress, Stop, Summary},
     output::{Detail, Format, Options, Output, Privacy, Target},
-    store::{JobRecord, Store},
+    store::{JobRecord, SqliteStore},
+    suppress::Mailing,
 };
 
 pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
@@ -58,12 +59,14 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
     let output = shape.open(table.layout(), &display)?;
     let store = match settings.level {
         // Nothing is asked, so nothing can be lost: the same command again is faster than any job.
-        job::Level::Syntax => None,
+        // What the suppression list says costs no question, and is looked up all the same.
+        job::Level::Syntax => database::open_to_look_up(&resolved)?,
         job::Level::Dns | job::Level::Smtp => database::open_for_run(&resolved)?,
     };
     let job = Job {
         settings,
         store,
+        mailing: resolved.mailing(),
         work: JobWork::List(Box::new(table)),
         output,
         display,
@@ -112,7 +115,9 @@ pub(super) enum JobWork {
 pub(super) struct Job {
     pub(super) settings: job::Settings,
     /// Where the job is kept; a private place without it.
-    pub(super) store: Option<Arc<dyn Store>>,
+    pub(super) store: Option<Arc<SqliteStore>>,
+    /// For whose mail one looks.
+    pub(super) mailing: Mailing,
     pub(super) work: JobWork,
     pub(super) output: Output,
     pub(super) display: Display,
@@ -151,10 +156,7 @@ impl Job {
             })
         });
         let watch = self.display.watch(Arc::clone(&progress));
-        let mut engine = Engine::start(self.settings).await?;
-        if let Some(store) = self.store {
-            engine = engine.with_store(store);
-        }
+        let engine = database::attach(Engine::start(self.settings).await?, self.store, self.mailing)?;
         let result = match self.work {
             JobWork::List(table) => engine.verify(*table, &mut self.output, &progress, stop).await,
             JobWork::Begun(job) => engine.resume(&job, &mut self.output, &progress, stop).await,

@@ -203,12 +203,19 @@ impl HickoryResolver {
     /// NXDOMAIN and NODATA prove themselves with a SOA record (RFC 2308). Without one it may be a weak forwarder, a
     /// referral, or the place where hickory stopped to follow CNAMEs, which it reports as NODATA.
     async fn read_nothing(&self, nothing: &NoRecords, kind: RecordType) -> Result<Reply, DnsFailure> {
+        // Hickory takes an answer with a code it does not know for one without records.
+        if !matches!(nothing.response_code, ResponseCode::NoError | ResponseCode::NXDomain) {
+            return Err(refusal(nothing.response_code));
+        }
         let asked_last = nothing.query.name();
         if nothing.soa.is_none() && !is_answered_locally(asked_last) {
             if nothing.ns.is_some() && nothing.response_code == ResponseCode::NoError {
                 return Err(DnsFailure::Refused);
             }
             let message = self.testify(asked_last, kind).await?;
+            if message.response_code != nothing.response_code {
+                return Err(refusal(message.response_code));
+            }
             if message
                 .answers
                 .iter()
@@ -379,15 +386,20 @@ fn is_silence(error: &NetError) -> bool {
     )
 }
 
-fn failure(error: &NetError) -> DnsFailure {
-    use ResponseCode as Code;
-    if matches!(error, NetError::Dns(DnsError::ResponseCode(Code::ServFail))) {
+/// What a response code says that is neither "here it is" nor "there is none".
+fn refusal(code: ResponseCode) -> DnsFailure {
+    if code == ResponseCode::ServFail {
         DnsFailure::ServFail
-    } else if matches!(
-        error,
-        NetError::Dns(DnsError::ResponseCode(Code::Refused | Code::NotAuth))
-    ) {
+    } else if matches!(code, ResponseCode::Refused | ResponseCode::NotAuth) {
         DnsFailure::Refused
+    } else {
+        DnsFailure::Malformed
+    }
+}
+
+fn failure(error: &NetError) -> DnsFailure {
+    if let NetError::Dns(DnsError::ResponseCode(code)) = error {
+        refusal(*code)
     } else if matches!(error, NetError::Timeout | NetError::Busy | NetError::NoConnections) {
         DnsFailure::Timeout
     } else {

@@ -77,6 +77,18 @@ pub enum InputError {
         /// Bytes: 200 times its size, at least 64 MiB and at most 32 GiB.
         limit: u64,
     },
+    /// It is no JSON array, though it was said to be one.
+    #[error("`{name}` is no JSON array: {reason}")]
+    NotAnArray {
+        /// The file.
+        name: String,
+        /// The element, from 0.
+        element: Option<u64>,
+        /// It is nested too deeply.
+        deep: bool,
+        /// What is wrong, and where.
+        reason: String,
+    },
     /// A compressed file cannot be unpacked.
     #[error("`{name}` cannot be unpacked as {what}: {source}; it is damaged or cut off")]
     Damaged {

@@ -1,9 +1,16 @@
 //! One file as rows: opened, understood, read forward, and read again.
 
-use std::{fmt, fs::File, io, path::Path, sync::Arc, time::SystemTime};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, Seek as _},
+    path::Path,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use super::{
-    CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, ROW_LIMIT, Row, RowFault, WIDTH, comment,
+    CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, ROW_LIMIT, Row, RowFault, WIDTH, array, comment,
     delimited::{self, Step},
     encoding, ndjson, not_utf8, sniff, spool, too_long,
     unpack::{self, Packing},
@@ -80,7 +87,29 @@ impl List {
         Self::from_file(file, name, "", options)
     }
 
-    fn from_file(file: File, name: &str, extension: &str, options: &InputOptions) -> Result<Self, InputError> {
+    /// One JSON array, packed or not, as lines.
+    pub(super) fn from_array(file: File, name: &str, options: &InputOptions) -> Result<Self, InputError> {
+        let read = |source| InputError::Read {
+            name: name.into(),
+            source,
+        };
+        let (file, _) = unpack::unpack(file, name)?;
+        let mut lines = spool::unnamed().map_err(read)?;
+        array::to_lines(&mut io::BufReader::new(file), &mut lines, name)?;
+        lines.rewind().map_err(read)?;
+        let options = InputOptions {
+            format: Some(InputFormat::Ndjson),
+            ..options.clone()
+        };
+        Self::from_file(lines, name, "", &options)
+    }
+
+    pub(super) fn from_file(
+        file: File,
+        name: &str,
+        extension: &str,
+        options: &InputOptions,
+    ) -> Result<Self, InputError> {
         let read = |source| InputError::Read {
             name: name.into(),
             source,
@@ -472,7 +501,7 @@ fn stamp(file: &File) -> io::Result<Stamp> {
 }
 
 /// The extension that tells the format: of `leads.csv.gz` it is `csv`.
-fn extension(path: &Path) -> &str {
+pub(super) fn extension(path: &Path) -> &str {
     fn of(path: &Path) -> Option<&str> {
         path.extension()?.to_str()
     }

@@ -3,6 +3,7 @@
 //!
 //! Must not know what an address is beyond an `@`: that is `address`.
 
+mod array;
 mod budget;
 mod comment;
 mod delimited;

@@ -1,10 +1,13 @@
 //! One list, or several files read as one: in order, with the columns of all of them.
 
-use std::{collections::HashMap, io, mem, path::Path, sync::Arc};
+use std::{collections::HashMap, fs::File, io, mem, path::Path, sync::Arc};
 
 use csv::StringRecord;
 
-use super::{Cells, InputError, InputFormat, InputOptions, Layout, Row, list::List};
+use super::{
+    Cells, InputError, InputFormat, InputOptions, Layout, Row,
+    list::{List, extension},
+};
 
 /// Files that can be one input: each stays open, and systems give a process 256 at least.
 const FILES: usize = 200;
@@ -89,6 +92,19 @@ impl Table {
     /// As [`Table::open`].
     pub fn stream(reader: Box<dyn io::Read + Send>, name: &str, options: &InputOptions) -> Result<Self, InputError> {
         Self::join(vec![List::stream(reader, name, options)?], options)
+    }
+
+    /// Opens a file that has no name of its own; `array` says that it holds one JSON array, whose elements are the rows.
+    ///
+    /// # Errors
+    /// As [`Table::open`]; it holds no JSON array.
+    pub fn from_file(file: File, name: &str, options: &InputOptions, array: bool) -> Result<Self, InputError> {
+        let list = if array {
+            List::from_array(file, name, options)?
+        } else {
+            List::from_file(file, name, extension(Path::new(name)), options)?
+        };
+        Self::join(vec![list], options)
     }
 
     fn join(lists: Vec<List>, options: &InputOptions) -> Result<Self, InputError> {

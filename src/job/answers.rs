@@ -1,13 +1,13 @@
 //! The answers of a run: where each address's record is in the store, and records made of what was found out.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{Engine, Outcome, resolve::Settled};
 use crate::{
     input::Row,
     schedule::Standing,
     store::{Entry, Judged, Kept, Ledger, Place, Progress, Record, StoreError},
-    verdict::{Evidence, NotTried, Observed},
+    verdict::{Evidence, NotTried, Observed, Told},
 };
 
 /// How far an address is; eight bytes, because a list may have ten million.
@@ -21,13 +21,16 @@ enum Slot {
     /// Its row can be written; the next run asks again.
     Provisional(Place),
     Settled(Place),
+    /// Something was told about it, and nobody is asked.
+    Told,
 }
 
 /// Every address's answer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Answers {
     slots: Vec<Slot>,
     settled: u64,
+    told: HashMap<u32, Arc<Told>>,
     /// Why nobody was asked about the rest, once the run is over.
     over: NotTried,
 }
@@ -37,8 +40,17 @@ impl Answers {
         Self {
             slots: vec![Slot::Open; addresses],
             settled: 0,
+            told: HashMap::new(),
             over: NotTried::Interrupted,
         }
+    }
+
+    /// What was told about some addresses stands, whatever an earlier run found.
+    pub(super) fn tell(&mut self, told: HashMap<u32, Arc<Told>>) {
+        for id in told.keys() {
+            self.set(*id, Slot::Told);
+        }
+        self.told = told;
     }
 
     /// Why nobody was asked about the rest.
@@ -50,12 +62,12 @@ impl Answers {
     pub(super) fn is_known(&self, address: u32) -> bool {
         matches!(
             self.slots.get(address as usize),
-            Some(Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_))
+            Some(Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told)
         )
     }
 
     pub(super) fn is_settled(&self, address: u32) -> bool {
-        matches!(self.slots.get(address as usize), Some(Slot::Settled(_)))
+        matches!(self.slots.get(address as usize), Some(Slot::Settled(_) | Slot::Told))
     }
 
     /// Nothing is left for a later run.
@@ -76,7 +88,7 @@ impl Answers {
     pub(super) fn attempt(&self, address: u32) -> Option<Place> {
         match self.slots.get(address as usize) {
             Some(Slot::Attempted(place)) => Some(*place),
-            Some(Slot::Open | Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_)) | None => None,
+            Some(Slot::Open | Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told) | None => None,
         }
     }
 
@@ -101,10 +113,22 @@ impl Answers {
         self.set(address, slot);
     }
 
+    /// The run ends: every address that is not known is left.
+    pub(super) fn leave_open(&mut self) {
+        for slot in &mut self.slots {
+            *slot = match *slot {
+                Slot::Open => Slot::Unasked,
+                Slot::Attempted(place) => Slot::Provisional(place),
+                known @ (Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told) => known,
+            };
+        }
+    }
+
     fn set(&mut self, address: u32, slot: Slot) {
         if let Some(known) = self.slots.get_mut(address as usize) {
-            self.settled += u64::from(matches!(slot, Slot::Settled(_)));
-            self.settled -= u64::from(matches!(known, Slot::Settled(_)));
+            let counts = |slot: Slot| u64::from(matches!(slot, Slot::Settled(_) | Slot::Told));
+            self.settled += counts(slot);
+            self.settled -= counts(*known);
             *known = slot;
         }
     }
@@ -113,7 +137,7 @@ impl Answers {
     pub(super) fn place(&self, address: u32) -> Option<Place> {
         match self.slots.get(address as usize) {
             Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) => Some(*place),
-            Some(Slot::Open | Slot::Unasked) | None => None,
+            Some(Slot::Open | Slot::Unasked | Slot::Told) | None => None,
         }
     }
 
@@ -144,6 +168,10 @@ impl Answers {
                 outcome.conclude(Evidence::not_tried(self.over), engine.settings.policy);
                 outcome
             }
+            (None, Some(Slot::Told)) if row.fault.is_none() => match self.told.get(&address) {
+                Some(told) => engine.testified(row.address(), told),
+                None => unasked(engine, row),
+            },
             (None, _) => unasked(engine, row),
         }
     }

@@ -4,7 +4,7 @@ use std::{
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
     io,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -19,13 +19,15 @@ use crate::{
     dns::{Canary, HickoryResolver, Resolve, ResolverError, ResolverOptions, Route, Router, RouterOptions, canary},
     input::{InputError, Row, Table},
     lists::{self, ListHits},
+    meter::{Meter, Timed},
     net::{Dial, NoSource, TcpDialler},
     output::{Chunk, Renderer},
     replies::{Classifier, RulesError},
-    schedule::{Finding, Manners, Scheduler, Seams, Standing, TrustedHosts},
+    schedule::{Finding, Manners, Scheduler, Seams, Standing, Stock, TrustedHosts},
     smtp::Identity,
     store::{JobRecord, Kept, Lease, Ledger, NewJob, Patience, PrivateStore, Source, Store, StoreError},
-    verdict::{Evidence, NotTried, Policy, judge},
+    suppress::{Feedback, Lookup, Mailing},
+    verdict::{Evidence, NotTried, Policy, Told, judge},
 };
 
 /// Takes the answered rows, in input order.
@@ -114,8 +116,12 @@ pub struct Engine {
     pub(super) manners: Option<Manners>,
     /// Asks them, for every run at once.
     pub(super) scheduler: Option<Scheduler>,
+    /// Counts and times.
+    pub(super) meter: Meter,
     /// What outlives the process; lists use a private one without it.
     pub(super) store: Option<Arc<dyn Store>>,
+    /// What past mailings and people say, asked before anybody else.
+    pub(super) told: Option<Arc<Lookup>>,
 }
 
 impl Engine {
@@ -133,14 +139,15 @@ impl Engine {
             tokio::task::spawn_blocking(lists::prepare);
         }
         let dial = TcpDialler::new(&settings.network);
+        let meter = Meter::default();
         let route = match settings.level {
             Level::Syntax => None,
-            Level::Dns | Level::Smtp => Some(router(&settings).await?),
+            Level::Dns | Level::Smtp => Some(router(&settings, &meter).await?),
         };
         if settings.level == Level::Smtp {
             ownership::prove(&settings).await?;
         }
-        Self::assemble(settings, route, Arc::new(dial), Arc::new(SystemClock))
+        Self::assemble(settings, route, (Arc::new(dial), Arc::new(SystemClock)), meter)
     }
 
     /// An engine that asks nobody: for what is known already.
@@ -149,7 +156,7 @@ impl Engine {
     /// The user's rules or the settings of the network cannot be used.
     pub fn without_network(settings: Settings) -> Result<Self, StartError> {
         let dial = Arc::new(TcpDialler::new(&settings.network));
-        Self::assemble(settings, None, dial, Arc::new(SystemClock))
+        Self::assemble(settings, None, (dial, Arc::new(SystemClock)), Meter::default())
     }
 
     /// An engine over other seams than the network's.
@@ -157,27 +164,23 @@ impl Engine {
     /// # Errors
     /// The user's rules cannot be read.
     pub fn with_seams(settings: Settings, seams: EngineSeams) -> Result<Self, StartError> {
-        Self::assemble(settings, Some(seams.route), seams.dial, seams.clock)
+        Self::assemble(settings, Some(seams.route), (seams.dial, seams.clock), Meter::default())
     }
 
     fn assemble(
         settings: Settings,
         route: Option<Arc<dyn Route>>,
-        dial: Arc<dyn Dial>,
-        clock: Arc<dyn Clock>,
+        (dial, clock): (Arc<dyn Dial>, Arc<dyn Clock>),
+        meter: Meter,
     ) -> Result<Self, StartError> {
-        let classifier = settings
-            .replies
-            .as_deref()
-            .map(Classifier::load)
-            .transpose()?
-            .map(Arc::new);
+        let classifier = own_rules(&settings)?;
         let manners = manners(&settings);
         let scheduler = manners.clone().map(|manners| {
             let seams = Seams {
                 dial,
                 clock: Arc::clone(&clock),
                 classifier: classifier.clone(),
+                meter: meter.clone(),
             };
             Scheduler::new(manners, seams)
         });
@@ -188,7 +191,40 @@ impl Engine {
             classifier,
             manners,
             scheduler,
+            meter,
             store: None,
+            told: None,
+        })
+    }
+
+    /// The same engine with other lists, reply rules and decisions about verdicts; whoever is being asked goes on being asked, and
+    /// replies are understood by the new rules from now on. As whom, how far and by which way hosts are asked stays as it is.
+    ///
+    /// # Errors
+    /// The new reply rules cannot be used; nothing has changed then.
+    pub fn reload(&self, new: Settings) -> Result<Self, StartError> {
+        let classifier = own_rules(&new)?;
+        let settings = Settings {
+            user_lists: new.user_lists,
+            policy: new.policy,
+            replies: new.replies,
+            memory: new.memory,
+            description: new.description,
+            ..self.settings.clone()
+        };
+        if let Some(scheduler) = &self.scheduler {
+            scheduler.understand_by(classifier.clone());
+        }
+        Ok(Self {
+            route: self.route.clone(),
+            clock: Arc::clone(&self.clock),
+            classifier,
+            manners: manners(&settings),
+            scheduler: self.scheduler.clone(),
+            meter: self.meter.clone(),
+            store: self.store.clone(),
+            told: self.told.clone(),
+            settings,
         })
     }
 
@@ -197,6 +233,47 @@ impl Engine {
     pub fn with_store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
         self
+    }
+
+    /// Looks addresses up before anybody is asked.
+    #[must_use]
+    pub fn with_lookup(mut self, lookup: Lookup) -> Self {
+        self.told = Some(Arc::new(lookup)).filter(|lookup| !lookup.is_empty());
+        self
+    }
+
+    /// The same engine for mail of a tenant, or to one list.
+    #[must_use]
+    pub fn for_mailing(mut self, mailing: Mailing) -> Self {
+        self.told = self.told.map(|lookup| Arc::new(lookup.of(mailing)));
+        self
+    }
+
+    /// What was told about an address: it needs nobody to be asked. A list that cannot be read keeps nobody from being asked,
+    /// and is told in the log.
+    pub(super) fn told(&self, address: &Address) -> Option<Arc<Told>> {
+        let lookup = self.told.as_deref()?;
+        let memory = self.settings.memory;
+        let feedback = match (self.settings.level, memory.refresh) {
+            (Level::Smtp, false) => Feedback::Within(memory.max_age.unwrap_or(Duration::MAX)),
+            (Level::Smtp, true) | (Level::Syntax | Level::Dns, _) => Feedback::Ignored,
+        };
+        match lookup.told(address, feedback, self.clock.now()) {
+            Ok(told) => told.map(Arc::new),
+            Err(error) => {
+                tracing::error!(%error, "the suppression list cannot be read");
+                None
+            }
+        }
+    }
+
+    /// What is reported about an address of which something was told.
+    pub(super) fn testified(&self, typed: &str, told: &Arc<Told>) -> Outcome {
+        let mut outcome = self.read_without(typed);
+        if outcome.evidence.syntax.is_none() {
+            outcome.testify(Arc::clone(told), self.settings.policy);
+        }
+        outcome
     }
 
     /// The store, or one that ends with the run.
@@ -258,13 +335,22 @@ impl Engine {
             evidence,
             retry_at: None,
             checked_at: self.clock.now(),
-            elapsed: std::time::Duration::ZERO,
+            elapsed: Duration::ZERO,
             transcripts: Vec::new(),
         }
     }
 
     /// What can be said about a text without asking anybody.
     pub(super) fn read(&self, typed: &str) -> Outcome {
+        let mut outcome = self.read_without(typed);
+        if let Some(told) = outcome.address.as_ref().and_then(|address| self.told(address)) {
+            outcome.testify(told, self.settings.policy);
+        }
+        outcome
+    }
+
+    /// The same without what was told.
+    fn read_without(&self, typed: &str) -> Outcome {
         let checked_at = self.clock.now();
         let settings = &self.settings;
         let why = match (settings.level, &self.manners) {
@@ -369,25 +455,45 @@ impl Engine {
             classifier: self.classifier.clone(),
             manners: manners(&settings),
             scheduler: self.scheduler.clone(),
+            meter: self.meter.clone(),
             store: self.store.clone(),
+            told: self.told.clone(),
             settings,
         }
+    }
+
+    /// The same engine, taking answers of another age.
+    #[must_use]
+    pub fn remembering(&self, memory: Patience) -> Self {
+        let mut engine = self.variant(self.settings.level, self.settings.transcript);
+        engine.settings.memory = memory;
+        engine
     }
 
     /// What is known about a text before anybody answered.
     #[must_use]
     pub fn pending(&self, typed: &str) -> Outcome {
         let mut outcome = self.read(typed);
-        if outcome.evidence.syntax.is_none() && outcome.evidence.list.is_none() {
+        let evidence = &outcome.evidence;
+        if evidence.syntax.is_none() && evidence.list.is_none() && evidence.told.is_none() {
             outcome.conclude(Evidence::not_tried(NotTried::Budget), self.settings.policy);
         }
         outcome
     }
 
-    /// How many groups of mail hosts wait for something.
+    /// What is to be asked, and what may be.
     #[must_use]
-    pub fn waiting_groups(&self) -> usize {
-        self.scheduler.as_ref().map_or(0, Scheduler::waiting_groups)
+    pub fn stock(&self) -> Stock {
+        self.scheduler
+            .as_ref()
+            .map(|scheduler| scheduler.view().stock())
+            .unwrap_or_default()
+    }
+
+    /// What was counted and timed.
+    #[must_use]
+    pub fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// How replies are understood.
@@ -465,9 +571,8 @@ impl Engine {
     /// # Errors
     /// Writing failed, or the store cannot be read.
     pub fn export(&self, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
-        let summary = run::export(self, job, sink)?;
-        sink.flush()?;
-        Ok(summary)
+        let view = self.view(job)?;
+        self.write_out((&view, job), 0, sink)
     }
 }
 
@@ -491,13 +596,20 @@ fn manners(settings: &Settings) -> Option<Manners> {
     })
 }
 
-async fn router(settings: &Settings) -> Result<Arc<dyn Route>, StartError> {
+/// The operator's own reply rules over the bundled ones.
+fn own_rules(settings: &Settings) -> Result<Option<Arc<Classifier>>, StartError> {
+    let loaded = settings.replies.as_deref().map(Classifier::load).transpose()?;
+    Ok(loaded.map(Arc::new))
+}
+
+async fn router(settings: &Settings, meter: &Meter) -> Result<Arc<dyn Route>, StartError> {
     let families = settings.network.families()?;
     let options = ResolverOptions {
         families,
         ..ResolverOptions::default()
     };
-    let resolver: Arc<dyn Resolve> = Arc::new(HickoryResolver::of(&settings.nameservers, options)?);
+    let resolver = HickoryResolver::of(&settings.nameservers, options)?;
+    let resolver: Arc<dyn Resolve> = Arc::new(Timed::new(resolver, meter.clone()));
     let resolver_rewrites = match canary(&*resolver).await {
         Canary::Rewrites => true,
         Canary::Honest | Canary::Unreachable(_) => false,

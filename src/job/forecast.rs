@@ -209,6 +209,10 @@ fn read(engine: &Engine, table: &mut Table, plan: &mut Plan) -> Result<List, Ver
         }
     }
     list.close();
+    for (id, told) in &list.told {
+        let copies = usize::try_from(list.copies(*id)).unwrap_or(usize::MAX);
+        count(plan, told.reason(), copies);
+    }
     (plan.rows, plan.unique, plan.duplicates) = (list.rows.len(), list.addresses.len(), list.duplicates());
     Ok(list)
 }

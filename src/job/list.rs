@@ -1,6 +1,6 @@
 //! The list as it was imported: each different address once.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Engine, VerifyError,
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     address::{Address, Domain},
     input::Row,
+    verdict::Told,
 };
 
 /// In [`List::rows`]: the row needs no answer from outside, it is judged when it is written.
@@ -24,6 +25,10 @@ pub(super) struct List {
     copies: Vec<u32>,
     /// For each row the number of its address, or [`NOBODY`].
     pub(super) rows: Vec<u32>,
+    /// The first row of each block of the store, when they were read from there.
+    pub(super) firsts: Vec<usize>,
+    /// Of which something was told, so that nobody is asked.
+    pub(super) told: HashMap<u32, Arc<Told>>,
     /// The addresses of each domain, by its number.
     of_domains: Vec<Vec<u32>>,
 }
@@ -42,7 +47,7 @@ impl List {
         let settings = &engine.settings;
         let parsed = Address::parse(typed, settings.rules).ok();
         let (id, new) = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
-            Some(address) => self.join(&address, settings.exact)?,
+            Some(address) => self.join(engine, &address)?,
             None => (NOBODY, None),
         };
         self.rows.push(id);
@@ -50,8 +55,11 @@ impl List {
     }
 
     /// The number of an address, and its domain if that is new; equal addresses share a number.
-    fn join(&mut self, address: &Address, exact: bool) -> Result<(u32, Option<Domain>), VerifyError> {
-        let joined = self.joining.join(address, exact).filter(|joined| joined.id != NOBODY);
+    fn join(&mut self, engine: &Engine, address: &Address) -> Result<(u32, Option<Domain>), VerifyError> {
+        let joined = self
+            .joining
+            .join(address, engine.settings.exact)
+            .filter(|joined| joined.id != NOBODY);
         let Joined {
             id,
             new,
@@ -64,11 +72,18 @@ impl List {
             }
             return Ok((id, None));
         }
-        match self.of_domains.get_mut(domain as usize) {
-            Some(ids) => ids.push(id),
-            None => self.of_domains.push(vec![id]),
-        }
         self.copies.push(1);
+        // It has a number all the same: what is told may differ from one run of a job to the next, its records do not.
+        let told = engine.told(address);
+        let asked = told.is_none().then_some(id);
+        match self.of_domains.get_mut(domain as usize) {
+            Some(ids) => ids.extend(asked),
+            None => self.of_domains.push(asked.into_iter().collect()),
+        }
+        if let Some(told) = told {
+            self.told.insert(id, told);
+            return Ok((id, None));
+        }
         Ok((id, new_domain))
     }
 
@@ -81,7 +96,8 @@ impl List {
     pub(super) fn take_domains(&mut self) -> Vec<(Domain, Vec<u32>)> {
         let mut of_domains = std::mem::take(&mut self.of_domains);
         of_domains.iter_mut().for_each(Vec::shrink_to_fit);
-        self.addresses.domains().iter().cloned().zip(of_domains).collect()
+        let domains = self.addresses.domains().iter().cloned().zip(of_domains);
+        domains.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
     pub(super) fn copies(&self, id: u32) -> u64 {

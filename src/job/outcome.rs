@@ -11,7 +11,7 @@ use crate::{
     lists::ListHits,
     smtp::Transcript,
     store::{Kept, Source},
-    verdict::{Evidence, Policy, Verdict, judge},
+    verdict::{Evidence, Policy, Testimony, Told, Verdict, judge},
 };
 
 /// Everything a report can say about one address.
@@ -92,6 +92,18 @@ impl Outcome {
             elapsed: kept.elapsed,
             transcripts: kept.transcripts.clone(),
         }
+    }
+
+    /// Something was told about it that needs nobody to be asked.
+    pub(super) fn testify(&mut self, told: Arc<Told>, policy: Policy) {
+        (self.source, self.checked_at) = match told.what {
+            // The decision is today's, whenever what led to it happened.
+            Testimony::Suppressed(_) => (Source::Suppression, self.checked_at),
+            Testimony::Delivered => (Source::Delivery, told.at),
+            Testimony::Bounced(_) => (Source::Bounce, told.at),
+        };
+        self.evidence.told = Some(told);
+        self.verdict = judge(&self.evidence, &policy);
     }
 
     /// Puts other evidence in the place of what was known, and judges it.

@@ -3,12 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
 
+use tokio::sync::watch;
+
+use super::View;
 use crate::{
     schedule::Critical,
     smtp::Tally,
@@ -23,6 +26,8 @@ pub struct Progress {
     input_read: AtomicU64,
     labels: [AtomicU64; 4],
     waiting: Mutex<Waiting>,
+    view: OnceLock<Arc<View>>,
+    first_open: watch::Sender<usize>,
 }
 
 /// The counters at one moment.
@@ -85,6 +90,31 @@ impl Progress {
     /// What the run waits for now.
     pub(super) fn waiting(&self) -> Waiting {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The rows, once the run has them.
+    #[must_use]
+    pub fn view(&self) -> Option<&Arc<View>> {
+        self.view.get()
+    }
+
+    /// The first row whose answer may still be another: all before it are final.
+    #[must_use]
+    pub fn first_open(&self) -> watch::Receiver<usize> {
+        self.first_open.subscribe()
+    }
+
+    /// The rows can be looked at.
+    pub(super) fn shows(&self, view: &Arc<View>) {
+        // A progress is of one run.
+        let _ = self.view.set(Arc::clone(view));
+    }
+
+    pub(super) fn is_final(&self, first_open: impl FnOnce(usize) -> usize) {
+        self.first_open.send_if_modified(|first| {
+            let now = first_open(*first);
+            std::mem::replace(first, now) != now
+        });
     }
 
     pub(super) fn row_read(&self) {
@@ -248,6 +278,9 @@ impl Summary {
             "answered": self.rows,
             "by_label": names(self.by_label.iter().map(|(label, count)| (label.name(), *count)).collect()),
             "by_reason": names(self.by_reason.iter().map(|(reason, count)| (reason.name(), *count)).collect()),
+            "by_action": names(self.by_action.iter().map(|(action, count)| (action.name(), *count)).collect()),
+            "hard_bounces": self.hard_bounces,
+            "hard_bounces_sent": self.hard_bounces_sent,
             "waiting_hosts": self.waiting.groups,
             "eta": last.map(|last| time(last.done_at)),
             "last_group": last.map(Critical::text),

@@ -400,6 +400,11 @@ async fn receive(findings: Option<&mut Findings>, batch: &mut Vec<Vec<Finding>>)
 
 /// What was found out, judged.
 pub(super) fn found(engine: &Engine, finding: Finding) -> Settled {
+    let verdict = judge(&finding.evidence, &engine.settings.policy);
+    if finding.standing == Standing::Final && finding.source == Source::Live {
+        let host = finding.evidence.host.as_ref();
+        engine.meter.concluded(&verdict, host.and_then(|host| host.provider));
+    }
     Settled {
         id: finding.id,
         standing: finding.standing,
@@ -408,7 +413,7 @@ pub(super) fn found(engine: &Engine, finding: Finding) -> Settled {
         throttled: finding.throttled,
         requeued: finding.requeued,
         source: finding.source,
-        verdict: judge(&finding.evidence, &engine.settings.policy),
+        verdict,
         evidence: finding.evidence,
         retry_at: finding.retry_at,
         checked_at: finding.checked_at,

@@ -93,13 +93,23 @@ pub(super) struct Cursor {
 
 impl Cursor {
     pub(super) fn new(store: Arc<dyn Store>, job: JobNumber) -> Self {
+        Self::from_block(store, job, 0)
+    }
+
+    /// Reads from the first row of a block on.
+    pub(super) fn from_block(store: Arc<dyn Store>, job: JobNumber, number: u32) -> Self {
         Self {
             store,
             job,
-            number: 0,
+            number,
             bytes: Vec::new(),
             at: 0,
         }
+    }
+
+    /// Blocks that were begun.
+    pub(super) fn blocks(&self) -> u32 {
+        self.number
     }
 
     /// Reads the next row into `row`; `false` after the last.

@@ -1,6 +1,10 @@
 //! A job from its rows to its last answer: imported or taken up again, asked about, kept, written out.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -9,9 +13,9 @@ use tokio::{
 };
 
 use super::{
-    Engine, Outcome, Progress, Sink, Stop, Summary, VerifyError, Waiting,
+    Engine, Level, Outcome, Progress, Sink, Stop, Summary, VerifyError, View, Waiting,
     answers::{Answers, nothing_learned, record},
-    list::List,
+    list::{List, NOBODY},
     open::{Open, Portions},
     progress::Later,
     resolve::{Probing, ROUTES, Settled, Start},
@@ -32,6 +36,8 @@ use crate::{
 const AHEAD: usize = 8;
 /// Records of one batch at most: whoever reads one of them reads the batch.
 const BATCH: usize = 1024;
+/// Routes looked up while the list is read, as many as the router has room for until they are wanted.
+const ROUTES_AHEAD: usize = 49_152;
 /// How often the job's counts are written down.
 const NOTE: Duration = Duration::from_secs(2);
 
@@ -99,23 +105,6 @@ pub(super) async fn resume(
     run(engine, (store, lease), list, sink, (progress, stop)).await
 }
 
-/// Writes the rows of a job as far as they are known, asking nobody.
-pub(super) fn export(engine: &Engine, job: &JobRecord, sink: &mut dyn Sink) -> Result<Summary, VerifyError> {
-    let store = engine.store();
-    let lease = Lease::none(job);
-    let list = read_back(engine, &store, &lease, &Progress::default())?;
-    let ledger = engine.ledger(&store, lease)?;
-    let mut answers = restored(&ledger, list.addresses.len())?;
-    for id in (0..).take(list.addresses.len()) {
-        if !answers.is_known(id) {
-            answers.leave(id);
-        }
-    }
-    let mut writer = Writer::new(engine, &ledger, sink);
-    while writer.advance(&list.rows, &answers)? {}
-    Ok(summarised(writer.summary, &list))
-}
-
 /// Reads the whole table into the store; no mail host is asked yet. If an open job has the same rows, it is returned as well.
 async fn import(
     engine: &Engine,
@@ -130,8 +119,9 @@ async fn import(
         progress.row_read();
         import.add(&row).await?;
         if let Some(domain) = list.add(engine, &row)? {
-            ahead.look_up(domain);
+            ahead.add(domain);
         }
+        ahead.look_up();
     }
     ahead.lookups.detach_all();
     let (rows, digest) = import.finish();
@@ -145,24 +135,44 @@ async fn import(
 struct Ahead {
     /// `None` where what is kept may answer for a domain, so that nobody needs its route.
     router: Option<Arc<dyn Route>>,
+    /// Domains that wait until others are looked up.
+    waiting: VecDeque<Domain>,
+    /// Domains that may still be added.
+    left: usize,
     lookups: JoinSet<()>,
     stop: Stop,
 }
 
 impl Ahead {
     fn new(engine: &Engine, store: &dyn Store, stop: &Stop) -> Self {
-        let wanted = !store.outlives_the_run() && !engine.settings.memory.offline;
+        // Where it cannot be read the run ends soon.
+        let known = store.outlives_the_run() && store.knows_anything().unwrap_or(true);
+        let wanted = !known && !engine.settings.memory.offline;
         Self {
             router: engine.route.clone().filter(|_| wanted),
+            waiting: VecDeque::new(),
+            left: ROUTES_AHEAD,
             lookups: JoinSet::new(),
             stop: stop.clone(),
         }
     }
 
-    fn look_up(&mut self, domain: Domain) {
+    fn add(&mut self, domain: Domain) {
+        if self.router.is_some() && self.left > 0 {
+            self.left -= 1;
+            self.waiting.push_back(domain);
+        }
+    }
+
+    /// Goes on with those that wait; the first rows of a list may bring all its domains.
+    fn look_up(&mut self) {
         while self.lookups.try_join_next().is_some() {}
-        if let Some(router) = self.router.as_ref().filter(|_| self.lookups.len() < ROUTES)
-            && !self.stop.is_requested()
+        if self.stop.is_requested() {
+            self.waiting.clear();
+        }
+        while self.lookups.len() < ROUTES
+            && let Some(router) = &self.router
+            && let Some(domain) = self.waiting.pop_front()
         {
             let router = Arc::clone(router);
             self.lookups.spawn(async move { drop(router.route(&domain).await) });
@@ -171,12 +181,25 @@ impl Ahead {
 }
 
 /// The list of a job, from its rows in the store.
-fn read_back(engine: &Engine, store: &Arc<dyn Store>, lease: &Lease, progress: &Progress) -> Result<List, VerifyError> {
+pub(super) fn read_back(
+    engine: &Engine,
+    store: &Arc<dyn Store>,
+    lease: &Lease,
+    progress: &Progress,
+) -> Result<List, VerifyError> {
     let (mut list, mut row) = (List::default(), Row::default());
     let mut rows = Cursor::new(Arc::clone(store), lease.job);
     while rows.read(&mut row)? {
+        if rows.blocks() as usize > list.firsts.len() {
+            list.firsts.push(list.rows.len());
+        }
         progress.row_read();
-        list.add(engine, &row)?;
+        if engine.settings.level == Level::Syntax {
+            // Nobody is asked about any of them.
+            list.rows.push(NOBODY);
+        } else {
+            list.add(engine, &row)?;
+        }
     }
     progress.input_ended();
     list.close();
@@ -184,7 +207,7 @@ fn read_back(engine: &Engine, store: &Arc<dyn Store>, lease: &Lease, progress: &
 }
 
 /// What earlier runs of the job found out.
-fn restored(ledger: &Ledger, addresses: usize) -> Result<Answers, VerifyError> {
+pub(super) fn restored(ledger: &Ledger, addresses: usize) -> Result<Answers, VerifyError> {
     let mut answers = Answers::new(addresses);
     let entries = ledger.store().entries(ledger.job()).map_err(Arc::new)?;
     for entry in &entries {
@@ -274,12 +297,15 @@ async fn run(
 ) -> Result<Summary, VerifyError> {
     let ledger = engine.ledger(&store, lease)?;
     let mut answers = restored(&ledger, list.addresses.len())?;
+    answers.tell(std::mem::take(&mut list.told));
     progress.rows_need_nobody(list.unasked());
     for id in (0..).take(list.addresses.len()) {
         if answers.is_settled(id) {
             progress.restored(list.copies(id));
         }
     }
+    let view = Arc::new(View::new(ledger.job(), &mut list, answers));
+    progress.shows(&view);
     let mut domains = list.take_domains();
     ledger.in_order_of_evidence(&mut domains).map_err(Arc::new)?;
     let tally = Arc::new(Tally::default());
@@ -296,13 +322,13 @@ async fn run(
     };
     let mut open = Open::default();
     for together in Portions::new(domains) {
-        open.add_all(engine, &ledger, (&list, &answers), together)?;
+        open.add_all(engine, &ledger, (&list, &*view.answers()), together)?;
         if open.known.len() >= BATCH {
             keeping.keep(std::mem::take(&mut open.known));
             while keeping.under_way >= AHEAD
                 && let Some(in_file) = kept.recv().await
             {
-                keeping.returned(in_file, &mut answers)?;
+                keeping.returned(in_file, &mut view.change())?;
             }
         }
     }
@@ -310,7 +336,7 @@ async fn run(
     keeping.keep(open.known);
     keeping.later.join(open.later);
     for id in open.left {
-        answers.leave(id);
+        view.change().leave(id);
         progress.restored(list.copies(id));
     }
     let start = Start {
@@ -334,30 +360,24 @@ async fn run(
                 Some(settled) => keeping.keep(settled),
                 None => asking = false,
             },
-            Some(in_file) = kept.recv() => keeping.returned(in_file, &mut answers)?,
+            Some(in_file) = kept.recv() => keeping.returned(in_file, &mut view.change())?,
             error = failed(&mut failure) => return Err(error.into()),
             _ = note.tick() => {
                 writer.summary.waiting = progress.waiting();
                 note_down(&ledger, &writer.summary, JobState::Open, false);
             }
         }
-        while writer.advance(&list.rows, &answers)? {
+        while advance(&mut writer, &view, progress)? {
             tokio::task::yield_now().await;
         }
     }
-    for id in (0..).take(list.addresses.len()) {
-        if !answers.is_known(id) {
-            answers.leave(id);
-            keeping.later.add(None);
-        }
-    }
-    answers.ended(keeping.over.unwrap_or(NotTried::Interrupted));
-    while writer.advance(&list.rows, &answers)? {}
+    leave_open(&view, &mut keeping, list.addresses.len());
+    while advance(&mut writer, &view, progress)? {}
     let mut summary = summarised(writer.summary, &list);
     summary.waiting = Waiting::default();
     summary.retry_at = keeping.later.time();
     summary.cost(&tally);
-    summary.complete = answers.is_complete();
+    summary.complete = view.answers().is_complete();
     // Nobody can go on with a job that ends with the process.
     summary.job = engine.store.as_ref().map(|_| ledger.lease().id.clone());
     let state = if summary.complete {
@@ -368,6 +388,25 @@ async fn run(
     note_down(&ledger, &summary, state, true);
     flushed(&*store).await?;
     Ok(summary)
+}
+
+/// Writes what is known, and says how much of it is final.
+fn advance(writer: &mut Writer<'_>, view: &View, progress: &Progress) -> Result<bool, VerifyError> {
+    let more = writer.advance(view.ids(), &view.answers())?;
+    progress.is_final(|before| view.first_open(before));
+    Ok(more)
+}
+
+/// The run is over: what is not known is shown as it is.
+fn leave_open(view: &View, keeping: &mut Keeping<'_>, addresses: usize) {
+    let mut answers = view.change();
+    for id in (0..).take(addresses) {
+        if !answers.is_known(id) {
+            answers.leave(id);
+            keeping.later.add(None);
+        }
+    }
+    answers.ended(keeping.over.unwrap_or(NotTried::Interrupted));
 }
 
 fn summarised(mut summary: Summary, list: &List) -> Summary {
@@ -481,7 +520,10 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
     results.extend(asked.into_iter().map(|settled| (settled.id, settled)));
     let outcome = |(typed, id): (&String, &u32)| match results.get(id) {
         Some(settled) => engine.settled(typed, settled.clone()),
-        None => engine.read(typed),
+        None => match list.told.get(id) {
+            Some(told) => engine.testified(typed, told),
+            None => engine.read(typed),
+        },
     };
     Ok(typed.iter().zip(&list.rows).map(outcome).collect())
 }

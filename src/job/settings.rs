@@ -85,3 +85,36 @@ pub struct Settings {
     /// Ask these providers though their published policy forbids it (ids of `lists/providers.toml`).
     pub probe_providers: Vec<String>,
 }
+
+impl Settings {
+    /// For mail hosts on this machine: a miniature internet, a bench, a test. Nobody is trusted, nothing is asked twice, waited
+    /// for or kept.
+    #[must_use]
+    pub fn for_lab(identity: Identity, nameservers: Vec<SocketAddr>, smtp_port: u16) -> Self {
+        Self {
+            level: Level::Smtp,
+            identity: Some(identity),
+            policy: Policy::default(),
+            rules: Rules {
+                allow_special_use: true,
+            },
+            exact: false,
+            user_lists: UserLists::default(),
+            trusted: Vec::new(),
+            smtp_port,
+            nameservers,
+            limits: Limits::POLITE,
+            timeouts: Timeouts::INTERACTIVE,
+            retry_ladder: Vec::new().into(),
+            network: Network::default(),
+            max_wait: Duration::ZERO,
+            replies: None,
+            memory: Patience::default(),
+            description: String::new(),
+            transcript: false,
+            probe_forbidden: false,
+            owned: Vec::new(),
+            probe_providers: Vec::new(),
+        }
+    }
+}

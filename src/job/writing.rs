@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use super::{Engine, Sink, Summary, VerifyError, answers::Answers, list::NOBODY, rows::Cursor};
+use super::{Engine, Sink, Summary, VerifyError, View, answers::Answers, list::NOBODY, rows::Cursor};
 use crate::{
     input::Row,
     output::{Chunk, Renderer},
@@ -27,6 +27,8 @@ const BLOCK: usize = 256;
 const SCATTERED: usize = WRITE_AHEAD;
 /// Rows whose records are read together then, 300 bytes each: the whole store is read once for each so many rows.
 const READ_AHEAD: usize = 3 * WRITE_AHEAD;
+/// Rows of those that are in memory at once, and what they become.
+const WRITE_SCATTERED: usize = 4_096;
 /// Rows whose records one thread reads at once.
 const SHARE: usize = 8_192;
 
@@ -56,6 +58,13 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Begins at a later row.
+    pub(super) fn begin_at(&mut self, view: &View, from: usize) -> Result<(), VerifyError> {
+        self.rows = view.cursor(self.ledger.store(), from)?;
+        self.next = from;
+        Ok(())
+    }
+
     /// Writes rows while they are known; true if there may be more at once.
     pub(super) fn advance(&mut self, ids: &[u32], answers: &Answers) -> Result<bool, VerifyError> {
         let open = ids.get(self.next..).unwrap_or_default();
@@ -67,9 +76,11 @@ impl<'a> Writer<'a> {
             let scattered = open.get(..scattered).unwrap_or_default();
             self.ahead = self.records(scattered, answers).map_err(Arc::new)?.into();
         }
-        let more = ready == WRITE_AHEAD || (1..ready).contains(&self.ahead.len());
+        let mut more = ready == WRITE_AHEAD;
         if !self.ahead.is_empty() {
-            ready = ready.min(self.ahead.len());
+            let now = ready.min(self.ahead.len()).min(WRITE_SCATTERED);
+            more |= now < ready;
+            ready = now;
         }
         let ids = open.get(..ready).unwrap_or_default();
         match renderer {

@@ -16,6 +16,8 @@ use crate::{
     input::{Cells, InputError, Layout, Row, Table},
     job::{Conveyor, Stop},
     lists::UserLists,
+    store::StoreError,
+    suppress::Lookup,
 };
 
 /// Rows that a thread takes at once.
@@ -34,6 +36,9 @@ pub enum CheckError {
     /// A report or a repaired list cannot be written.
     #[error("cannot write what was found: {0}")]
     Output(#[from] io::Error),
+    /// The database of suppressions cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Takes every row that was checked, in order, with what was found in it.
@@ -60,6 +65,8 @@ pub struct Lists<'a> {
     pub user_lists: &'a UserLists,
     /// What was found out; `None` below the DNS level.
     pub answers: Option<&'a Answers>,
+    /// Who is suppressed; `None` if nobody is.
+    pub lookup: Option<&'a Lookup>,
 }
 
 /// One file as it is to be checked.
@@ -206,6 +213,7 @@ impl<'a> Check<'a> {
             rules: self.lists.rules,
             user_lists: self.lists.user_lists,
             answers: self.lists.answers,
+            lookup: self.lists.lookup,
         };
         let conveyor = Conveyor {
             threads: self.threads,
@@ -239,7 +247,10 @@ impl<'a> Check<'a> {
         let mut own = Vec::new();
         {
             let mut all = found.drain(..);
-            for (row, exam) in batch.rows.iter().zip(&batch.exams) {
+            for (row, exam) in batch.rows.iter().zip(&mut batch.exams) {
+                if let Some(error) = exam.failed.take() {
+                    return Err(error.into());
+                }
                 own.extend(all.by_ref().take(exam.findings));
                 if let Some(before) = self.look_back(row, exam, policy) {
                     own.push(before);

@@ -2,7 +2,7 @@
 //!
 //! Pure, so that rows are looked at on any thread. Rows before and after are `check`'s business.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::SystemTime};
 
 use super::{
     Finding, Place, Policy, Rule, RuleSet,
@@ -17,7 +17,9 @@ use crate::{
     job::suggest,
     lists::{self, UserLists},
     output::{clean, is_formula},
-    verdict::{Label, ListDecision},
+    store::StoreError,
+    suppress::{Feedback, Lookup},
+    verdict::{Label, ListDecision, Reason, Testimony},
 };
 
 /// Characters of a column's name in a message.
@@ -32,10 +34,12 @@ pub(super) struct Lens<'a> {
     pub(super) user_lists: &'a UserLists,
     /// What was found out about addresses; `None` below the DNS level.
     pub(super) answers: Option<&'a Answers>,
+    /// Who is suppressed; `None` if nobody is.
+    pub(super) lookup: Option<&'a Lookup>,
 }
 
 /// What is known of a row beside its findings.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Exam {
     /// For finding duplicates; none where there is no address.
     pub(super) key: Option<Key>,
@@ -51,6 +55,8 @@ pub(super) struct Exam {
     pub(super) bad_directive: bool,
     /// Where the address is.
     pub(super) column: Option<usize>,
+    /// The database of suppressions cannot be read.
+    pub(super) failed: Option<StoreError>,
     /// Its findings are so many of the batch's.
     pub(super) findings: usize,
 }
@@ -246,8 +252,11 @@ impl Looking<'_> {
         self.advice(typed, address);
         match self.lens.user_lists.decide(address) {
             Some(ListDecision::Allow) => {}
-            Some(ListDecision::Block) => self.suppressed(typed, "The address is on your block list."),
+            Some(ListDecision::Block) => self.suppressed(typed, "The address is on your block list.", "block_listed"),
             None => {
+                if let Some(reason) = self.told(address) {
+                    return self.suppressed(typed, reason.sentence(), reason.name());
+                }
                 if let Some(answers) = self.lens.answers {
                     self.answered(typed, answers.about(address, self.exam.key.unwrap_or_default()));
                 }
@@ -255,9 +264,25 @@ impl Looking<'_> {
         }
     }
 
-    fn suppressed(&mut self, typed: &str, message: &'static str) {
+    fn suppressed(&mut self, typed: &str, message: &'static str, reason: &'static str) {
         let start = self.start(typed);
-        self.add(Rule::Suppressed, start, message);
+        if let Some(finding) = self.add(Rule::Suppressed, start, message) {
+            finding.reason = Some(reason);
+        }
+    }
+
+    /// Why the address is suppressed, if it is; what cannot be looked up ends the check.
+    fn told(&mut self, address: &Address) -> Option<Reason> {
+        match self.lens.lookup?.told(address, Feedback::Ignored, SystemTime::now()) {
+            Ok(told) => {
+                let told = told?;
+                matches!(told.what, Testimony::Suppressed(_)).then(|| told.reason())
+            }
+            Err(error) => {
+                self.exam.failed = Some(error);
+                None
+            }
+        }
     }
 
     fn advice(&mut self, typed: &str, address: &Address) {
@@ -327,6 +352,7 @@ fn rule_of(answer: Answer) -> Option<(Rule, &'static str)> {
         ("mx_private" | "mx_is_ip" | "mx_unresolvable", _) => Rule::JunkMx,
         ("mailbox_full", _) => Rule::MailboxFull,
         ("block_listed", _) => Rule::Suppressed,
+        (reason, _) if reason.starts_with("suppressed_") => Rule::Suppressed,
         // Healthy as far as it was looked at, or decided by the operator.
         ("level_stop" | "allow_listed", _) | (_, Label::Valid) => return None,
         (_, Label::CatchAll) => Rule::CatchAll,

@@ -92,6 +92,12 @@ pub fn said<'a>(outcome: &'a Outcome, row: Option<&'a Row>) -> Option<Cow<'a, st
 
 /// [`said`], masked if need be. Masked first: what is cut may lack the `@` that tells an address.
 pub(super) fn heard<'a>(outcome: &'a Outcome, row: Option<&'a Row>, privacy: Privacy) -> Option<Cow<'a, str>> {
+    if let Some(told) = &outcome.evidence.told {
+        return Some(match privacy {
+            Privacy::Open => clean(&told.text, TEXT_LIMIT),
+            Privacy::Redacted => Cow::Owned(clean(&privacy.heard(&told.text, outcome), TEXT_LIMIT).into_owned()),
+        });
+    }
     if let Some(answer) = outcome.evidence.answer.known() {
         let text = match answer.reply.lines() {
             // The enhanced code is a column of its own.

@@ -106,6 +106,8 @@ pub enum Only {
     Label(Label),
     /// Rows with this action.
     Action(Action),
+    /// Rows with both.
+    Both(Label, Action),
 }
 
 impl Only {
@@ -113,6 +115,7 @@ impl Only {
         match self {
             Self::Label(wanted) => wanted == label,
             Self::Action(wanted) => wanted == action,
+            Self::Both(one, other) => (one, other) == (label, action),
         }
     }
 }
@@ -140,10 +143,11 @@ impl FromStr for Only {
 
 impl fmt::Display for Only {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Label(label) => label.name(),
-            Self::Action(action) => action.name(),
-        })
+        match self {
+            Self::Label(label) => f.write_str(label.name()),
+            Self::Action(action) => f.write_str(action.name()),
+            Self::Both(label, action) => write!(f, "{}, {}", label.name(), action.name()),
+        }
     }
 }
 

@@ -67,6 +67,12 @@ impl Chunk {
         self.len() == 0
     }
 
+    /// What was rendered; of a split output what is to be sent.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.parts.first().map_or(&[], Vec::as_slice)
+    }
+
     /// Forgets the rows and keeps the memory.
     pub fn clear(&mut self) {
         self.parts.iter_mut().for_each(Vec::clear);
@@ -91,6 +97,16 @@ impl Renderer {
         }
     }
 
+    /// One that writes nothing, for those who only count.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self {
+            render: Box::new(Silent),
+            only: Vec::new(),
+            split: false,
+        }
+    }
+
     /// Appends one row, if it is wanted.
     pub fn row(&self, row: &Row, outcome: &Outcome, chunk: &mut Chunk) {
         let verdict = &outcome.verdict;
@@ -106,6 +122,16 @@ impl Renderer {
             self.render.row(row, outcome, out);
         }
     }
+}
+
+/// Writes nothing.
+#[derive(Debug)]
+struct Silent;
+
+impl Render for Silent {
+    fn header(&self, _out: &mut Vec<u8>) {}
+
+    fn row(&self, _row: &Row, _outcome: &Outcome, _out: &mut Vec<u8>) {}
 }
 
 /// One target, or one for each action.

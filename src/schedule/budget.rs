@@ -153,6 +153,26 @@ impl Budget {
         at + Duration::from_hours(1).saturating_mul(hours).min(STOPPED * 365)
     }
 
+    /// How many refusals may be caused now by all sessions together; `None` where they are not counted.
+    pub(super) fn left(&self, now: Instant) -> Option<u32> {
+        let pauses = [self.open_until, self.paused_until].into_iter().flatten();
+        if pauses.clone().any(|until| until > now) {
+            return Some(0);
+        }
+        let counted = self
+            .limits
+            .refusal_windows()
+            .into_iter()
+            .filter(|(_, most)| *most != u32::MAX);
+        let left = counted.map(|(window, most)| {
+            let since = now.checked_sub(window);
+            let spent = self.refusals.iter().filter(|at| since.is_none_or(|since| **at > since));
+            let spent = u32::try_from(spent.count()).unwrap_or(u32::MAX);
+            most.saturating_sub(spent.saturating_add(self.reserved))
+        });
+        left.min()
+    }
+
     /// Why nobody may be asked now.
     pub(super) fn waits_for(&self, now: Instant) -> WaitsFor {
         if self.open_until.is_some_and(|until| until > now) {
@@ -213,6 +233,22 @@ mod tests {
     fn spend(budget: &mut Budget, now: Instant, answers: &[bool]) {
         let reserved = budget.reserve(now).unwrap();
         budget.settle(reserved, answers, now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_left_is_the_least_of_all_windows() {
+        let mut budget = Budget::new(Limits::POLITE);
+        let now = Instant::now();
+        assert_eq!(budget.left(now), Some(2));
+        spend(&mut budget, now, &[true]);
+        assert_eq!(budget.left(now), Some(1));
+        let reserved = budget.reserve(now).unwrap();
+        assert_eq!(budget.left(now), Some(0), "a session may cause it");
+        budget.settle(reserved, &[], now);
+        assert_eq!(budget.left(now + Duration::from_secs(61)), Some(2));
+        budget.trip(now);
+        assert_eq!(budget.left(now + Duration::from_secs(61)), Some(0));
+        assert_eq!(Budget::new(Limits::TRUSTED).left(now), None);
     }
 
     #[tokio::test(start_paused = true)]

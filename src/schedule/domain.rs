@@ -455,6 +455,7 @@ impl DomainState {
             let evidence = Evidence {
                 syntax: None,
                 list: None,
+                told: None,
                 route: Observed::Known(Arc::clone(&self.route)),
                 wildcard_zone: self.wildcard_zone,
                 host: observation.host.clone(),

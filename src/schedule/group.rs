@@ -237,6 +237,9 @@ impl Group {
             until,
             waits_for,
             done_at: self.pace.done_at(&ahead, (&self.context.limits, &self.budget), now),
+            targets: self.left,
+            delayed: self.delayed,
+            refusals_left: self.budget.left(now),
         };
         self.shared.show(&self.context.name, Some(outlook));
     }

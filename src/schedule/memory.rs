@@ -184,6 +184,7 @@ impl DomainState {
             evidence: Evidence {
                 syntax: None,
                 list: None,
+                told: None,
                 route: Observed::Known(std::sync::Arc::clone(&self.route)),
                 wildcard_zone: self.wildcard_zone,
                 host: observation.host.clone(),

@@ -24,6 +24,7 @@ mod probe;
 mod scheduler;
 mod shapes;
 mod signals;
+mod view;
 
 pub use backlog::Findings;
 pub use domain::Target;
@@ -32,4 +33,5 @@ pub use ladder::{Ladder, RetryProfile, UnknownProfile};
 pub use limits::{Limits, TrustedHosts};
 pub use outlook::{Critical, WaitsFor};
 pub use placement::{Placement, place};
-pub use scheduler::{Asker, Errand, Finding, Manners, Scheduler, Seams, Standing, Targets, WaitingView, Work};
+pub use scheduler::{Asker, Errand, Finding, Manners, Scheduler, Seams, Standing, Targets, Work};
+pub use view::{Stock, WaitingView};

@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
 
+use tokio::time::Instant;
+
 use super::{
     egress::{NoConnection, Way},
     places::Place,
@@ -199,6 +201,7 @@ async fn attempt(
         group: &group.name,
         within: manners.timeouts.connect,
     };
+    let began = Instant::now();
     let dialled = tokio::select! {
         dialled = shared.dial.dial(call) => dialled,
         () = shared.ended() => return Err(Failed::Stopped),
@@ -208,6 +211,8 @@ async fn attempt(
         DialError::Proxy(fault) => Failed::Proxy(fault),
     })?;
     shared.egress.reached();
+    shared.meter.took("connect", began.elapsed());
+    let began = Instant::now();
     let parts = WireParts {
         stream,
         host: Arc::clone(&exchanger.host),
@@ -219,6 +224,7 @@ async fn attempt(
     };
     let greeted = Session::new(parts).greeting(&manners.identity).await;
     let greeted = greeted.map_err(Failed::Dialogue)?;
+    shared.meter.took("greeting", began.elapsed());
     place.heard();
     greeted.hello(&manners.identity, tls).await.map_err(Failed::Dialogue)
 }

@@ -74,6 +74,12 @@ pub(super) struct Outlook {
     pub(super) until: Option<Instant>,
     pub(super) waits_for: WaitsFor,
     pub(super) done_at: Instant,
+    /// Targets without an answer.
+    pub(super) targets: usize,
+    /// Those among them that wait for another question.
+    pub(super) delayed: usize,
+    /// Refusals that may be caused now; `None` where they are not counted.
+    pub(super) refusals_left: Option<u32>,
 }
 
 /// What a host did so far.

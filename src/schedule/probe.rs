@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     address::Address,
+    meter::Talk,
     smtp::{Fault, InTransaction, Mail, Ready, Replies, Reply, Session, Transaction, Transcript, Why},
     verdict::{Answer, HostFacts, Observed, ProbeFailure},
 };
@@ -123,7 +124,12 @@ pub(super) async fn run(plan: SessionPlan, group: &GroupContext, shared: &Shared
         () = place.wanted() => return not_started(plan, Some(Life::Silent)),
     };
     match opened {
-        Ok(opened) => Conversation::new(plan, opened, group, shared, started).run().await,
+        Ok(opened) => {
+            let talk = Talk::begin(&shared.meter);
+            let report = Conversation::new(plan, opened, group, shared, started).run().await;
+            drop(talk);
+            report
+        }
         // What failed because we stopped says nothing about the host.
         Err(_) if shared.over().is_some() => not_started(plan, None),
         Err(failure) => not_opened(plan, failure, started),
@@ -353,8 +359,10 @@ impl<'a> Conversation<'a> {
                     let Some(ask) = piece.asks.pop_front() else { break };
                     let Some(open) = session.take() else { break };
                     self.group.questions.turn().await;
+                    let began = Instant::now();
                     match open.rcpt_to(ask.address()).await {
                         Ok((open, reply)) => {
+                            self.shared.meter.took("recipient", began.elapsed());
                             session = Some(open);
                             let positive = reply.code().is_positive();
                             if let Some(ask) = self.answered(piece.slice, ask, reply, accepted) {
@@ -420,11 +428,13 @@ impl<'a> Conversation<'a> {
             .collect();
         let mut replies = Vec::with_capacity(batch.len());
         let identity = &self.shared.manners.identity;
+        let began = Instant::now();
         let result = match self.live.take() {
             Some(Live::Ready(session)) => session.burst(identity, &transactions, &mut replies).await,
             Some(Live::InTransaction(session)) => session.burst(identity, &transactions, &mut replies).await,
             None => return batch.into_iter().for_each(|piece| self.put_back(piece)),
         };
+        self.shared.meter.took("burst", began.elapsed());
         match result {
             Ok(session) => self.live = Some(Live::InTransaction(session)),
             Err(ended) => {

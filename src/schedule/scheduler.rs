@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -21,15 +21,17 @@ use super::{
     ladder::Ladder,
     limits::{Limits, TrustedHosts},
     memory::Times,
-    outlook::{Critical, Outlook},
+    outlook::Outlook,
     pace::Pacer,
     placement::{Placement, place},
     places::Places,
+    view::WaitingView,
 };
 use crate::{
     address::Domain,
     clock::Clock,
     dns::MailRoute,
+    meter::Meter,
     net::Dial,
     replies::{
         Classifier, Meaning,
@@ -186,7 +188,8 @@ impl Finding {
 #[derive(Clone)]
 pub(super) struct Shared {
     pub(super) manners: Arc<Manners>,
-    pub(super) classifier: Option<Arc<Classifier>>,
+    classifier: Arc<RwLock<Option<Arc<Classifier>>>>,
+    pub(super) meter: Meter,
     pub(super) dial: Arc<dyn Dial>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) tally: Arc<Tally>,
@@ -195,7 +198,7 @@ pub(super) struct Shared {
     pub(super) egress: Arc<Egress>,
     /// Groups of the operator's own hosts that may be at work.
     pub(super) own: Arc<Semaphore>,
-    outlooks: Arc<Mutex<HashMap<Arc<str>, Outlook>>>,
+    pub(super) outlooks: Arc<Mutex<HashMap<Arc<str>, Outlook>>>,
 }
 
 impl Shared {
@@ -242,9 +245,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn classify(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Meaning {
-        let classifier = self.classifier.as_deref().unwrap_or_else(|| Classifier::built_in());
-        classifier.classify(stage, reply, provider)
+    pub(super) fn classify(&self, stage: Stage, reply: &Reply, provider: Option<&'static str>) -> Meaning {
+        let classifier = self.classifier.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let classifier = classifier.as_deref().unwrap_or_else(|| Classifier::built_in());
+        let meaning = classifier.classify(stage, reply, provider);
+        self.meter.understood(&meaning, provider);
+        meaning
     }
 
     #[expect(clippy::unused_self, reason = "operators will be able to add providers to a run")]
@@ -362,6 +368,8 @@ pub struct Seams {
     pub clock: Arc<dyn Clock>,
     /// Understands replies; `None` is the bundled classifier.
     pub classifier: Option<Arc<Classifier>>,
+    /// Counts and times.
+    pub meter: Meter,
 }
 
 /// What a run brings with it.
@@ -384,12 +392,14 @@ impl Scheduler {
             dial,
             clock,
             classifier,
+            meter,
         } = seams;
         // Never more than the dialler has sockets for: a wait for one would look like a dead host.
         let places = Places::new(dial.sockets());
         let shared = Shared {
             manners: Arc::new(manners),
-            classifier,
+            classifier: Arc::new(RwLock::new(classifier)),
+            meter,
             dial,
             clock,
             tally: Arc::default(),
@@ -444,13 +454,17 @@ impl Scheduler {
         (Asker { scheduler, run }, findings)
     }
 
-    /// How many groups wait for their budget or the time to ask again.
+    /// What can be seen of its groups.
     #[must_use]
-    pub fn waiting_groups(&self) -> usize {
-        let view = WaitingView {
+    pub fn view(&self) -> WaitingView {
+        WaitingView {
             shared: self.0.shared.clone(),
-        };
-        view.next().map_or(0, |(_, groups)| groups)
+        }
+    }
+
+    /// Understands replies by other rules from now on, in sessions under way too.
+    pub fn understand_by(&self, classifier: Option<Arc<Classifier>>) {
+        *self.0.shared.classifier.write().unwrap_or_else(PoisonError::into_inner) = classifier;
     }
 
     /// Hands a domain to its group; makes the group if there is none.
@@ -539,9 +553,7 @@ impl Asker {
     /// Until when the group that waits least will wait, and how many wait.
     #[must_use]
     pub fn waiting(&self) -> WaitingView {
-        WaitingView {
-            shared: self.scheduler.0.shared.clone(),
-        }
+        self.scheduler.view()
     }
 
     /// Says that no more work comes, and waits until every target has come back.
@@ -577,34 +589,5 @@ impl Asker {
             transcripts: Vec::new(),
         });
         self.run.report(findings.collect());
-    }
-}
-
-/// A view of the groups that wait, for progress displays.
-#[derive(Clone)]
-pub struct WaitingView {
-    shared: Shared,
-}
-
-impl WaitingView {
-    /// The next time a waiting group goes on, and how many groups wait.
-    #[must_use]
-    pub fn next(&self) -> Option<(SystemTime, usize)> {
-        let outlooks = self.shared.outlooks.lock().unwrap_or_else(PoisonError::into_inner);
-        let waits = outlooks.values().filter_map(|outlook| outlook.until);
-        let count = waits.clone().count();
-        Some((self.shared.wall(waits.min()?), count))
-    }
-
-    /// The group that will be done last.
-    #[must_use]
-    pub fn critical(&self) -> Option<Critical> {
-        let outlooks = self.shared.outlooks.lock().unwrap_or_else(PoisonError::into_inner);
-        let (group, outlook) = outlooks.iter().max_by_key(|(_, outlook)| outlook.done_at)?;
-        Some(Critical {
-            group: Arc::clone(group),
-            waits_for: outlook.waits_for,
-            done_at: self.shared.wall(outlook.done_at),
-        })
     }
 }

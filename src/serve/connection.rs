@@ -1,21 +1,25 @@
 //! Connections: as many as allowed, each with limits on its headers and its patience, and a polite end.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use axum::{Router, extract::Request};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
     time::Instant,
 };
 
-use super::{Limits, Shared};
+use tower::Service as _;
+
+use super::{
+    Limits, Shared,
+    proxy::TrustedProxies,
+    tls::{self, Tls},
+};
 use crate::job::Stop;
 
 /// Headers of one request.
@@ -43,10 +47,17 @@ pub(super) async fn accept(listener: TcpListener, router: Router, shared: &Share
             () = stop.requested() => break,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let serving = serve(stream, router.clone(), limits.clone(), stop.clone());
+            Ok((stream, peer)) => {
+                let way = Way {
+                    router: router.clone(),
+                    limits: limits.clone(),
+                    tls: shared.options.tls.clone(),
+                    proxies: Arc::clone(&shared.proxies),
+                    peer: peer.ip(),
+                    stop: stop.clone(),
+                };
                 connections.spawn(async move {
-                    serving.await;
+                    way.serve(stream).await;
                     drop(place);
                 });
             }
@@ -75,25 +86,65 @@ pub(super) async fn accept(listener: TcpListener, router: Router, shared: &Share
     }
 }
 
-async fn serve(stream: TcpStream, router: Router, limits: Limits, stop: Stop) {
-    // Answers are written whole; waiting to fill a packet would only delay them.
-    let _ = stream.set_nodelay(true);
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.timeout_header)
-        .max_headers(MOST_HEADERS)
-        .max_buf_size(limits.max_header.max(SMALLEST_BUFFER));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    tokio::pin!(connection);
-    let result = tokio::select! {
-        result = &mut connection => result,
-        () = stop.requested() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+/// One connection's way to the answers.
+struct Way {
+    router: Router,
+    limits: Limits,
+    tls: Option<Arc<Tls>>,
+    proxies: Arc<TrustedProxies>,
+    peer: IpAddr,
+    stop: Stop,
+}
+
+impl Way {
+    async fn serve(self, stream: TcpStream) {
+        // Answers are written whole; waiting to fill a packet would only delay them.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = self.tls.clone() else {
+            return self.speak(stream).await;
+        };
+        let shaken = tokio::select! {
+            shaken = tokio::time::timeout(self.limits.timeout_header, tls::accept(stream, &tls)) => shaken,
+            () = self.stop.requested() => return,
+        };
+        match shaken {
+            Ok(Ok(stream)) => self.speak(stream).await,
+            Ok(Err(error)) => tracing::debug!(%error, "no TLS session"),
+            Err(_) => tracing::debug!("a TLS handshake took too long"),
         }
-    };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended");
+    }
+
+    async fn speak<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(self, stream: S) {
+        let Self {
+            router,
+            limits,
+            proxies,
+            peer,
+            stop,
+            ..
+        } = self;
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.timeout_header)
+            .max_headers(MOST_HEADERS)
+            .max_buf_size(limits.max_header.max(SMALLEST_BUFFER));
+        let answer = service_fn(move |mut request: Request<Incoming>| {
+            let client = proxies.client(peer, request.headers());
+            request.extensions_mut().insert(client);
+            router.clone().call(request)
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), answer);
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = &mut connection => result,
+            () = stop.requested() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%error, "a connection ended");
+        }
     }
 }

@@ -32,6 +32,7 @@ use crate::replies::providers;
     ),
     tags(
         (name = "verify", description = "Ask about addresses"),
+        (name = "jobs", description = "Have lists asked about"),
         (name = "knowledge", description = "What replies and reasons mean"),
         (name = "operation", description = "Health and numbers"),
     ),
@@ -284,7 +285,11 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi, version: &str) ->
     components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
     for (path, item) in &mut document.paths.paths {
         let open = !path.starts_with("/v1") && path != "/metrics";
-        for (operation, takes_body) in [(&mut item.get, false), (&mut item.post, true)] {
+        for (operation, takes_body) in [
+            (&mut item.get, false),
+            (&mut item.post, true),
+            (&mut item.delete, false),
+        ] {
             if let Some(operation) = operation {
                 describe(operation, open, takes_body);
             }
@@ -292,6 +297,16 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi, version: &str) ->
     }
     // A document that utoipa made can be written.
     let mut json = serde_json::to_value(&document).unwrap_or_default();
+    let paths = json.pointer_mut("/paths").and_then(serde_json::Value::as_object_mut);
+    for item in paths.into_iter().flat_map(serde_json::Map::values_mut) {
+        let operations = item.as_object_mut().into_iter().flat_map(serde_json::Map::values_mut);
+        for operation in operations {
+            let parameters = operation
+                .get_mut("parameters")
+                .and_then(serde_json::Value::as_array_mut);
+            parameters.into_iter().flatten().for_each(never_null);
+        }
+    }
     let known = providers::all().iter();
     let mut names: Vec<&str> = known
         .flat_map(|provider| std::iter::once(&provider.id).chain(&provider.aliases))
@@ -305,6 +320,16 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi, version: &str) ->
         schema.insert("enum".to_owned(), names.chain([serde_json::Value::Null]).collect());
     }
     serde_json::to_vec(&json).unwrap_or_default()
+}
+
+/// A parameter may be missing; there is no way to say null.
+fn never_null(parameter: &mut serde_json::Value) {
+    let kind = parameter.pointer_mut("/schema/type");
+    if let Some(kind) = kind
+        && let Some(only) = kind.get(0).cloned()
+    {
+        *kind = only;
+    }
 }
 
 fn describe(operation: &mut Operation, open: bool, takes_body: bool) {

@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use governor::{
-    DefaultDirectRateLimiter, DefaultKeyedRateLimiter, RateLimiter,
+    DefaultDirectRateLimiter, RateLimiter,
     clock::{Clock, DefaultClock},
     middleware::{StateInformationMiddleware, StateSnapshot},
 };
@@ -27,31 +27,34 @@ use super::{
     Shared,
     key::{Allowance, ApiKey, Scope},
     problem::{Code, Problem, whole_seconds},
+    proxy::Client,
+    quota::{self, Quotas, UsedUp},
 };
 use crate::store::{KeyRecord, KeyRing, stable_hash};
 
 type Limiter = DefaultDirectRateLimiter<StateInformationMiddleware>;
 
-/// Domains of one key that are counted before those that were left alone long enough are forgotten.
-const DOMAINS: usize = 50_000;
 /// Who asks where there are no keys.
 const LOCAL: &str = "local";
 
-/// What one key has used up. Lives as long as the server: limits begin anew with it.
+/// What one key has used up: its rate for as long as the server lives, its quotas for good.
 pub(super) struct Account {
     key: Arc<str>,
     tenant: Arc<str>,
     scopes: Vec<Scope>,
     rate: Option<(Allowance, Limiter)>,
-    quota: Option<(Allowance, Limiter)>,
-    domains: Option<DefaultKeyedRateLimiter<u64>>,
+    quota: Option<Allowance>,
+    domain_quota: Option<Allowance>,
+    quotas: Arc<Quotas>,
     requests: AtomicUsize,
+    streams: AtomicUsize,
+    uploads: AtomicUsize,
     /// What the limits were made of.
     record: Option<KeyRecord>,
 }
 
 impl Account {
-    fn of_key(record: KeyRecord, domain_quota: Option<NonZeroU32>) -> Self {
+    fn of_key(record: KeyRecord, domain_quota: Option<NonZeroU32>, quotas: &Arc<Quotas>) -> Self {
         let read = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Allowance>().ok());
         let limited = |allowance: Allowance| {
             let limiter = RateLimiter::direct(allowance.quota()).with_middleware();
@@ -66,22 +69,28 @@ impl Account {
             tenant: record.tenant.as_str().into(),
             scopes: Scope::parse_all(&record.scopes),
             rate: read(&record.rate).map(limited),
-            quota: read(&record.quota).map(limited),
-            domains: per_domain.map(|allowance| RateLimiter::keyed(allowance.quota())),
+            quota: read(&record.quota),
+            domain_quota: per_domain,
+            quotas: Arc::clone(quotas),
             requests: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(0),
             record: Some(record),
         }
     }
 
-    fn local() -> Self {
+    fn local(quotas: &Arc<Quotas>) -> Self {
         Self {
             key: LOCAL.into(),
             tenant: LOCAL.into(),
             scopes: vec![Scope::Verify, Scope::Jobs, Scope::Admin],
             rate: None,
             quota: None,
-            domains: None,
+            domain_quota: None,
+            quotas: Arc::clone(quotas),
             requests: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(0),
             record: None,
         }
     }
@@ -100,34 +109,52 @@ impl Caller {
         &self.0.key
     }
 
+    /// Whether it sees what the operator of this machine sees.
+    pub(super) fn is_operator(&self) -> bool {
+        self.0.scopes.contains(&Scope::Admin)
+    }
+
+    /// The right to hold a response open; one of so many.
+    pub(super) fn stream(&self, most: usize) -> Result<Stream, Problem> {
+        self.hold((|account| &account.streams, most), "downloads and event streams open")
+    }
+
+    /// The right to send a list; one of so many.
+    pub(super) fn upload(&self, most: usize) -> Result<Stream, Problem> {
+        self.hold((|account| &account.uploads, most), "lists on their way")
+    }
+
+    fn hold(&self, (counter, most): (Counter, usize), what: &str) -> Result<Stream, Problem> {
+        let before = counter(&self.0).fetch_add(1, Ordering::Relaxed);
+        let stream = Stream(Arc::clone(&self.0), counter);
+        if before >= most {
+            let said = format!("The key has {most} {what}.");
+            return Err(limited(Code::TooManyStreams, &said, Duration::from_secs(5)));
+        }
+        Ok(stream)
+    }
+
     /// Counts the addresses of a request against the key's quotas; nobody has been asked yet.
     pub(super) fn spend<'a>(&self, addresses: usize, domains: impl Iterator<Item = &'a str>) -> Result<(), Problem> {
         let account = &*self.0;
-        if let Some((allowance, limiter)) = &account.quota {
-            let many = NonZeroU32::new(u32::try_from(addresses).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN);
-            let said = format!("The key may ask about {allowance} addresses.");
-            match limiter.check_n(many) {
-                Ok(Ok(_)) => {}
-                Ok(Err(early)) => {
-                    let wait = early.wait_time_from(DefaultClock::default().now());
-                    return Err(limited(Code::QuotaExceeded, &said, wait));
-                }
-                Err(_) => return Err(Problem::new(Code::QuotaExceeded, said)),
-            }
+        let spend = |what, many, allowance| account.quotas.spend(&account.key, what, many, allowance);
+        let refused = |code, UsedUp(wait): UsedUp, said: String| match wait {
+            Some(wait) => limited(code, &said, wait),
+            None => Problem::new(code, said),
+        };
+        if let Some(allowance) = account.quota {
+            let said = || format!("The key may ask about {allowance} addresses.");
+            spend(quota::ALL, addresses, allowance).map_err(|used| refused(Code::QuotaExceeded, used, said()))?;
         }
-        let Some(limiter) = &account.domains else {
+        let Some(allowance) = account.domain_quota else {
             return Ok(());
         };
-        if limiter.len() > DOMAINS {
-            limiter.retain_recent();
-        }
         for domain in domains {
-            let key = stable_hash(domain.to_ascii_lowercase().as_bytes(), 1);
-            if let Err(early) = limiter.check_key(&key) {
-                let wait = early.wait_time_from(DefaultClock::default().now());
-                let said = format!("The key has asked about enough addresses of `{domain}` for now.");
-                return Err(limited(Code::DomainQuotaExceeded, &said, wait));
-            }
+            let what = stable_hash(domain.to_ascii_lowercase().as_bytes(), 1)
+                .max(1)
+                .cast_signed();
+            let said = || format!("The key has asked about enough addresses of `{domain}` for now.");
+            spend(what, 1, allowance).map_err(|used| refused(Code::DomainQuotaExceeded, used, said()))?;
         }
         Ok(())
     }
@@ -146,6 +173,18 @@ impl Drop for Turn {
     }
 }
 
+/// What is counted of an account.
+type Counter = fn(&Account) -> &AtomicUsize;
+
+/// The right to hold a response open, or to send a list; given back when it is dropped.
+pub(super) struct Stream(Arc<Account>, Counter);
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Lets callers in.
 pub(super) struct Gate {
     ring: KeyRing,
@@ -154,17 +193,19 @@ pub(super) struct Gate {
     accounts: Mutex<HashMap<String, Arc<Account>>>,
     local: Arc<Account>,
     domain_quota: Option<NonZeroU32>,
+    quotas: Arc<Quotas>,
     most_requests: usize,
 }
 
 impl Gate {
-    pub(super) fn new(ring: KeyRing, listens: SocketAddr, limits: &super::Limits) -> Self {
+    pub(super) fn new(ring: KeyRing, listens: SocketAddr, limits: &super::Limits, quotas: Arc<Quotas>) -> Self {
         Self {
             ring,
             loopback: listens.ip().is_loopback(),
             accounts: Mutex::default(),
-            local: Arc::new(Account::local()),
+            local: Arc::new(Account::local(&quotas)),
             domain_quota: NonZeroU32::new(limits.domain_quota),
+            quotas,
             most_requests: limits.max_requests_per_key,
         }
     }
@@ -199,9 +240,20 @@ impl Gate {
             return Ok(Arc::clone(account));
         }
         let id = record.id.clone();
-        let account = Arc::new(Account::of_key(record, self.domain_quota));
+        let account = Arc::new(Account::of_key(record, self.domain_quota, &self.quotas));
         accounts.insert(id, Arc::clone(&account));
         Ok(account)
+    }
+
+    /// Whether a caller who came in would still be let in; one that cannot be told is.
+    pub(super) fn still_counts(&self, caller: &Caller) -> bool {
+        match &caller.0.record {
+            Some(record) => self
+                .ring
+                .find(&record.id)
+                .map_or(true, |found| found.is_some_and(|found| found.revoked_at.is_none())),
+            None => !self.ring.was_used().unwrap_or_default(),
+        }
     }
 
     /// Lets a request in that has this scope, or says why not.
@@ -260,8 +312,13 @@ fn failed(error: impl std::fmt::Display) -> Problem {
     Code::StoreFailed.into()
 }
 
-/// A web page that had its own name point at this machine (DNS rebinding) is not a caller from this machine.
+/// A web page that had its own name point at this machine (DNS rebinding) is not a caller from this machine, nor is whoever comes
+/// through a proxy on it.
 fn from_here(request: &Request) -> Result<(), Problem> {
+    if !request.extensions().get::<Client>().is_some_and(|client| client.here) {
+        let said = "Without keys only this machine is served, and the request came through a proxy.";
+        return Err(Problem::new(Code::HostNotAllowed, said));
+    }
     let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     let host = host.or_else(|| request.uri().host()).unwrap_or_default();
     let authority = format!("http://{host}/").parse::<Uri>();
@@ -298,10 +355,12 @@ mod tests {
     use super::*;
 
     fn asking(host: &str) -> Request {
-        Request::get("/v1/reasons")
-            .header("host", host)
-            .body(Body::empty())
-            .unwrap()
+        let client = Client {
+            ip: IpAddr::from([127, 0, 0, 1]),
+            here: true,
+        };
+        let request = Request::get("/v1/reasons").header("host", host).extension(client);
+        request.body(Body::empty()).unwrap()
     }
 
     #[test]

@@ -33,6 +33,22 @@ pub struct Limits {
     pub timeout_body: Duration,
     /// How long requests under way get when the server stops.
     pub drain: Duration,
+    /// Bytes of a list.
+    pub max_upload: u64,
+    /// Rows of a list.
+    pub max_rows: u64,
+    /// How long a list may take to arrive, however long it is.
+    pub timeout_upload: Duration,
+    /// Lists that are sent or fetched at one time, of all callers.
+    pub max_transfers: usize,
+    /// Lists that are asked about at one time.
+    pub max_running: usize,
+    /// Jobs of one tenant that are not done yet.
+    pub max_jobs: usize,
+    /// Event streams and downloads of one key at one time.
+    pub max_streams: usize,
+    /// How often an event stream says something when there is nothing to say.
+    pub heartbeat: Duration,
     /// Addresses of one domain that one key may ask about in a day.
     pub domain_quota: u32,
 }
@@ -54,6 +70,14 @@ impl Default for Limits {
             timeout_header: Duration::from_secs(10),
             timeout_body: Duration::from_secs(20),
             drain: Duration::from_secs(10),
+            max_upload: 1 << 30,
+            max_rows: 10_000_000,
+            timeout_upload: Duration::from_hours(1),
+            max_transfers: 16,
+            max_running: 4,
+            max_jobs: 100,
+            max_streams: 100,
+            heartbeat: Duration::from_secs(15),
             domain_quota: 1000,
         }
     }

@@ -1,7 +1,7 @@
 //! What is written down of every request: an id, what was asked, by whom, and how it ended. Never an address, only its hash under
 //! a secret of the database; never a key.
 
-use std::{fmt::Write as _, time::Instant};
+use std::{fmt::Write as _, net::IpAddr, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -16,6 +16,7 @@ use super::{
     Shared,
     gate::Caller,
     problem::{self, Code, Problem},
+    proxy::Client,
 };
 
 /// Longest id of a request that a caller may give it.
@@ -54,6 +55,7 @@ pub(super) async fn watch(State(shared): State<Shared>, request: Request, next: 
         .get::<MatchedPath>()
         .map_or("unknown", MatchedPath::as_str)
         .to_owned();
+    let client = request.extensions().get::<Client>().map(|client| client.ip);
     let response = match shared.places.try_acquire() {
         Ok(_place) => {
             shared.metrics.began();
@@ -76,11 +78,31 @@ pub(super) async fn watch(State(shared): State<Shared>, request: Request, next: 
     headers
         .entry(header::CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
-    note(&shared, (&id, &method, &route), &response, began);
+    let asked = Line {
+        id: &id,
+        method: &method,
+        route: &route,
+        client,
+    };
+    note(&shared, &asked, &response, began);
     response
 }
 
-fn note(shared: &Shared, (id, method, route): (&str, &Method, &str), response: &Response, began: Instant) {
+/// What a line of the log says of a request.
+struct Line<'a> {
+    id: &'a str,
+    method: &'a Method,
+    route: &'a str,
+    client: Option<IpAddr>,
+}
+
+fn note(shared: &Shared, line: &Line<'_>, response: &Response, began: Instant) {
+    let Line {
+        id,
+        method,
+        route,
+        client,
+    } = *line;
     let status = response.status();
     let took = began.elapsed();
     shared.metrics.request(route, status, took);
@@ -88,7 +110,8 @@ fn note(shared: &Shared, (id, method, route): (&str, &Method, &str), response: &
     let (key, tenant) = caller.map_or(("", ""), |caller| (caller.key(), caller.tenant()));
     let code = response.extensions().get::<Code>().map_or("", |code| code.name());
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    tracing::info!(target: "presend::request", request = id, %method, route, status = status.as_u16(), ms, key, code);
+    let client = client.map(tracing::field::display);
+    tracing::info!(target: "presend::request", request = id, %method, route, status = status.as_u16(), ms, client, key, code);
     if let Some(Asked(addresses)) = response.extensions().get() {
         tracing::info!(target: "presend::audit", request = id, key, tenant, ?addresses);
     }

@@ -1,9 +1,6 @@
 //! Numbers for Prometheus. Labels are closed sets: routes, statuses, labels, reasons; never an address, a key or a host.
 
-use std::{
-    sync::atomic::{AtomicI64, AtomicU64},
-    time::Duration,
-};
+use std::time::Duration;
 
 use axum::{
     body::Body,
@@ -13,15 +10,19 @@ use axum::{
 };
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::Registry,
+    metrics::{family::Family, histogram::Histogram},
+    registry::{Metric, Registry},
 };
 
 use super::{
     Shared,
     problem::{Code, Problem},
 };
-use crate::job::Outcome;
+use crate::{
+    job::Outcome,
+    meter::{self, Count, Level, Meter, Timings},
+    schedule::Stock,
+};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -41,67 +42,121 @@ struct RouteLabels {
     route: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WaitsLabels {
+    waits_for: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct GroupLabels {
+    provider: String,
+}
+
 /// Every number.
 pub(super) struct Metrics {
     registry: Registry,
-    requests: Family<RequestLabels, Counter<u64, AtomicU64>>,
-    seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
-    results: Family<ResultLabels, Counter<u64, AtomicU64>>,
-    provisional: Counter<u64, AtomicU64>,
-    under_way: Gauge<i64, AtomicI64>,
-    pending: Gauge<i64, AtomicI64>,
-    waiting_groups: Gauge<i64, AtomicI64>,
+    requests: Family<RequestLabels, Count>,
+    seconds: Timings<RouteLabels>,
+    results: Family<ResultLabels, Count>,
+    provisional: Count,
+    under_way: Level,
+    pending: Level,
+    queue: Level,
+    retries: Level,
+    jobs_running: Level,
+    jobs_queued: Level,
+    groups: Family<WaitsLabels, Level>,
+    refusals_left: Family<GroupLabels, Level>,
 }
 
-fn histogram() -> Histogram {
-    Histogram::new([0.001, 0.005, 0.025, 0.1, 0.5, 2.5, 10.0, 30.0, 60.0])
+/// Makes numbers that are shown.
+struct Shown(Registry);
+
+impl Shown {
+    fn show<M: Metric + Clone>(&mut self, name: &'static str, help: &'static str, metric: M) -> M {
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    fn make<M: Metric + Clone + Default>(&mut self, name: &'static str, help: &'static str) -> M {
+        self.show(name, help, M::default())
+    }
 }
 
 impl Metrics {
-    pub(super) fn new() -> Self {
-        let mut registry = Registry::with_prefix("presend");
+    /// The server's own numbers, and those of its engine and its store.
+    pub(super) fn new(meter: &Meter, store: Histogram) -> Self {
+        let mut all = Shown(Registry::with_prefix("presend"));
+        let timings = Family::new_with_constructor(meter::seconds as fn() -> Histogram);
         let metrics = Self {
-            requests: Family::default(),
-            seconds: Family::new_with_constructor(histogram),
-            results: Family::default(),
-            provisional: Counter::default(),
-            under_way: Gauge::default(),
-            pending: Gauge::default(),
-            waiting_groups: Gauge::default(),
+            requests: all.make("requests", "API requests, by route and status"),
+            seconds: all.show("request_seconds", "How long API requests took", timings),
+            results: all.make("results", "Final results of API requests, by label, reason and source"),
+            provisional: all.make("provisional", "Responses with a provisional result"),
+            under_way: all.make("requests_under_way", "API requests being answered"),
+            pending: all.make("verifications_pending", "Verifications not answered yet"),
+            queue: all.make("queue", "Addresses that were not asked about yet"),
+            retries: all.make("retries", "Addresses that wait for another question"),
+            jobs_running: all.make("jobs_running", "Lists being asked about"),
+            jobs_queued: all.make("jobs_queued", "Lists that wait for their turn"),
+            groups: all.make(
+                "mail_host_groups",
+                "Groups of mail hosts being asked, by what they wait for",
+            ),
+            refusals_left: all.make(
+                "refusals_left",
+                "Refusals that a provider's hosts may still give now; the least of all other groups is `other`",
+            ),
             registry: Registry::default(),
         };
-        registry.register(
-            "requests",
-            "API requests, by route and status",
-            metrics.requests.clone(),
+        let probes = "Addresses that were asked about, by label, reason and the provider that was asked";
+        all.show("probes", probes, meter.probes.clone());
+        all.show(
+            "replies",
+            "Replies of mail hosts, by class and provider",
+            meter.replies.clone(),
         );
-        registry.register("request_seconds", "How long API requests took", metrics.seconds.clone());
-        registry.register(
-            "results",
-            "Final results, by label, reason and source",
-            metrics.results.clone(),
+        all.show(
+            "rule_hits",
+            "Replies of mail hosts, by the rule that understood them",
+            meter.rules.clone(),
         );
-        registry.register(
-            "provisional",
-            "Responses with a provisional result",
-            metrics.provisional.clone(),
+        all.show(
+            "sessions",
+            "Dialogues with mail hosts under way",
+            meter.sessions.clone(),
         );
-        registry.register(
-            "requests_under_way",
-            "API requests being answered",
-            metrics.under_way.clone(),
+        all.show(
+            "dns_seconds",
+            "How long name servers took, by question and answer",
+            meter.dns.clone(),
         );
-        registry.register(
-            "verifications_pending",
-            "Verifications not answered yet",
-            metrics.pending.clone(),
+        all.show(
+            "smtp_seconds",
+            "How long mail hosts took, by part of the dialogue",
+            meter.smtp.clone(),
         );
-        registry.register(
-            "mail_host_groups_waiting",
-            "Groups of mail hosts that wait for their budget or the time to ask again",
-            metrics.waiting_groups.clone(),
-        );
-        Self { registry, ..metrics }
+        all.show("store_seconds", "How long writes to the database took", store);
+        Self {
+            registry: all.0,
+            ..metrics
+        }
+    }
+
+    /// What the engine has to do now.
+    fn stock(&self, stock: Stock) {
+        self.queue.set(count(stock.queue));
+        self.retries.set(count(stock.retries));
+        self.groups.clear();
+        for (waits_for, groups) in stock.groups {
+            self.groups.get_or_create(&WaitsLabels { waits_for }).set(count(groups));
+        }
+        self.refusals_left.clear();
+        for (provider, left) in stock.refusals_left {
+            self.refusals_left
+                .get_or_create(&GroupLabels { provider })
+                .set(left.into());
+        }
     }
 
     pub(super) fn began(&self) {
@@ -137,6 +192,10 @@ impl Metrics {
     }
 }
 
+fn count(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// Numbers for Prometheus.
 ///
 /// In the text form of OpenMetrics. Takes a key with the scope `admin`.
@@ -146,9 +205,11 @@ impl Metrics {
 )]
 pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, Problem> {
     let metrics = &shared.metrics;
-    let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     metrics.pending.set(count(shared.verifications.pending()));
-    metrics.waiting_groups.set(count(shared.engines.any().waiting_groups()));
+    metrics.stock(shared.engines.any().stock());
+    let (running, queued) = shared.runner.counts();
+    metrics.jobs_running.set(count(running));
+    metrics.jobs_queued.set(count(queued));
     let mut text = String::with_capacity(4096);
     encode(&mut text, &metrics.registry).map_err(|_| Problem::from(Code::Internal))?;
     let mut response = Response::new(Body::from(text));

@@ -5,20 +5,32 @@
 
 mod body;
 mod connection;
+mod cors;
 mod document;
 mod gate;
+mod happening;
 mod health;
+mod idempotency;
+mod jobs;
 mod key;
 mod knowledge;
 mod limits;
 mod log;
 mod metrics;
 mod problem;
+mod proxy;
+mod quota;
+mod reload;
 mod sandbox;
+mod tls;
 mod verification;
 mod verify;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Router,
@@ -26,14 +38,23 @@ use axum::{
     middleware::{from_fn_with_state, map_request},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    time::{MissedTickBehavior, interval},
+};
+use tower::util::option_layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+pub use cors::{NotAnOrigin, PageOrigin};
 pub use key::{Allowance, ApiKey, NotAKey, NotAnAllowance, Scope};
 pub use limits::Limits;
 pub use problem::Code;
+pub use proxy::{Cidr, NotACidr, TrustedProxies};
+pub use reload::Reloader;
 pub use sandbox::{Sandbox, SandboxError};
+pub use tls::{Tls, TlsError};
 
 use self::{gate::Gate, metrics::Metrics, problem::Problem, verification::Verifications};
 use crate::{
@@ -58,30 +79,59 @@ pub enum ServeError {
     Random(#[from] rand::rand_core::OsError),
 }
 
+/// How long it is remembered what happened, for those who must be told.
+const TOLD: Duration = Duration::from_hours(7 * 24);
+/// Requests that read rows from the store at one time.
+const READS: usize = 8;
+/// How the server is reached.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Certificate and key; without them requests come in clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Whose word about callers counts.
+    pub trusted_proxies: TrustedProxies,
+    /// Web pages of others that may ask.
+    pub cors: Vec<PageOrigin>,
+}
+
 /// What every request can see.
 struct State {
     engines: Engines,
     gate: Gate,
+    quotas: Arc<quota::Quotas>,
     verifications: Arc<Verifications>,
     metrics: Metrics,
     limits: Limits,
+    options: Options,
+    proxies: Arc<TrustedProxies>,
     places: Semaphore,
     salt: [u8; 32],
     document: Vec<u8>,
     store: Arc<SqliteStore>,
     stop: Stop,
+    /// Requested before `stop`: nothing new is begun, and streams end.
+    closing: Stop,
+    runner: jobs::Runner,
+    /// Lists on their way in or out.
+    transfers: Arc<Semaphore>,
+    /// Rows being read for pages and events.
+    reads: Semaphore,
+    /// Rung when something happened to a job or a verification.
+    bell: happening::Bell,
 }
 
 type Shared = Arc<State>;
 
 /// An engine for each way of asking, all over the same hosts and the same store.
-struct Engines {
+struct Engines(RwLock<Ways>);
+
+struct Ways {
     ways: Vec<(Level, bool, Arc<Engine>)>,
     /// The one that was given.
     first: Arc<Engine>,
 }
 
-impl Engines {
+impl Ways {
     fn new(engine: Engine) -> Self {
         let levels = [Level::Smtp, Level::Dns, Level::Syntax];
         let ways = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
@@ -91,14 +141,31 @@ impl Engines {
             first: Arc::new(engine),
         }
     }
+}
 
-    fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
-        let found = self.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
-        Arc::clone(found.map_or(&self.first, |(.., engine)| engine))
+impl Engines {
+    fn new(engine: Engine) -> Self {
+        Self(RwLock::new(Ways::new(engine)))
     }
 
-    fn any(&self) -> &Engine {
-        &self.first
+    fn ways(&self) -> RwLockReadGuard<'_, Ways> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
+        let all = self.ways();
+        let found = all.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
+        Arc::clone(found.map_or(&all.first, |(.., engine)| engine))
+    }
+
+    fn any(&self) -> Arc<Engine> {
+        Arc::clone(&self.ways().first)
+    }
+
+    /// Asks by another engine from now on.
+    fn replace(&self, engine: Engine) {
+        let ways = Ways::new(engine);
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = ways;
     }
 }
 
@@ -120,6 +187,20 @@ impl Server {
         store: Arc<SqliteStore>,
         limits: Limits,
     ) -> Result<Self, ServeError> {
+        Self::with_options(listener, engine, store, limits, Options::default())
+    }
+
+    /// The same, reached in another way.
+    ///
+    /// # Errors
+    /// There are no keys and others can reach the address, or the database cannot be used.
+    pub fn with_options(
+        listener: TcpListener,
+        engine: Engine,
+        store: Arc<SqliteStore>,
+        limits: Limits,
+        options: Options,
+    ) -> Result<Self, ServeError> {
         use rand::TryRngCore as _;
         let address = listener.local_addr()?;
         let ring = store.key_ring()?;
@@ -129,7 +210,8 @@ impl Server {
         let mut fresh = [0; 32];
         rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
         let salt = store.secret("log", fresh)?;
-        let stop = Stop::new();
+        let quotas = Arc::new(quota::Quotas::load(Arc::clone(&store))?);
+        let (stop, bell) = (Stop::new(), happening::Bell::new());
         let (open, description) = OpenApiRouter::with_openapi(<document::Description as utoipa::OpenApi>::openapi())
             .routes(routes!(health::healthz))
             .routes(routes!(health::readyz))
@@ -142,25 +224,42 @@ impl Server {
             .routes(routes!(knowledge::classify))
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
+        let (lists, lists_description) = jobs::routes().split_for_parts();
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
-        let description = description.merge_from(verify_description).merge_from(admin_description);
+        let description = description
+            .merge_from(verify_description)
+            .merge_from(lists_description)
+            .merge_from(admin_description);
         let shared = Arc::new(State {
-            engines: Engines::new(engine),
-            gate: Gate::new(ring, address, &limits),
-            verifications: Arc::new(Verifications::new(&limits, stop.clone())),
-            metrics: Metrics::new(),
+            gate: Gate::new(ring, address, &limits, Arc::clone(&quotas)),
+            quotas,
+            verifications: Arc::new(Verifications::new(
+                &limits,
+                stop.clone(),
+                (Arc::clone(&store), bell.clone()),
+            )),
+            metrics: Metrics::new(engine.meter(), store.timing()),
             places: Semaphore::new(limits.max_requests),
-            limits,
+            proxies: Arc::new(options.trusted_proxies.clone()),
+            options,
             salt,
+            engines: Engines::new(engine),
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
+            closing: Stop::new(),
+            runner: jobs::Runner::new(limits.max_running),
+            transfers: Arc::new(Semaphore::new(limits.max_transfers)),
+            limits,
+            reads: Semaphore::new(READS),
+            bell,
         });
         let guarded = |router: Router<Shared>, scope| {
             router.route_layer(from_fn_with_state((Arc::clone(&shared), scope), gate::guard))
         };
         let router = open
             .merge(guarded(verify, Scope::Verify))
+            .merge(guarded(lists, Scope::Jobs))
             .merge(guarded(admin, Scope::Admin))
             .route("/docs", get(document::docs))
             .route("/docs/page.js", get(document::script))
@@ -170,6 +269,7 @@ impl Server {
             .layer(DefaultBodyLimit::disable())
             .layer(map_request(no_query))
             .layer(CatchPanicLayer::custom(panicked))
+            .layer(option_layer(cors::layer(&shared.options.cors)))
             .layer(from_fn_with_state(Arc::clone(&shared), log::watch))
             .with_state(Arc::clone(&shared));
         Ok(Self {
@@ -187,6 +287,12 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// What can change it while it runs.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader(Arc::clone(&self.shared))
+    }
+
     /// Answers until `stop` is requested; then requests under way get their time, sessions are closed politely, and what is known
     /// is kept.
     ///
@@ -198,13 +304,31 @@ impl Server {
             listener,
             router,
         } = self;
+        if let Some(tls) = &shared.options.tls {
+            tokio::spawn(tls::watch(Arc::clone(tls), stop.clone()));
+        }
+        shared.store.forget_cut_off()?;
+        jobs::resume_all(&shared)?;
+        shared.verifications.resume(&shared.engines)?;
+        tokio::spawn(look_after(Arc::clone(&shared)));
+        let closing = {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            tokio::spawn(async move {
+                stop.requested().await;
+                shared.closing.request();
+                shared.runner.close(shared.limits.drain).await;
+            })
+        };
         connection::accept(listener, router, &shared, stop).await;
         // Sessions with mail hosts end with QUIT; who still waits hears that it was interrupted.
         shared.stop.request();
         let began = tokio::time::Instant::now();
         while shared.verifications.pending() > 0 && began.elapsed() < shared.limits.drain {
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        shared.quotas.write();
+        // Lists go on at the next start.
+        let _ = closing.await;
         let flushed = crate::store::Store::flush(&*shared.store).await;
         match flushed {
             Ok(Ok(())) => Ok(()),
@@ -217,13 +341,37 @@ impl Server {
     }
 }
 
+/// Writes down what may be a second old, and forgets what is too old, until the server ends.
+async fn look_after(shared: Shared) {
+    const SECONDS_OF_AN_HOUR: u32 = 3600;
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut passed = 0_u32;
+    loop {
+        tokio::select! {
+            _ = seconds.tick() => {}
+            () = shared.stop.requested() => return,
+        }
+        shared.quotas.write();
+        if passed.is_multiple_of(SECONDS_OF_AN_HOUR)
+            && let Some(before) = SystemTime::now().checked_sub(TOLD)
+        {
+            shared.store.forget_happenings_soon(before);
+        }
+        passed = passed.wrapping_add(1);
+    }
+}
+
 async fn nothing_here() -> Problem {
     problem::Code::NotFound.into()
 }
 
-/// No request has parameters in its address: addresses of people must not get into anybody's logs.
+/// Only requests about lists have parameters in their address, none of which is an address of a person: those must not get into
+/// anybody's logs.
 async fn no_query(request: axum::extract::Request) -> Result<axum::extract::Request, Problem> {
-    if request.uri().query().is_some_and(|query| !query.is_empty()) && request.uri().path() != "/docs" {
+    let path = request.uri().path();
+    let has_some = path == "/docs" || path == "/v1/jobs" || path.starts_with("/v1/jobs/");
+    if request.uri().query().is_some_and(|query| !query.is_empty()) && !has_some {
         return Err(problem::Code::InvalidQuery.into());
     }
     Ok(request)

@@ -55,19 +55,28 @@ codes! {
     MissingField "missing_field" BAD_REQUEST "The body lacks a member that this request needs."
     WrongType "wrong_type" BAD_REQUEST "A value has another type than the one asked for."
     InvalidValue "invalid_value" BAD_REQUEST "A value is outside of what is allowed."
-    InvalidQuery "invalid_query" BAD_REQUEST "The request takes no parameters in its address."
+    InvalidQuery "invalid_query" BAD_REQUEST "A parameter in the request's address is not known or not allowed."
+    InvalidForm "invalid_form" BAD_REQUEST "The body is no form as its content type describes it."
     Unauthorized "unauthorized" UNAUTHORIZED "The request has no valid key."
     Forbidden "forbidden" FORBIDDEN "The key may not do this."
     HostNotAllowed "host_not_allowed" FORBIDDEN "Without keys only this machine is served, under a name of its own."
     NotFound "not_found" NOT_FOUND "There is nothing here."
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The method does not fit the address."
+    JobEnded "job_ended" CONFLICT "The job has ended."
+    JobBusy "job_busy" CONFLICT "Something else works on the job."
+    IdempotencyInProgress "idempotency_in_progress" CONFLICT "The first request with this `Idempotency-Key` is under way."
     BodyTimeout "body_timeout" REQUEST_TIMEOUT "The body did not arrive in time."
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large."
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body must be `application/json`."
+    InvalidList "invalid_list" UNPROCESSABLE_ENTITY "The list cannot be used as a whole."
+    IdempotencyMismatch "idempotency_mismatch" UNPROCESSABLE_ENTITY "The `Idempotency-Key` was used for another request."
     RateLimited "rate_limited" TOO_MANY_REQUESTS "The key has sent too many requests."
     QuotaExceeded "quota_exceeded" TOO_MANY_REQUESTS "The key has asked about too many addresses."
     DomainQuotaExceeded "domain_quota_exceeded" TOO_MANY_REQUESTS "The key has asked about too many addresses of one domain."
     TooManyPending "too_many_pending" TOO_MANY_REQUESTS "Too many verifications of this key are not answered yet."
+    TooManyJobs "too_many_jobs" TOO_MANY_REQUESTS "Too many jobs of this tenant are not done yet."
+    TooManyStreams "too_many_streams" TOO_MANY_REQUESTS "The key has too many lists on their way, downloads or event streams."
+    NotReady "not_ready" SERVICE_UNAVAILABLE "What was asked for is being prepared."
     Overloaded "overloaded" SERVICE_UNAVAILABLE "The server has too much to do."
     Stopping "stopping" SERVICE_UNAVAILABLE "The server is being stopped."
     StoreFailed "store_failed" SERVICE_UNAVAILABLE "The database cannot be used."
@@ -165,16 +174,16 @@ impl IntoResponse for Problem {
     }
 }
 
-/// Puts the request's id into a problem.
+/// Puts the request's id into a problem; headers that it got on its way stay.
 pub(super) fn sign(response: axum::response::Response, id: &str) -> axum::response::Response {
-    match response.extensions().get::<Unsigned>() {
-        Some(Unsigned(problem)) => {
-            let mut signed = render(problem, Some(id));
-            signed.extensions_mut().insert(problem.code);
-            signed
-        }
-        None => response,
-    }
+    let Some(Unsigned(problem)) = response.extensions().get() else {
+        return response;
+    };
+    let signed = render(problem, Some(id)).into_body();
+    let code = problem.code;
+    let mut response = response.map(|_| signed);
+    response.extensions_mut().insert(code);
+    response
 }
 
 fn render(problem: &Problem, id: Option<&str>) -> axum::response::Response {

@@ -3,15 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    address::Rules,
-    job::{Level, Settings},
+    job::Settings,
     lab::{Lab, LabError, World, WorldError},
-    lists::UserLists,
-    net::Network,
-    schedule::Limits,
     smtp::{Identity, IdentityError, Timeouts},
-    store::Patience,
-    verdict::Policy,
 };
 
 /// The sandbox cannot start.
@@ -51,33 +45,19 @@ impl Sandbox {
     /// Its own name cannot be used.
     pub fn settings(&self) -> Result<Settings, SandboxError> {
         Ok(Settings {
-            level: Level::Smtp,
-            identity: Some(Identity::new("probe.presend.example", "postmaster@presend.example")?),
-            policy: Policy::default(),
-            rules: Rules {
-                allow_special_use: true,
-            },
-            exact: false,
-            user_lists: UserLists::default(),
-            replies: None,
             trusted: vec!["test".into()],
-            smtp_port: self.lab.smtp_port(),
-            nameservers: vec![self.lab.dns()],
-            limits: Limits::POLITE,
             timeouts: Timeouts {
                 connect: Duration::from_millis(1500),
                 reply: Duration::from_millis(1500),
                 session: Duration::from_secs(4),
             },
             retry_ladder: vec![Duration::from_secs(2)].into(),
-            network: Network::default(),
             max_wait: Duration::from_mins(1),
-            memory: Patience::default(),
-            description: String::new(),
-            transcript: false,
-            probe_forbidden: false,
-            probe_providers: Vec::new(),
-            owned: Vec::new(),
+            ..Settings::for_lab(
+                Identity::new("probe.presend.example", "postmaster@presend.example")?,
+                vec![self.lab.dns()],
+                self.lab.smtp_port(),
+            )
         })
     }
 }

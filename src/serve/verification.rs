@@ -1,21 +1,31 @@
 //! Verifications under way and those that are done: asked once, waited for by whoever asked, and fetched later by id.
+//!
+//! One whose caller was told to come back is in the database, and goes on when the server starts again.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use rand::{TryRngCore as _, rngs::OsRng};
-use tokio::{sync::watch, time::Instant};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::{
-    Limits,
+    Engines, Limits,
+    happening::Bell,
     problem::{Code, Problem},
+    verify::render,
 };
 use crate::{
-    job::{Engine, Outcome, Stop},
-    store::Patience,
+    job::{Engine, Level, Outcome, Stop},
+    output::Detail,
+    store::{KeptVerification, Patience, SqliteStore, StoreError},
+    verdict::Reason,
 };
 
 /// What is known so far.
@@ -35,23 +45,51 @@ pub(super) enum Standing {
     Failed,
 }
 
-/// What is asked.
-pub(super) struct Question {
-    pub(super) engine: Arc<Engine>,
+/// What is asked; kept as JSON.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Asking {
     pub(super) typed: Vec<String>,
-    pub(super) memory: Patience,
     /// Asked as a list of addresses.
     pub(super) batch: bool,
     pub(super) transcript: bool,
+    pub(super) level: Level,
+    /// Seconds.
+    pub(super) max_age: Option<u64>,
+}
+
+impl Asking {
+    /// How old answers may be.
+    fn memory(&self, engine: &Engine) -> Patience {
+        let mut memory = engine.memory();
+        let mut max_age = self.max_age.map(Duration::from_secs);
+        if self.transcript {
+            // Kept answers have no dialogues.
+            max_age = Some(max_age.unwrap_or_default());
+        }
+        // Older than the operator allows is not had by asking for it.
+        memory.max_age = memory.max_age.into_iter().chain(max_age).min();
+        memory
+    }
+}
+
+/// A verification that was asked for by its id.
+pub(super) enum Found {
+    /// Its answers are here.
+    Here(Arc<Verification>),
+    /// Its final answer, as it is sent.
+    Kept(String),
 }
 
 /// One question with its answers.
 pub(super) struct Verification {
     pub(super) id: Arc<str>,
     tenant: Arc<str>,
-    began: Instant,
+    began: SystemTime,
     pub(super) batch: bool,
     pub(super) transcript: bool,
+    question: Asking,
+    /// It is in the database.
+    kept: AtomicBool,
     answers: watch::Sender<Answers>,
 }
 
@@ -72,6 +110,23 @@ impl Verification {
     fn is_pending(&self) -> bool {
         self.answers.borrow().standing == Standing::Pending
     }
+
+    fn is_older(&self, than: Duration) -> bool {
+        self.began.elapsed().unwrap_or_default() > than
+    }
+
+    /// The final answer as it is sent, once there is one.
+    fn answer(&self) -> Option<String> {
+        let detail = Detail {
+            transcript: self.transcript,
+            ..Detail::default()
+        };
+        let body = self.now(|answers| {
+            let is_final = answers.standing == Standing::Final;
+            is_final.then(|| render(&answers.outcomes, self.batch, (detail, None)))
+        });
+        String::from_utf8(body?).ok()
+    }
 }
 
 /// Every verification of every tenant.
@@ -81,6 +136,8 @@ pub(super) struct Verifications {
     most_kept: usize,
     keep: Duration,
     stop: Stop,
+    store: Arc<SqliteStore>,
+    bell: Bell,
 }
 
 #[derive(Default)]
@@ -93,13 +150,15 @@ struct Kept {
 }
 
 impl Verifications {
-    pub(super) fn new(limits: &Limits, stop: Stop) -> Self {
+    pub(super) fn new(limits: &Limits, stop: Stop, (store, bell): (Arc<SqliteStore>, Bell)) -> Self {
         Self {
             kept: Mutex::default(),
             most_pending: limits.max_pending,
             most_kept: limits.max_kept,
             keep: limits.keep,
             stop,
+            store,
+            bell,
         }
     }
 
@@ -108,42 +167,102 @@ impl Verifications {
     }
 
     /// Asks, for as long as it takes: the caller may leave and come back.
-    pub(super) fn begin(self: &Arc<Self>, tenant: &Arc<str>, question: Question) -> Result<Arc<Verification>, Problem> {
-        let outcomes = question
-            .typed
-            .iter()
-            .map(|typed| question.engine.pending(typed))
-            .collect();
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        engines: &Engines,
+        tenant: &Arc<str>,
+        question: Asking,
+    ) -> Result<Arc<Verification>, Problem> {
+        let open = self.kept().pending.get(tenant).copied().unwrap_or_default();
+        if open >= self.most_pending {
+            let said = format!("{} verifications are not answered yet.", self.most_pending);
+            return Err(Problem::new(Code::TooManyPending, said).after(Duration::from_secs(10)));
+        }
+        Ok(self.ask(engines, (id()?, Arc::clone(tenant), SystemTime::now()), question, false))
+    }
+
+    /// Asks what was asked before the server started.
+    pub(super) fn resume(self: &Arc<Self>, engines: &Engines) -> Result<(), StoreError> {
+        let since = SystemTime::now().checked_sub(self.keep);
+        for kept in self.store.open_verifications(since.unwrap_or(SystemTime::UNIX_EPOCH))? {
+            let Ok(question) = serde_json::from_str(&kept.question) else {
+                continue;
+            };
+            let which = (kept.id.into(), kept.tenant.into(), kept.created_at);
+            let verification = self.ask(engines, which, question, true);
+            self.remember(&verification);
+        }
+        Ok(())
+    }
+
+    fn ask(
+        self: &Arc<Self>,
+        engines: &Engines,
+        (id, tenant, began): (Arc<str>, Arc<str>, SystemTime),
+        question: Asking,
+        kept: bool,
+    ) -> Arc<Verification> {
+        let engine = engines.get(question.level, question.transcript);
+        let outcomes = question.typed.iter().map(|typed| engine.pending(typed)).collect();
         let (answers, _) = watch::channel(Answers {
             outcomes,
             standing: Standing::Pending,
         });
         let verification = Arc::new(Verification {
-            id: id()?,
-            tenant: Arc::clone(tenant),
-            began: Instant::now(),
+            id,
+            tenant: Arc::clone(&tenant),
+            began,
             batch: question.batch,
             transcript: question.transcript,
+            question,
+            kept: AtomicBool::new(kept),
             answers,
         });
-        let mut kept = self.kept();
-        let pending = kept.pending.entry(Arc::clone(tenant)).or_default();
-        if *pending >= self.most_pending {
-            let said = format!("{} verifications are not answered yet.", self.most_pending);
-            return Err(Problem::new(Code::TooManyPending, said).after(Duration::from_secs(10)));
-        }
-        *pending += 1;
-        drop(kept);
-        let (all, mine) = (Arc::clone(self), Arc::clone(&verification));
-        tokio::spawn(async move {
-            let answered = Answered { all, mine };
-            answered.ask(question).await;
-        });
-        Ok(verification)
+        *self.kept().pending.entry(tenant).or_default() += 1;
+        let answered = Answered {
+            all: Arc::clone(self),
+            mine: Arc::clone(&verification),
+        };
+        tokio::spawn(async move { answered.ask(&engine).await });
+        verification
     }
 
-    /// Keeps a verification for those who come back.
-    pub(super) fn keep(&self, verification: &Arc<Verification>) {
+    /// Keeps a verification for those who come back, also to another server.
+    pub(super) async fn keep(&self, verification: &Arc<Verification>) -> Result<(), Problem> {
+        self.remember(verification);
+        verification.kept.store(true, Ordering::Relaxed);
+        let one = KeptVerification {
+            id: verification.id.to_string(),
+            tenant: verification.tenant.to_string(),
+            // Texts and numbers cannot fail to be written.
+            question: serde_json::to_string(&verification.question).unwrap_or_default(),
+            created_at: verification.began,
+            answer: None,
+        };
+        self.store
+            .keep_verification(one, self.most_kept)
+            .await
+            .map_err(|error| {
+                tracing::error!(%error, "a verification cannot be kept");
+                Problem::from(Code::StoreFailed)
+            })?;
+        // It may have been answered before it was kept.
+        self.write_answer(verification).await;
+        Ok(())
+    }
+
+    async fn write_answer(&self, verification: &Verification) {
+        if !verification.kept.load(Ordering::Relaxed) {
+            return;
+        }
+        let Some(answer) = verification.answer() else { return };
+        match self.store.answer_verification(&verification.id, answer).await {
+            Ok(()) => self.bell.ring(),
+            Err(error) => tracing::error!(%error, "the answer to a verification cannot be kept"),
+        }
+    }
+
+    fn remember(&self, verification: &Arc<Verification>) {
         let mut kept = self.kept();
         kept.made += 1;
         let number = kept.made;
@@ -152,7 +271,7 @@ impl Verifications {
         kept.order.insert(number, Arc::clone(&verification.id));
         // The oldest go first: when they are too old, or too many, those that are answered before the others.
         while let Some((&oldest, id)) = kept.order.first_key_value() {
-            let old = kept.by_id.get(id).is_none_or(|old| old.began.elapsed() > self.keep);
+            let old = kept.by_id.get(id).is_none_or(|old| old.is_older(self.keep));
             if !old && kept.order.len() <= self.most_kept {
                 break;
             }
@@ -173,10 +292,20 @@ impl Verifications {
     }
 
     /// The tenant's verification of this id; another's is not there.
-    pub(super) fn find(&self, tenant: &str, id: &str) -> Option<Arc<Verification>> {
-        let kept = self.kept();
-        let found = kept.by_id.get(id)?;
-        (*found.tenant == *tenant && found.began.elapsed() <= self.keep).then(|| Arc::clone(found))
+    pub(super) fn find(&self, tenant: &str, id: &str) -> Result<Option<Found>, Problem> {
+        if let Some(found) = self.kept().by_id.get(id) {
+            let theirs = *found.tenant == *tenant && !found.is_older(self.keep);
+            return Ok(theirs.then(|| Found::Here(Arc::clone(found))));
+        }
+        let since = SystemTime::now().checked_sub(self.keep);
+        let kept = self
+            .store
+            .verification(tenant, id, since.unwrap_or(SystemTime::UNIX_EPOCH));
+        let kept = kept.map_err(|error| {
+            tracing::error!(%error, "a verification cannot be read");
+            Problem::from(Code::StoreFailed)
+        })?;
+        Ok(kept.and_then(|kept| kept.answer).map(Found::Kept))
     }
 
     /// How many are not answered yet.
@@ -192,7 +321,7 @@ struct Answered {
 }
 
 impl Answered {
-    async fn ask(&self, question: Question) {
+    async fn ask(&self, engine: &Engine) {
         let answers = &self.mine.answers;
         let mut heard = |index: usize, outcome: Outcome| {
             answers.send_modify(|answers| {
@@ -201,10 +330,12 @@ impl Answered {
                 }
             });
         };
-        let Question {
-            engine, typed, memory, ..
-        } = question;
-        let result = engine.ask(&typed, &self.all.stop, memory, &mut heard).await;
+        let (question, stop) = (&self.mine.question, &self.all.stop);
+        let memory = question.memory(engine);
+        let result = engine.ask(&question.typed, stop, memory, &mut heard).await;
+        let cut_short = |outcome: &Outcome| outcome.verdict.reason == Reason::Interrupted;
+        // The next server asks about it.
+        let again = stop.is_requested() && result.as_ref().is_ok_and(|outcomes| outcomes.iter().any(cut_short));
         answers.send_modify(|answers| match result {
             Ok(outcomes) => {
                 answers.outcomes = outcomes;
@@ -215,6 +346,9 @@ impl Answered {
                 answers.standing = Standing::Failed;
             }
         });
+        if !again {
+            self.all.write_answer(&self.mine).await;
+        }
     }
 }
 

@@ -9,10 +9,11 @@ use axum::{
     Extension,
     body::Body,
     extract::{Path, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::{
@@ -20,9 +21,10 @@ use super::{
     body::{Strict, Whole},
     document::{BatchResult, Result as ResultSchema},
     gate::Caller,
+    idempotency::{self, Keyed},
     log::Asked,
     problem::{Code, Problem, ProblemBody, whole_seconds},
-    verification::{Answers, Question, Standing, Verification, come_back},
+    verification::{Answers, Asking, Found, Standing, Verification, come_back},
 };
 use crate::{
     job::{Level, Outcome},
@@ -93,11 +95,12 @@ pub(super) struct BatchRequest {
 pub(super) async fn verify(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Strict(request): Strict<VerifyRequest>,
 ) -> Result<Response, Problem> {
     check_length(&request.address, "/address")?;
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
-    answer(&shared, &caller, (vec![request.address], false), how).await
+    answer_once((&shared, &caller, &headers), (vec![request.address], false), how).await
 }
 
 /// Verify up to 100 addresses.
@@ -115,6 +118,7 @@ pub(super) async fn verify(
 pub(super) async fn batch(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
     Strict(request): Strict<BatchRequest>,
 ) -> Result<Response, Problem> {
     let most = shared.limits.max_batch;
@@ -126,7 +130,7 @@ pub(super) async fn batch(
         check_length(address, &format!("/addresses/{index}"))?;
     }
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
-    answer(&shared, &caller, (request.addresses, true), how).await
+    answer_once((&shared, &caller, &headers), (request.addresses, true), how).await
 }
 
 /// Fetch the result of a verification.
@@ -149,9 +153,16 @@ pub(super) async fn verification(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let found = shared.verifications.find(caller.tenant(), &id);
-    let found = found.ok_or_else(|| Problem::new(Code::NotFound, "There is no such verification."))?;
-    respond(&found)
+    match shared.verifications.find(caller.tenant(), &id)? {
+        Some(Found::Here(found)) => respond(&found),
+        Some(Found::Kept(answer)) => {
+            let mut response = Response::new(Body::from(answer));
+            let kind = HeaderValue::from_static("application/json");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            Ok(response)
+        }
+        None => Err(Problem::new(Code::NotFound, "There is no such verification.")),
+    }
 }
 
 /// A result, or the results of a batch.
@@ -183,6 +194,14 @@ struct How {
 }
 
 impl How {
+    /// Of all that is asked.
+    fn digest(&self, asked: &(Vec<String>, bool)) -> [u8; 32] {
+        let wait = self.wait.map(|wait| wait.as_millis());
+        let whole = (asked, self.level.name(), self.max_age, wait, self.transcript);
+        // Texts and numbers cannot fail to be written.
+        Sha256::digest(serde_json::to_vec(&whole).unwrap_or_default()).into()
+    }
+
     fn of(
         level: Option<Level>,
         max_age: Option<Whole>,
@@ -206,6 +225,22 @@ impl How {
     }
 }
 
+/// Answers, and a request that comes again with its key as it was answered before.
+async fn answer_once(
+    (shared, caller, headers): (&Shared, &Caller, &HeaderMap),
+    asked: (Vec<String>, bool),
+    how: How,
+) -> Result<Response, Problem> {
+    let held = match idempotency::claim(shared, caller, headers).await? {
+        Keyed::Plain => return answer(shared, caller, asked, how).await,
+        Keyed::First(held) => held,
+        Keyed::Again { digest, response } => return idempotency::again(how.digest(&asked), digest, response),
+    };
+    let digest = how.digest(&asked);
+    let response = answer(shared, caller, asked, how).await?;
+    idempotency::answered(shared, held, digest, response).await
+}
+
 async fn answer(
     shared: &Shared,
     caller: &Caller,
@@ -218,23 +253,14 @@ async fn answer(
     let domains = typed.iter().filter_map(|typed| Some(typed.rsplit_once('@')?.1.trim()));
     caller.spend(typed.len(), domains)?;
     let asked = Asked::new(&shared.salt, &typed);
-    let engine = shared.engines.get(how.level, how.transcript);
-    let mut memory = engine.memory();
-    let max_age = if how.transcript {
-        Some(how.max_age.unwrap_or_default())
-    } else {
-        how.max_age
-    };
-    // Older than the operator allows is not had by asking for it.
-    memory.max_age = memory.max_age.into_iter().chain(max_age).min();
-    let question = Question {
-        engine,
+    let question = Asking {
         typed,
-        memory,
         batch,
         transcript: how.transcript,
+        level: how.level,
+        max_age: how.max_age.map(|age| age.as_secs()),
     };
-    let verification = shared.verifications.begin(caller.tenant(), question)?;
+    let verification = shared.verifications.begin(&shared.engines, caller.tenant(), question)?;
     let wait = how.wait.unwrap_or(shared.limits.wait).min(shared.limits.max_wait);
     verification.done(wait).await;
     let cut_short = |outcome: &Outcome| outcome.verdict.reason == Reason::Interrupted;
@@ -243,7 +269,7 @@ async fn answer(
         return Err(Problem::from(Code::Stopping).after(Duration::from_secs(5)));
     }
     if verification.now(|answers| answers.standing == Standing::Pending) {
-        shared.verifications.keep(&verification);
+        shared.verifications.keep(&verification).await?;
     }
     let mut response = respond(&verification)?;
     verification.now(|answers| {
@@ -291,7 +317,7 @@ fn respond(verification: &Arc<Verification>) -> Result<Response, Problem> {
     Ok(response)
 }
 
-fn render(outcomes: &[Outcome], batch: bool, (detail, again): (Detail, Option<SystemTime>)) -> Vec<u8> {
+pub(super) fn render(outcomes: &[Outcome], batch: bool, (detail, again): (Detail, Option<SystemTime>)) -> Vec<u8> {
     let mut body = Vec::with_capacity(1024 * outcomes.len());
     if batch {
         body.extend_from_slice(b"{\"results\":[");

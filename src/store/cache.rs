@@ -7,9 +7,9 @@ use std::{
 
 use super::JobNumber;
 
-/// Bytes of batches that stay in memory: eighty thousand answers of ordinary hosts. Beyond that the oldest are read again
+/// Bytes of batches that stay in memory: forty thousand answers of ordinary hosts. Beyond that the oldest are read again
 /// when they are needed.
-const ROOM: usize = 8 << 20;
+const ROOM: usize = 4 << 20;
 
 type Key = (JobNumber, u32);
 

@@ -10,7 +10,10 @@ use std::{
 };
 
 use hashbrown::{HashMap, hash_map::Entry};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 
 use super::{
     StoreError,
@@ -273,6 +276,8 @@ impl<'a> Reader<'a> {
             evidence: Evidence {
                 syntax: None,
                 list: stored.list,
+                // What was told is told anew for each run: it may have been taken back.
+                told: None,
                 route,
                 wildcard_zone,
                 host,
@@ -408,6 +413,16 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError>
     postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged("a value cannot be read"))
 }
 
+/// A host's name, which the resolver escaped before it was kept: anything else is damage, and reaches no terminal.
+fn host_name<'de, D: Deserializer<'de>>(from: D) -> Result<Box<str>, D::Error> {
+    let name = Box::<str>::deserialize(from)?;
+    if name.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Ok(name)
+    } else {
+        Err(D::Error::custom("no name of a host"))
+    }
+}
+
 /// A [`Kept`] whose parts are elsewhere in the batch.
 #[derive(Serialize, Deserialize)]
 struct StoredRecord<'a> {
@@ -476,6 +491,7 @@ impl From<&Answer> for StoredReply {
 #[derive(Serialize, Deserialize)]
 struct StoredHost {
     provider: Option<Box<str>>,
+    #[serde(deserialize_with = "host_name")]
     name: Box<str>,
     ip: Option<IpAddr>,
     preference: u16,
@@ -531,6 +547,7 @@ enum StoredRoute {
 
 #[derive(Serialize, Deserialize)]
 struct StoredExchanger {
+    #[serde(deserialize_with = "host_name")]
     host: Box<str>,
     preference: u16,
     backup: bool,
@@ -588,6 +605,7 @@ impl TryFrom<StoredRoute> for MailRoute {
 
 #[derive(Serialize, Deserialize)]
 struct StoredTranscript {
+    #[serde(deserialize_with = "host_name")]
     host: Box<str>,
     peer: std::net::SocketAddr,
     /// Milliseconds; 0 presend, 1 the host, 2 a note; the line.
@@ -635,6 +653,26 @@ impl From<StoredTranscript> for Transcript {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_no_resolver_named_is_damage() {
+        for (name, sound) in [
+            ("mx1.example.com", true),
+            (r"mx\0321.example.com", true),
+            ("mx\u{11}.example.com", false),
+            ("mx1.example.c\u{7f}m", false),
+            ("mx1.ex\u{202e}ample.com", false),
+        ] {
+            let exchanger = StoredExchanger {
+                host: name.into(),
+                preference: 10,
+                backup: false,
+            };
+            let mut block = Block::default();
+            let offset = block.value(&StoredRoute::ImplicitMx(exchanger)).unwrap();
+            assert_eq!(read_route(&block.bytes, offset).is_ok(), sound, "{name:?}");
+        }
+    }
 
     #[test]
     fn a_wildcard_zone_leads_to_a_route_in_one_step() {

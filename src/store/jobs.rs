@@ -10,7 +10,9 @@ use super::{
     presence::Presence,
 };
 
-const COLUMNS: &str = "number, id, state, created_at, updated_at, source, settings, layout, rows, summary, run";
+pub(super) const COLUMNS: &str =
+    "number, id, state, created_at, updated_at, source, settings, layout, rows, summary, run";
+pub(super) const COLUMN_COUNT: usize = 11;
 
 pub(super) fn create(connection: &mut Connection, job: &NewJob, id: &str, run: &str) -> Result<Lease, StoreError> {
     let now = millis(SystemTime::now()).cast_signed();
@@ -58,7 +60,8 @@ pub(super) fn imported(
     let state = JobState::Open.name();
     let sql = format!(
         "SELECT {COLUMNS} FROM job WHERE digest = ?2 AND state = ?3 AND number <> ?1
-         AND settings = (SELECT settings FROM job WHERE number = ?1) ORDER BY number DESC LIMIT 1"
+         AND settings = (SELECT settings FROM job WHERE number = ?1)
+         AND number NOT IN (SELECT job FROM api_job) ORDER BY number DESC LIMIT 1"
     );
     let twin = transaction
         .prepare(&sql)?
@@ -160,12 +163,12 @@ pub(super) fn forget(
     Ok(old)
 }
 
-fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
+pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, StoreError> {
     Ok(connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
 }
 
 /// The job's name, if nobody else works on it.
-fn free(transaction: &Transaction<'_>, job: JobNumber, presence: &Presence) -> Result<String, StoreError> {
+pub(super) fn free(transaction: &Transaction<'_>, job: JobNumber, presence: &Presence) -> Result<String, StoreError> {
     let sql = "SELECT id, run FROM job WHERE number = ?1";
     let found: Option<(String, Option<String>)> = transaction
         .query_row(sql, [job], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -212,7 +215,7 @@ fn clean(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn record(row: &Row<'_>, presence: &Presence) -> Result<JobRecord, StoreError> {
+pub(super) fn record(row: &Row<'_>, presence: &Presence) -> Result<JobRecord, StoreError> {
     let at = |index| Ok::<_, rusqlite::Error>(time(row.get::<_, i64>(index)?.cast_unsigned()));
     let state: String = row.get(2)?;
     let run: Option<String> = row.get(10)?;

@@ -3,10 +3,13 @@
 //!
 //! One writer, transactions of whatever is waiting, nothing half written. Must not judge, schedule or ask anybody.
 
+mod api;
+mod bounce;
 mod cache;
 mod domains;
 mod error;
 mod evidence;
+mod happening;
 mod heap;
 mod jobs;
 mod keys;
@@ -14,7 +17,10 @@ mod ledger;
 mod presence;
 mod private;
 mod record;
+mod request;
 mod sqlite;
+mod suppression;
+mod verification;
 mod writer;
 
 use std::{sync::Arc, time::SystemTime};
@@ -22,13 +28,21 @@ use std::{sync::Arc, time::SystemTime};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
+pub use api::{Accepted, ApiJob, Viewer, Wish};
+pub use bounce::{Added, Events, KeptEvent, Person, Recipients};
 pub use error::StoreError;
+pub use happening::{Happening, HappeningKind};
 pub use heap::Offset;
 pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
 pub use record::{DomainMemory, Judged, Kept, Progress, REFUSAL_REST, Reading, Source, keep_for};
+pub use request::{Claim as RequestClaim, Claimed, Response};
 pub use sqlite::{Opened, SqliteStore};
+pub use suppression::{
+    Applied, Author, ByRule, NewSuppression, Scope, Suppression, SuppressionState, Suppressions, Verdicts,
+};
+pub use verification::{KeptVerification, Spent};
 
 use crate::{address::Domain, verdict::Verdict};
 

@@ -74,6 +74,12 @@ pub enum Source {
     Live,
     /// Kept from an earlier one.
     Store,
+    /// The suppression list.
+    Suppression,
+    /// Mail that arrived.
+    Delivery,
+    /// Mail that bounced.
+    Bounce,
 }
 
 impl Source {
@@ -83,6 +89,9 @@ impl Source {
         match self {
             Self::Live => "live",
             Self::Store => "store",
+            Self::Suppression => "suppression",
+            Self::Delivery => "delivery",
+            Self::Bounce => "bounce",
         }
     }
 }
@@ -142,10 +151,10 @@ const DAY: Duration = Duration::from_hours(24);
 
 /// How long an answer may be shown again instead of asking (DESIGN section 8, ETIQUETTE B5): valid and catch-all a week,
 /// invalid three days, a host that refused us three hours, anything else that was asked an hour. `None`: it was not asked, or
-/// the operator's own lists decided.
+/// the operator's own lists or past mailings decided.
 #[must_use]
 pub fn keep_for(evidence: &Evidence, verdict: &Verdict) -> Option<Duration> {
-    if evidence.list.is_some() || evidence.syntax.is_some() {
+    if evidence.list.is_some() || evidence.syntax.is_some() || evidence.told.is_some() {
         return None;
     }
     match verdict.label {

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use rand::Rng as _;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig, params};
 use tokio::sync::{oneshot, watch};
@@ -25,7 +26,7 @@ use super::{
     presence::Presence,
     writer::{self, Command, Writer, read_entries},
 };
-use crate::address::Domain;
+use crate::{address::Domain, meter};
 
 /// Steps from one layout to the next; the first makes an empty file ours.
 const LAYOUTS: [&str; 4] = [
@@ -59,6 +60,7 @@ pub struct SqliteStore {
     commands: Option<Sender<Command>>,
     thread: Option<JoinHandle<()>>,
     failure: watch::Receiver<Option<Arc<StoreError>>>,
+    timing: Histogram,
     /// A private database vanishes with the process.
     _private: Option<tempfile::TempDir>,
 }
@@ -138,6 +140,7 @@ impl SqliteStore {
         })?;
         let (presence, cache) = (Arc::new(presence), Arc::new(Cache::default()));
         let (sender, failure) = watch::channel(None);
+        let timing = meter::seconds();
         let (commands, thread) = writer::start(Writer {
             connection,
             path: path.to_owned(),
@@ -145,6 +148,7 @@ impl SqliteStore {
             cache: Arc::clone(&cache),
             failure: sender,
             batches: std::collections::HashMap::new(),
+            timing: timing.clone(),
         })
         .map_err(|error| cannot_open(path, &error))?;
         Ok(Self {
@@ -155,6 +159,7 @@ impl SqliteStore {
             commands: Some(commands),
             thread: Some(thread),
             failure,
+            timing,
             _private: private,
         })
     }
@@ -163,6 +168,12 @@ impl SqliteStore {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How long writes take, in seconds.
+    #[must_use]
+    pub fn timing(&self) -> Histogram {
+        self.timing.clone()
     }
 
     fn reader(&self) -> MutexGuard<'_, Connection> {
@@ -194,7 +205,38 @@ impl SqliteStore {
         answer.map_err(|error| error.explained(&self.path))
     }
 
-    fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    /// Lets the writer do something, and waits for it without holding a thread up.
+    pub(super) async fn later<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Call(Box::new(move |connection| {
+            let _ = reply.send(work(connection));
+        })));
+        let answer = answer.await.unwrap_or(Err(StoreError::Ended));
+        answer.map_err(|error| error.explained(&self.path))
+    }
+
+    /// Lets the writer do something that nobody waits for; that it failed is in the log.
+    pub(super) fn soon(&self, work: impl FnOnce(&mut Connection) -> Result<(), StoreError> + Send + 'static) {
+        self.send(Command::Call(Box::new(move |connection| {
+            if let Err(error) = work(connection) {
+                tracing::warn!(%error, "something was not written");
+            }
+        })));
+    }
+
+    pub(super) fn presence(&self) -> &Presence {
+        &self.presence
+    }
+
+    pub(super) fn shared_presence(&self) -> Arc<Presence> {
+        Arc::clone(&self.presence)
+    }
+
+    /// Reads, while nobody else of this process does.
+    pub(super) fn read<T>(&self, work: impl FnOnce(&Connection) -> Result<T, StoreError>) -> Result<T, StoreError> {
         work(&self.reader()).map_err(|error| error.explained(&self.path))
     }
 
@@ -202,15 +244,14 @@ impl SqliteStore {
         if let Some(batch) = self.cache.find((job, number)) {
             return Ok(batch);
         }
-        let bytes: Vec<u8> = self.read(|connection| {
+        let batch: Arc<[u8]> = self.read(|connection| {
             let sql = "SELECT records FROM batch WHERE job = ?1 AND number = ?2";
             let found = connection
                 .prepare_cached(sql)?
-                .query_row(params![job, number], |row| row.get(0))
+                .query_row(params![job, number], |row| Ok(Arc::from(row.get_ref(0)?.as_blob()?)))
                 .optional()?;
             found.ok_or(StoreError::Gone)
         })?;
-        let batch: Arc<[u8]> = bytes.into();
         self.cache.keep((job, number), Arc::clone(&batch));
         Ok(batch)
     }

@@ -10,9 +10,10 @@ use std::{
         Arc,
         mpsc::{self, Receiver},
     },
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
+use prometheus_client::metrics::histogram::Histogram;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::{oneshot, watch};
 
@@ -58,6 +59,8 @@ pub(super) struct Writer {
     pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
     /// The number of the next batch of each lease.
     pub(super) batches: HashMap<(JobNumber, i64), u32>,
+    /// How long it takes.
+    pub(super) timing: Histogram,
 }
 
 /// To be told when the transaction is committed.
@@ -80,7 +83,9 @@ impl Writer {
                 match command {
                     Command::Call(call) => {
                         self.write(std::mem::take(&mut together));
+                        let began = Instant::now();
                         call(&mut self.connection);
+                        self.timing.observe(began.elapsed().as_secs_f64());
                     }
                     Command::Write(_) | Command::Claim(..) | Command::Flush(_) => together.push(command),
                 }
@@ -97,6 +102,7 @@ impl Writer {
         if commands.is_empty() {
             return;
         }
+        let began = Instant::now();
         let mut told: Vec<Told> = Vec::with_capacity(commands.len());
         let before = self.failure.borrow().clone();
         let result = match before {
@@ -112,6 +118,7 @@ impl Writer {
                 error
             }),
         };
+        self.timing.observe(began.elapsed().as_secs_f64());
         for tell in told {
             tell(result.clone());
         }

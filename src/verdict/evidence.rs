@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
+use super::Told;
 use crate::{
     address::SyntaxError,
     dns::MailRoute,
@@ -172,6 +173,8 @@ pub struct Evidence {
     pub syntax: Option<Box<SyntaxError>>,
     /// The operator's lists decided.
     pub list: Option<ListDecision>,
+    /// What past mailings or a person told decides.
+    pub told: Option<Arc<Told>>,
     /// Where the mail goes.
     pub route: Observed<Arc<MailRoute>, NotTried>,
     /// The domain is a sub-domain, and its zone answers for every name with the same route. Says nothing about mailboxes.
@@ -197,6 +200,7 @@ impl Evidence {
         Self {
             syntax: None,
             list: None,
+            told: None,
             route: Observed::NotTried(why),
             wildcard_zone: false,
             host: None,

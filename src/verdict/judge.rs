@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use super::{
     Action, Answer, Bounce, BounceTable, Evidence, HostFacts, Label, ListDecision, NotTried, Observed, Reason,
-    SessionDoubt, UnknownRecipients, forecast,
+    SessionDoubt, SuppressionReason, Testimony, UnknownRecipients, forecast,
     naming::{death, doubted, of_unasked, probe_failure, refusal, route_failure},
 };
 use crate::{
@@ -64,6 +64,10 @@ impl Deref for Verdict {
 
 /// The only things that make an address `invalid`.
 enum Ground {
+    /// The operator's suppression list: a decision about the recipient that is on record.
+    Suppressed(SuppressionReason),
+    /// A hard bounce that was reported, newer than any answer.
+    Bounced(Class),
     /// The operator's block list.
     Listed,
     /// The address is not one.
@@ -82,6 +86,10 @@ pub fn judge(evidence: &Evidence, policy: &Policy) -> Verdict {
 
 /// Everything that is decided without a mail host: lists, syntax, DNS.
 fn judge_before_asking(evidence: &Evidence, policy: &Policy) -> Option<Verdict> {
+    let told = evidence.told.as_deref().map(|told| told.what);
+    if let Some(Testimony::Suppressed(reason)) = told {
+        return Some(invalid(&Ground::Suppressed(reason), reason.verdict(), policy));
+    }
     if evidence.list == Some(ListDecision::Block) {
         return Some(invalid(&Ground::Listed, Reason::BlockListed, policy));
     }
@@ -96,6 +104,13 @@ fn judge_before_asking(evidence: &Evidence, policy: &Policy) -> Option<Verdict> 
             action: Action::Send,
             bounce,
         }));
+    }
+    match told {
+        Some(Testimony::Bounced(class)) => {
+            return Some(invalid(&Ground::Bounced(class), Reason::HardBounced, policy));
+        }
+        Some(Testimony::Delivered) => return Some(valid(Reason::Delivered)),
+        Some(Testimony::Suppressed(_)) | None => {}
     }
     let route = match &evidence.route {
         Observed::NotTried(why) | Observed::Failed(why) => return Some(not_asked(*why)),
@@ -182,13 +197,7 @@ fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdi
             } else {
                 Reason::MailboxExists
             };
-            let bounce = forecast::nothing_expected();
-            Verdict(Judgement {
-                label: Label::Valid,
-                reason,
-                action: Action::Send,
-                bounce,
-            })
+            valid(reason)
         }
         Observed::Known(UnknownRecipients::Contradictory) => unknown(Reason::Inconsistent),
         Observed::Known(UnknownRecipients::Accepted) | Observed::NotTried(_) | Observed::Failed(_) if backup => {
@@ -199,18 +208,38 @@ fn judge_acceptance(evidence: &Evidence, class: Class, policy: &Policy) -> Verdi
     }
 }
 
+fn valid(reason: Reason) -> Verdict {
+    Verdict(Judgement {
+        label: Label::Valid,
+        reason,
+        action: Action::Send,
+        bounce: forecast::nothing_expected(),
+    })
+}
+
 fn invalid(ground: &Ground, reason: Reason, policy: &Policy) -> Verdict {
-    let class = match ground {
-        Ground::Listed => None,
-        Ground::Syntax => Some(Class::BadAddressSyntax),
-        Ground::Route(class) => Some(*class),
-        Ground::Recipient(dead) => Some(death(*dead).1),
+    let bounce = |class| forecast::of_death(class, &policy.bounce);
+    let bounce = match ground {
+        Ground::Suppressed(of) => match of {
+            SuppressionReason::HardBounce | SuppressionReason::BouncedElsewhere => bounce(reason.class()),
+            SuppressionReason::SoftBounces => policy.bounce_of(Class::QueueExpired),
+            SuppressionReason::MailboxFull => policy.bounce_of(Class::MailboxFull),
+            // Mail would arrive; it is not wanted.
+            SuppressionReason::Complained
+            | SuppressionReason::Unsubscribed
+            | SuppressionReason::Manual
+            | SuppressionReason::Imported => forecast::nothing_expected(),
+        },
+        Ground::Listed => bounce(None),
+        Ground::Syntax => bounce(Some(Class::BadAddressSyntax)),
+        Ground::Route(class) | Ground::Bounced(class) => bounce(Some(*class)),
+        Ground::Recipient(dead) => bounce(Some(death(*dead).1)),
     };
     Verdict(Judgement {
         label: Label::Invalid,
         reason,
         action: Action::Drop,
-        bounce: forecast::of_death(class, &policy.bounce),
+        bounce,
     })
 }
 

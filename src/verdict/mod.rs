@@ -2,8 +2,8 @@
 //!
 //! Owns DESIGN's precedence. Must not ask a clock, the network or a configuration beyond [`Policy`].
 //!
-//! Only [`judge`] makes a [`Verdict`], and only a ground (a list entry, a syntax fault, the DNS, or a
-//! [`DeadRecipient`](crate::replies::DeadRecipient)) makes one `invalid`. Nobody else can make or change one:
+//! Only [`judge`] makes a [`Verdict`], and only a ground (a suppression, a list entry, a syntax fault, the DNS, a
+//! hard bounce that was reported, or a [`DeadRecipient`](crate::replies::DeadRecipient)) makes one `invalid`. Nobody else can make or change one:
 //!
 //! ```compile_fail
 //! use presend::verdict::{Evidence, Label, NotTried, Policy, judge};
@@ -29,6 +29,7 @@ mod forecast;
 mod judge;
 mod naming;
 mod reason;
+mod told;
 
 pub use alone::{Alone, read_alone};
 pub use evidence::{
@@ -39,6 +40,7 @@ pub use forecast::{Bounce, BounceKind, BounceTable};
 pub use judge::{Judgement, Policy, Verdict, judge};
 pub use naming::{reason_of_attempt, reason_of_route};
 pub use reason::Reason;
+pub use told::{SuppressionReason, Testimony, Told};
 
 use serde::{Deserialize, Serialize};
 

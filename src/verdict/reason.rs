@@ -86,6 +86,36 @@ reasons! {
     BlockListed "block_listed"
         "An entry of your block list names the address, its domain or its mail host."
         "Drop, as you decided."
+    SuppressedComplained "suppressed_complained"
+        "The recipient reported your mail as spam; nobody was asked."
+        "Drop: mailing on costs reputation and breaks the rules of most providers."
+    SuppressedUnsubscribed "suppressed_unsubscribed"
+        "The recipient unsubscribed; nobody was asked."
+        "Drop; only the recipient can take it back."
+    SuppressedManual "suppressed_manual"
+        "Somebody of yours suppressed the address; nobody was asked."
+        "Drop, as you decided; `presend suppress why ADDRESS` says who and when."
+    SuppressedImported "suppressed_imported"
+        "A suppression list that you imported names the address; nobody was asked."
+        "Drop, as you decided; `presend suppress why ADDRESS` says from where."
+    SuppressedHardBounce "suppressed_hard_bounce"
+        "Mail to the address bounced hard, so it is suppressed; nobody was asked."
+        "Drop; `presend suppress remove ADDRESS --note WHY` lets it go if you know better."
+    SuppressedBouncedElsewhere "suppressed_bounced_elsewhere"
+        "Several separate lists found the mailbox unknown, so it is suppressed everywhere; nobody was asked."
+        "Drop; `presend suppress why ADDRESS` names the events."
+    SuppressedSoftBounces "suppressed_soft_bounces"
+        "Mail to the address bounced softly too often in a row, so it is suppressed; nobody was asked."
+        "Drop; `presend suppress why ADDRESS` names the events."
+    SuppressedMailboxFull "suppressed_mailbox_full"
+        "The mailbox was full too often in a row, so it is suppressed; nobody was asked."
+        "Drop; mailboxes that stay full are abandoned."
+    Delivered "delivered"
+        "Mail to the address arrived lately, and nothing bounced since; nobody was asked."
+        "Send."
+    HardBounced "hard_bounced"
+        "Mail to the address bounced hard lately, and nothing arrived since; nobody was asked."
+        "Drop, unless you know why it bounced."
     AllowListed "allow_listed"
         "An entry of your allow list names the address, its domain or its mail host; nobody was asked."
         "Send, as you decided."
@@ -289,10 +319,13 @@ impl Reason {
             Self::Syntax(_) | Self::AddressRefused => Class::BadAddressSyntax,
             Self::NoSuchDomain | Self::DomainDoubt => Class::DomainNotFound,
             Self::NullMx | Self::NoMailHost | Self::DomainTakesNoMail => Class::DomainNoMail,
-            Self::MailboxUnknown => Class::UserUnknown,
+            Self::MailboxUnknown
+            | Self::HardBounced
+            | Self::SuppressedHardBounce
+            | Self::SuppressedBouncedElsewhere => Class::UserUnknown,
             Self::MailboxDisabled => Class::UserDisabled,
             Self::MailboxMoved => Class::UserMoved,
-            Self::MailboxFull => Class::MailboxFull,
+            Self::MailboxFull | Self::SuppressedMailboxFull => Class::MailboxFull,
             Self::MailboxThrottled => Class::RecipientThrottled,
             Self::MailboxRestricted => Class::RecipientRestricted,
             Self::RelayDenied => Class::RelayDenied,
@@ -312,6 +345,7 @@ impl Reason {
             Self::ServerTemporary => Class::ServerTemporary,
             Self::ServerFull => Class::ServerFull,
             Self::ServerMisconfigured => Class::ServerMisconfigured,
+            Self::SuppressedSoftBounces => Class::QueueExpired,
             Self::RoutingLoop | Self::HostLoop => Class::RoutingLoop,
             Self::AmbiguousRefusal | Self::BlanketRefusal => Class::AmbiguousDenied,
             Self::UnclassifiedReply | Self::HostRefused => Class::Unknown,
@@ -334,6 +368,11 @@ impl Reason {
             | Self::Forwarded
             | Self::AcceptsAll
             | Self::BlockListed
+            | Self::SuppressedComplained
+            | Self::SuppressedUnsubscribed
+            | Self::SuppressedManual
+            | Self::SuppressedImported
+            | Self::Delivered
             | Self::AllowListed
             | Self::LevelStop
             | Self::NoIdentity

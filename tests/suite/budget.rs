@@ -6,16 +6,11 @@ mod world;
 use std::{collections::BTreeSet, fs, time::Duration};
 
 use presend::{
-    address::Rules,
     input::{InputOptions, Table},
-    job::{Engine, Level, Progress, Settings, Stop},
+    job::{Engine, Progress, Settings, Stop},
     lab::Lab,
-    lists::UserLists,
-    net::Network,
     output::{Format, Options, Output, Target, Terminal},
-    schedule::Limits,
     smtp::{Identity, Timeouts},
-    verdict::Policy,
 };
 use world::{Size, TRUSTED};
 
@@ -28,30 +23,12 @@ const SIZE: Size = Size {
 };
 
 fn settings(lab: &Lab) -> Settings {
+    let identity = Identity::new("probe.bench.test", "check@bench.test").unwrap();
     Settings {
-        level: Level::Smtp,
-        identity: Some(Identity::new("probe.bench.test", "check@bench.test").unwrap()),
-        policy: Policy::default(),
-        rules: Rules {
-            allow_special_use: true,
-        },
-        exact: false,
-        user_lists: UserLists::default(),
         trusted: vec![TRUSTED.to_owned()],
-        smtp_port: lab.smtp_port(),
-        nameservers: vec![lab.dns()],
-        limits: Limits::POLITE,
         timeouts: Timeouts::BULK,
-        retry_ladder: Vec::new().into(),
-        network: Network::default(),
         max_wait: Duration::MAX,
-        replies: None,
-        memory: presend::store::Patience::default(),
-        description: String::new(),
-        transcript: false,
-        probe_forbidden: false,
-        probe_providers: Vec::new(),
-        owned: Vec::new(),
+        ..Settings::for_lab(identity, vec![lab.dns()], lab.smtp_port())
     }
 }
 

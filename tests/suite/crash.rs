@@ -21,7 +21,7 @@ use super::{
 };
 
 /// Trusted hosts: several recipients at once, slow enough that kills meet open sessions; and rows that need nobody.
-const WORLD: &str = r#"
+pub(crate) const WORLD: &str = r#"
 record_lines = true
 [[host]]
 name = "mx.plain.test"

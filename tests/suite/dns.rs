@@ -5,7 +5,7 @@ pub(crate) mod server;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -60,6 +60,12 @@ async fn d14_d22_every_kind_of_no_is_told_apart() {
         reply.edns = Some(edns);
         reply
     }
+    /// NOERROR by its header, 0x5A0 with the upper bits of the OPT record (RFC 6891 section 6.1.3).
+    fn extended_code(asked: &Asked) -> Message {
+        let mut reply = asked.nothing(ResponseCode::Unknown(0x5A0));
+        reply.edns = Some(Edns::new());
+        reply
+    }
     fn referral(asked: &Asked) -> Message {
         let mut reply = asked.reply(ResponseCode::NoError, []);
         reply.add_authority(Record::from_rdata(
@@ -69,19 +75,24 @@ async fn d14_d22_every_kind_of_no_is_told_apart() {
         ));
         reply
     }
-    let server = Server::start(|asked| {
+    let wavering = AtomicUsize::new(0);
+    let server = Server::start(move |asked| {
         let reply = match asked.name.as_str() {
             "nodata.test" => asked.nothing(ResponseCode::NoError),
             "nxdomain.test" => asked.nothing(ResponseCode::NXDomain),
             "bare-nodata.test" => asked.reply(ResponseCode::NoError, []),
             "bare-nxdomain.test" => asked.reply(ResponseCode::NXDomain, []),
-            "servfail.test" => asked.reply(ResponseCode::ServFail, []),
+            "wavering.test" if wavering.fetch_add(1, Relaxed) == 0 => asked.reply(ResponseCode::NXDomain, []),
+            "servfail.test" | "wavering.test" => asked.reply(ResponseCode::ServFail, []),
             "network.test" => extended_error(asked, 22),
             "bogus.test" => extended_error(asked, 6),
             "expired.test" => extended_error(asked, 7),
             "refused.test" => asked.reply(ResponseCode::Refused, []),
             "notauth.test" => asked.reply(ResponseCode::NotAuth, []),
             "formerr.test" => asked.reply(ResponseCode::FormErr, []),
+            "unassigned.test" => asked.reply(ResponseCode::Unknown(12), []),
+            "unassigned-nothing.test" => asked.nothing(ResponseCode::Unknown(12)),
+            "extended.test" => extended_code(asked),
             "referral.test" => referral(asked),
             _ => return Vec::new(),
         };
@@ -102,6 +113,10 @@ async fn d14_d22_every_kind_of_no_is_told_apart() {
         ("refused.test", Err(DnsFailure::Refused)),
         ("notauth.test", Err(DnsFailure::Refused)),
         ("formerr.test", Err(DnsFailure::Malformed)),
+        ("unassigned.test", Err(DnsFailure::Malformed)),
+        ("unassigned-nothing.test", Err(DnsFailure::Malformed)),
+        ("extended.test", Err(DnsFailure::Malformed)),
+        ("wavering.test", Err(DnsFailure::ServFail)),
         ("referral.test", Err(DnsFailure::Refused)),
         ("silent.test", Err(DnsFailure::Timeout)),
         // Answered without asking anybody (RFC 6761, RFC 7686).

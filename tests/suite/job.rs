@@ -3,16 +3,14 @@
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
 use presend::{
-    address::{Domain, Rules},
+    address::Domain,
     clock::SystemClock,
     dns::{DnsFailure, Exchanger, MailRoute, Route, RouteFailure},
     input::{Cells, InputOptions, Row, Table},
     job::{Engine, EngineSeams, Level, Outcome, Progress, Settings, Sink, Stop, Summary},
     lists::UserLists,
-    net::{BoxFuture, Call, Dial, DialError, Network, Stream, vet},
-    schedule::Limits,
-    smtp::{Identity, Timeouts},
-    verdict::Policy,
+    net::{BoxFuture, Call, Dial, DialError, Stream, vet},
+    smtp::Identity,
 };
 
 use crate::fake::{FakeNet, mailboxes};
@@ -66,29 +64,13 @@ impl Dial for NoWayOut {
 
 pub(crate) fn settings() -> Settings {
     Settings {
-        level: Level::Smtp,
-        identity: Some(Identity::new("probe.example.org", "check@example.org").unwrap()),
-        policy: Policy::default(),
-        rules: Rules {
-            allow_special_use: true,
-        },
-        exact: false,
-        user_lists: UserLists::default(),
-        replies: None,
         trusted: vec!["test".into()],
-        smtp_port: 25,
-        nameservers: Vec::new(),
-        limits: Limits::POLITE,
-        timeouts: Timeouts::INTERACTIVE,
         retry_ladder: vec![Duration::from_mins(1)].into(),
-        network: Network::default(),
-        max_wait: Duration::ZERO,
-        memory: presend::store::Patience::default(),
-        description: String::new(),
-        transcript: false,
-        probe_forbidden: false,
-        probe_providers: Vec::new(),
-        owned: Vec::new(),
+        ..Settings::for_lab(
+            Identity::new("probe.example.org", "check@example.org").unwrap(),
+            Vec::new(),
+            25,
+        )
     }
 }
 

@@ -109,6 +109,7 @@ impl Run {
         addresses: &[&str],
     ) -> Self {
         let seams = Seams {
+            meter: presend::meter::Meter::default(),
             dial: Arc::new(dial),
             clock: Arc::new(SystemClock),
             classifier: None,

@@ -8,7 +8,7 @@ use std::{
 
 use presend::{
     job::{Engine, Stop},
-    serve::{ApiKey, Limits, Sandbox, Server},
+    serve::{ApiKey, Limits, Options, Sandbox, Server},
     store::{KeyRecord, SqliteStore, Store},
 };
 use serde_json::{Value, json};
@@ -17,8 +17,12 @@ use tokio::{net::TcpListener, runtime::Runtime};
 mod answers;
 mod contract;
 mod hostile;
+mod jobs;
 mod keys;
 mod program;
+mod reach;
+#[cfg(target_os = "linux")]
+mod reload;
 
 /// A running server with a sandbox of its own; it stops when it is dropped.
 struct Api {
@@ -62,6 +66,10 @@ impl Api {
     }
 
     fn with_keys(limits: Limits, keys: &[KeyRecord]) -> Self {
+        Self::with_options(limits, keys, Options::default())
+    }
+
+    fn with_options(limits: Limits, keys: &[KeyRecord], options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -71,6 +79,20 @@ impl Api {
         for key in keys {
             store.add_key(key.clone()).unwrap();
         }
+        Self::over(store, runtime, limits, options)
+    }
+
+    /// A server over what another one left.
+    fn again(store: &Arc<SqliteStore>) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        Self::over(Arc::clone(store), runtime, Limits::default(), Options::default())
+    }
+
+    fn over(store: Arc<SqliteStore>, runtime: Runtime, limits: Limits, options: Options) -> Self {
         let stop = Stop::new();
         let (kept, stopping) = (Arc::clone(&store), stop.clone());
         let (address, serving) = runtime.block_on(async move {
@@ -78,7 +100,7 @@ impl Api {
             let engine = Engine::start(sandbox.settings().unwrap()).await.unwrap();
             let engine = engine.with_store(Arc::clone(&kept) as Arc<dyn Store>);
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let server = Server::new(listener, engine, kept, limits).unwrap();
+            let server = Server::with_options(listener, engine, kept, limits, options).unwrap();
             let address = server.address().unwrap();
             let serving = tokio::spawn(async move {
                 let _sandbox = sandbox;
@@ -169,7 +191,12 @@ fn read(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer
     Answer {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
-        text: response.body_mut().read_to_string().unwrap(),
+        text: response
+            .body_mut()
+            .with_config()
+            .limit(1 << 30)
+            .read_to_string()
+            .unwrap(),
     }
 }
 

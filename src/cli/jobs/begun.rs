@@ -8,6 +8,7 @@ use clap::ArgMatches;
 use super::super::{
     Exit,
     args::{ExportArgs, ResumeArgs},
+    database,
     fault::{fault, hint},
     jobs::Jobs,
     settings::{Overlay, Resolved},
@@ -17,7 +18,7 @@ use super::super::{
 use crate::{
     input::{Layout, Table},
     job::Engine,
-    store::{JobRecord, JobState, Store},
+    store::{JobRecord, JobState, SqliteStore, Store},
 };
 
 pub(super) fn resume(args: &ResumeArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
@@ -49,6 +50,7 @@ pub(super) fn resume(args: &ResumeArgs, matches: &ArgMatches) -> anyhow::Result<
     let run = Job {
         settings,
         store: Some(store),
+        mailing: resolved.mailing(),
         work: JobWork::Begun(Box::new(job)),
         output,
         display,
@@ -69,7 +71,8 @@ pub(super) fn export(args: &ExportArgs, matches: &ArgMatches) -> anyhow::Result<
     let shape = &args.results;
     let display = shape.display(&args.display);
     let mut output = shape.open(&layout(&job)?, &display)?;
-    let engine = Engine::without_network(resolved.to_settings(args.results.transcript)?)?.with_store(store);
+    let engine = Engine::without_network(resolved.to_settings(args.results.transcript)?)?;
+    let engine = database::attach(engine, Some(store), resolved.mailing())?;
     let summary = engine.export(&job, &mut output)?;
     display.finish();
     let files = output.finish()?;
@@ -87,7 +90,7 @@ fn begun(
     overlay: &Overlay,
     (matches, config): (&ArgMatches, &super::super::config::ConfigFile),
     id: &str,
-) -> anyhow::Result<(Arc<dyn Store>, JobRecord)> {
+) -> anyhow::Result<(Arc<SqliteStore>, JobRecord)> {
     let jobs = Jobs::open_with(overlay, (matches, config))?;
     let job = jobs.named(id)?.clone();
     let store = jobs.store.context("a job has a database")?;
@@ -105,10 +108,11 @@ fn layout(job: &JobRecord) -> anyhow::Result<Layout> {
 }
 
 /// The rows of the files must be the job's.
-fn same_list(args: &ResumeArgs, job: &JobRecord, store: &Arc<dyn Store>) -> anyhow::Result<()> {
+fn same_list(args: &ResumeArgs, job: &JobRecord, store: &Arc<SqliteStore>) -> anyhow::Result<()> {
     let files: Vec<PathBuf> = verify::inputs(&args.inputs)?;
     let mut table = Table::open_all(&files, &verify::input_options(&args.layout))?;
-    if crate::job::is_list_of(&mut table, job, store)? {
+    let store: Arc<dyn Store> = Arc::<SqliteStore>::clone(store);
+    if crate::job::is_list_of(&mut table, job, &store)? {
         return Ok(());
     }
     let shown = crate::output::clean(&job.source, 200);

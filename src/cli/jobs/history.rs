@@ -76,7 +76,7 @@ pub(super) fn run(jobs: &Jobs, typed: &str, json: bool) -> anyhow::Result<()> {
         let from = match (entry.progress, kept.source) {
             (Progress::Attempted, _) => ", asked again later",
             (Progress::Settled, Source::Store) => ", from an earlier answer",
-            (Progress::Settled, Source::Live) => "",
+            (Progress::Settled, Source::Live | Source::Suppression | Source::Delivery | Source::Bounce) => "",
         };
         writeln!(out, "{at}  {:8}  {label:9}  {reason}{from}", id(*job))?;
         let rule = kept.judged.as_ref().and_then(|judged| judged.rule.as_deref());

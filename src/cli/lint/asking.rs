@@ -21,7 +21,8 @@ use crate::{
         api::{Api, ApiError, PORTION},
         is_decided,
     },
-    store::{SqliteStore, Store},
+    store::SqliteStore,
+    suppress::Mailing,
 };
 
 /// How long the cache is believed about a domain: as long as about an address that it makes invalid.
@@ -130,7 +131,7 @@ type Told = Vec<(Box<str>, Answer)>;
 
 async fn ask(
     settings: Settings,
-    store: Option<Arc<dyn Store>>,
+    store: Option<Arc<SqliteStore>>,
     questions: Questions,
     answers: &mut Answers,
 ) -> anyhow::Result<(Told, bool)> {
@@ -139,10 +140,8 @@ async fn ask(
     }
     let stop = Stop::new();
     let signals = tokio::spawn(Signals::listen().stop_then_exit(stop.clone()));
-    let mut engine = Engine::start(settings).await?;
-    if let Some(store) = store {
-        engine = engine.with_store(store);
-    }
+    let engine = Engine::start(settings).await?;
+    let engine = database::attach(engine, store, Mailing::default())?;
     let progress = Progress::default();
     let told = questions.ask(&engine, answers, (&progress, stop.clone())).await?;
     signals.abort();

@@ -38,6 +38,9 @@ impl Group {
                 until: Some(until),
                 waits_for: WaitsFor::OtherProcess,
                 done_at: until + self.context.limits.least_time(self.left, 0),
+                targets: self.gathered.len(),
+                delayed: 0,
+                refusals_left: None,
             };
             self.shared.show(&self.context.name, Some(outlook));
             tokio::select! {

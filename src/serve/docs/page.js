@@ -22,8 +22,7 @@ const members = (doc, schema) => {
   }
   return table;
 };
-const send = async (method, path, body, out) => {
-  const headers = {};
+const send = async (method, path, headers, body, out) => {
   const key = document.getElementById("key").value.trim();
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -52,21 +51,28 @@ const operation = (doc, path, method, op) => {
   const fields = (op.parameters || []).map((parameter) => {
     const input = make("input");
     input.name = parameter.name;
+    input.dataset.place = parameter.in;
     block.append(make("label", `${parameter.name} `, input));
     return input;
   });
   const text = schema ? make("textarea") : undefined;
   if (text) {
     text.rows = 6;
-    text.value = JSON.stringify(schema.example || {}, null, 2);
+    text.value = JSON.stringify(content.example || schema.example || {}, null, 2);
     block.append(text);
   }
   const button = make("button", "Send");
   const out = make("pre");
   button.addEventListener("click", () => {
     let place = path;
-    for (const input of fields) place = place.replace(`{${input.name}}`, encodeURIComponent(input.value));
-    send(method.toUpperCase(), place, text && text.value, out);
+    const headers = {};
+    const query = new URLSearchParams();
+    for (const input of fields) {
+      if (input.dataset.place === "path") place = place.replace(`{${input.name}}`, encodeURIComponent(input.value));
+      else if (input.value && input.dataset.place === "query") query.set(input.name, input.value);
+      else if (input.value) headers[input.name] = input.value;
+    }
+    send(method.toUpperCase(), query.size ? `${place}?${query}` : place, headers, text && text.value, out);
   });
   block.append(button, out);
   return block;
@@ -77,7 +83,7 @@ const operation = (doc, path, method, op) => {
     const doc = await (await fetch("/openapi.json")).json();
     about.textContent = doc.info.description;
     const list = document.getElementById("operations");
-    for (const [path, item] of Object.entries(doc.paths)) for (const method of ["get", "post"]) if (item[method]) list.append(operation(doc, path, method, item[method]));
+    for (const [path, item] of Object.entries(doc.paths)) for (const method of ["get", "post", "delete"]) if (item[method]) list.append(operation(doc, path, method, item[method]));
   } catch (error) {
     about.textContent = `The description cannot be loaded: ${error}`;
   }

@@ -9,7 +9,7 @@ use crate::{
     net::SpecialUse,
     replies::classify,
     smtp::Reply,
-    verdict::{BounceKind, ProbeFailure},
+    verdict::{BounceKind, ProbeFailure, Told},
 };
 
 fn route(route: MailRoute) -> Evidence {
@@ -360,4 +360,60 @@ fn catch_all_is_sent_only_when_asked() {
         ..Policy::default()
     };
     assert_eq!(judge(&evidence, &policy).action, Action::Send);
+}
+
+fn told(what: Testimony, evidence: Evidence) -> Evidence {
+    let told = Told {
+        what,
+        at: std::time::SystemTime::UNIX_EPOCH,
+        text: "".into(),
+    };
+    Evidence {
+        told: Some(Arc::new(told)),
+        ..evidence
+    }
+}
+
+#[test]
+fn a_suppression_decides_before_anything_else() {
+    for reason in SuppressionReason::ALL {
+        for evidence in [
+            Evidence::not_tried(NotTried::Level),
+            accepted(UnknownRecipients::Refused),
+            Evidence {
+                list: Some(ListDecision::Allow),
+                ..Evidence::not_tried(NotTried::AllowListed)
+            },
+        ] {
+            let verdict = judge(&told(Testimony::Suppressed(reason), evidence), &Policy::default());
+            let name = format!("suppressed_{}", reason.name());
+            assert_eq!((verdict.label, verdict.reason.name()), (Label::Invalid, &*name));
+            assert_eq!(verdict.action, Action::Drop);
+        }
+    }
+    let unwanted = Testimony::Suppressed(SuppressionReason::Unsubscribed);
+    let unwanted = judge(
+        &told(unwanted, Evidence::not_tried(NotTried::Level)),
+        &Policy::default(),
+    );
+    assert_eq!(unwanted.bounce.kind, BounceKind::None, "mail would arrive");
+}
+
+#[test]
+fn what_happened_to_mail_outranks_what_a_host_says_and_no_list() {
+    let bounced = Testimony::Bounced(Class::UserUnknown);
+    let unasked = || Evidence::not_tried(NotTried::NotNeeded);
+    assert_eq!(verdict(&told(bounced, unasked())), (Label::Invalid, "hard_bounced"));
+    assert_eq!(
+        verdict(&told(Testimony::Delivered, unasked())),
+        (Label::Valid, "delivered")
+    );
+    for what in [bounced, Testimony::Delivered] {
+        let listed = |list| Evidence {
+            list: Some(list),
+            ..unasked()
+        };
+        assert_eq!(verdict(&told(what, listed(ListDecision::Block))).1, "block_listed");
+        assert_eq!(verdict(&told(what, listed(ListDecision::Allow))).1, "allow_listed");
+    }
 }

@@ -19,6 +19,7 @@ fn the_short_help_names_every_command() {
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       serve        Serve the HTTP API: single addresses, batches, replies, reasons
       keys         Keys of the HTTP API: add, list, revoke
+      suppress     Who gets no more mail: add, remove, list, why, import, export, review
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against
       demo         See every label on a sample list, without network or configuration

@@ -141,3 +141,44 @@ fn one_reason_can_be_let_pass() {
         assert_eq!(lint(&lab, more).code, code, "{more:?}");
     }
 }
+
+#[test]
+fn who_is_suppressed_is_found_at_every_level() {
+    let lab = Lab::of(WORLD);
+    lab.place.write("list.txt", "Joe@known.example\njane@known.example\n");
+    let add = [
+        "suppress",
+        "add",
+        "joe@known.example",
+        "--reason",
+        "unsubscribed",
+        "--db",
+        "people.db",
+    ];
+    let added = lab.place.run(&add);
+    assert_eq!(added.code, 0, "{}", added.err);
+    for level in ["syntax", "dns"] {
+        let ran = lint(&lab, &["--db", "people.db", "--level", level]);
+        assert_eq!(
+            (ran.code, found(&ran)),
+            (1, vec!["1 suppressed".to_owned()]),
+            "{level}: {}",
+            ran.err
+        );
+        assert!(
+            ran.out.contains("\"reason\":\"suppressed_unsubscribed\""),
+            "{}",
+            ran.out
+        );
+    }
+    let smtp = ["--db", "people.db", "--level", "smtp"];
+    let ran = lint(&lab, &[&smtp, &IDENTITY[..]].concat());
+    assert_eq!(
+        (ran.code, found(&ran)),
+        (1, vec!["1 suppressed".to_owned()]),
+        "{}",
+        ran.err
+    );
+    let ran = lint(&lab, &["--level", "syntax"]);
+    assert_eq!((ran.code, found(&ran).len()), (0, 0), "another database knows nobody");
+}

@@ -70,6 +70,7 @@ async fn run(
     count: usize,
 ) -> Vec<(Label, &'static str)> {
     let seams = Seams {
+        meter: presend::meter::Meter::default(),
         dial: Arc::new(net.clone()),
         clock: Arc::new(SystemClock),
         classifier: None,

@@ -111,6 +111,7 @@ async fn with_store(store: &Arc<dyn Store>, net: &FakeNet, manners: Manners, lis
     )
     .unwrap();
     let seams = Seams {
+        meter: presend::meter::Meter::default(),
         dial: Arc::new(net.clone()),
         clock,
         classifier: None,

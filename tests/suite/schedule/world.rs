@@ -54,6 +54,7 @@ impl World {
             net.allows(if ours { &Limits::TRUSTED } else { &manners.limits });
         }
         let seams = Seams {
+            meter: presend::meter::Meter::default(),
             dial: Arc::new(self.clone()),
             clock: Arc::new(SystemClock),
             classifier: None,

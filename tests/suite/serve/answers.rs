@@ -189,7 +189,41 @@ fn health_and_numbers_name_nobody() {
         text.contains("presend_requests_total{route=\"unknown\",status=\"404\"} 1"),
         "{text}"
     );
+    for line in [
+        "presend_probes_total{label=\"valid\",reason=\"mailbox_exists\",provider=\"other\"} 1",
+        "presend_replies_total{class=\"accepted\",provider=\"other\"} ",
+        "presend_rule_hits_total{rule=\"positive\"} ",
+        "presend_dns_seconds_count{kind=\"mx\",result=\"records\"} ",
+        "presend_smtp_seconds_count{part=\"session\"} 1",
+        "presend_smtp_seconds_count{part=\"burst\"} ",
+        "presend_sessions 0",
+        "presend_queue 0",
+        "presend_retries 0",
+        "presend_store_seconds_count ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
     assert!(!text.contains('@') && !text.contains("sandbox"), "{text}");
+}
+
+#[test]
+fn what_waits_is_in_the_numbers_without_its_name() {
+    let api = Api::start(Limits::default());
+    api.post(
+        "/v1/verify",
+        &json!({ "address": "someone@greylisted.test", "wait_ms": 500 }),
+    );
+    let late = Instant::now() + Duration::from_secs(20);
+    loop {
+        let text = api.get("/metrics").text;
+        let waits =
+            text.contains("presend_retries 1\n") || text.contains("presend_mail_host_groups{waits_for=\"retry\"} 1\n");
+        if waits {
+            assert!(!text.contains("127.0.0") && !text.contains("greylisted.test"), "{text}");
+            break;
+        }
+        assert!(Instant::now() < late, "{text}");
+    }
 }
 
 #[test]

@@ -24,7 +24,9 @@ fn fits(document: &Value, schema: &Value, value: &Value, place: &str) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                let described = &schema["properties"][name];
+                // Members of a map have no names.
+                let named = schema["properties"].get(name);
+                let described = named.unwrap_or(&schema["additionalProperties"]);
                 assert!(described.is_object(), "{place}/{name} is not described");
                 fits(document, described, member, &format!("{place}/{name}"));
             }
@@ -71,6 +73,22 @@ fn results_have_the_members_that_are_described() {
         &json!({ "reply": "451 4.7.1 Greylisted, try again in 5 minutes" }),
     );
     fits(&document, &schemas["ReplyReading"], &reply.json(), "classify");
+    let made = api.send("/v1/jobs", b"email\nvalid@sandbox.test\n", "text/csv", None);
+    let place = made.header("location").to_owned();
+    fits(&document, &schemas["Job"], &made.json(), "a new job");
+    let late = Instant::now() + Duration::from_secs(30);
+    while api.get(&place).json()["state"] != "done" {
+        assert!(Instant::now() < late);
+    }
+    fits(
+        &document,
+        &schemas["Job"],
+        &api.get(&place).json(),
+        "a job that is done",
+    );
+    fits(&document, &schemas["Jobs"], &api.get("/v1/jobs").json(), "jobs");
+    let page = api.get(&format!("{place}/results")).json();
+    fits(&document, &schemas["Results"], &page, "results");
     let problem = api.get("/nothing");
     fits(&document, &schemas["ProblemBody"], &problem.json(), "problem");
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -123,10 +141,14 @@ fn schemathesis_finds_nothing() {
     let limits = Limits {
         max_wait: Duration::from_millis(200),
         max_pending: 100_000,
+        max_jobs: 100_000,
         ..Limits::default()
     };
     let api = Api::start(limits);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/schemathesis");
     let output = Command::new(program)
+        .env("SCHEMATHESIS_HOOKS", format!("{folder}/hooks.py"))
+        .args(["--config-file", &format!("{folder}/schemathesis.toml")])
         .args([
             "run",
             &api.url("/openapi.json"),

@@ -7,7 +7,7 @@ use std::{
 
 use super::*;
 
-fn presend(arguments: &[&str], database: &std::path::Path) -> Command {
+pub(super) fn presend(arguments: &[&str], database: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_presend"));
     command
         .args(arguments)
@@ -18,7 +18,7 @@ fn presend(arguments: &[&str], database: &std::path::Path) -> Command {
 }
 
 /// Starts a server; its address is in its first words.
-fn start(command: &mut Command) -> (Child, BufReader<std::process::ChildStderr>, String) {
+pub(super) fn start(command: &mut Command) -> (Child, BufReader<std::process::ChildStderr>, String) {
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();

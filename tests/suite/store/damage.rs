@@ -139,7 +139,7 @@ fn databases_of_others_and_of_the_future_are_left_as_they_are() {
         ("PRAGMA application_id = 5;".to_owned(), "belongs to another program"),
         (
             format!("PRAGMA application_id = {}; PRAGMA user_version = 99;", 0x5072_736e),
-            "has layout 99, this presend knows 3",
+            "has layout 99, this presend knows 4",
         ),
     ] {
         let folder = Folder::new();

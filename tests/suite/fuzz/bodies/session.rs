@@ -7,17 +7,14 @@ use std::{
 };
 
 use presend::{
-    address::{Domain, Rules},
+    address::Domain,
     clock::SystemClock,
     dns::{Exchanger, MailRoute, Route},
-    job::{Engine, EngineSeams, Level, Outcome, Settings, Stop},
-    lists::UserLists,
-    net::{BoxFuture, Call, Dial, DialError, Network, Stream, vet},
+    job::{Engine, EngineSeams, Outcome, Settings, Stop},
+    net::{BoxFuture, Call, Dial, DialError, Stream, vet},
     replies::classify,
-    schedule::Limits,
     smtp::{Identity, MAX_REPLY, ReplyReader, Stage, Timeouts},
-    store::Patience,
-    verdict::{Label, Policy},
+    verdict::Label,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
@@ -149,29 +146,13 @@ impl Route for OneHost {
 
 fn settings(pipelined: bool) -> Settings {
     Settings {
-        level: Level::Smtp,
-        identity: Some(Identity::new("probe.example.org", "check@example.org").expect("an identity")),
-        policy: Policy::default(),
-        rules: Rules {
-            allow_special_use: true,
-        },
-        exact: false,
-        user_lists: UserLists::default(),
-        replies: None,
         trusted: if pipelined { vec!["test".into()] } else { Vec::new() },
-        smtp_port: 25,
-        nameservers: Vec::new(),
-        limits: Limits::POLITE,
-        timeouts: Timeouts::INTERACTIVE,
-        retry_ladder: Vec::new().into(),
-        network: Network::default(),
-        max_wait: Duration::ZERO,
-        memory: Patience::default(),
-        description: String::new(),
         transcript: true,
-        probe_forbidden: false,
-        probe_providers: Vec::new(),
-        owned: Vec::new(),
+        ..Settings::for_lab(
+            Identity::new("probe.example.org", "check@example.org").expect("an identity"),
+            Vec::new(),
+            25,
+        )
     }
 }
 

@@ -1,0 +1,820 @@
+//! Who gets no more mail, as it is kept: one row for each reason and scope; what ended stays as history.
+//!
+//! Must not decide who that is; see `crate::suppress`.
+
+use std::{ops::ControlFlow, time::SystemTime};
+
+use rusqlite::{Connection, Row, Transaction, TransactionBehavior, params};
+
+use super::{
+    Added, Person, Recipients, SqliteStore, StoreError,
+    bounce::without,
+    heap::{millis, time},
+};
+use crate::verdict::SuppressionReason;
+
+/// Whom a suppression keeps from mailing.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Scope {
+    /// A tenant of the API; empty is everybody.
+    pub tenant: Box<str>,
+    /// One list; `None` is all.
+    pub list: Option<Box<str>>,
+}
+
+impl Scope {
+    /// Whether a suppression of this scope counts for mail of `tenant` to `list`.
+    #[must_use]
+    pub fn covers(&self, tenant: &str, list: Option<&str>) -> bool {
+        (self.tenant.is_empty() || *self.tenant == *tenant) && (self.list.is_none() || self.list.as_deref() == list)
+    }
+}
+
+impl Scope {
+    /// What the operator suppresses: for everybody, in every list.
+    #[must_use]
+    pub fn everywhere() -> Self {
+        Self::default()
+    }
+}
+
+/// Whether a suppression counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SuppressionState {
+    /// It does.
+    Active,
+    /// A person has to look first.
+    Review,
+    /// No longer.
+    Ended,
+}
+
+impl SuppressionState {
+    /// Every state.
+    pub const ALL: [Self; 3] = [Self::Active, Self::Review, Self::Ended];
+
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Review => "review",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+/// Who said so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Author {
+    /// A rule of the bounce policy.
+    Rule,
+    /// A person, by the command line.
+    Person,
+    /// A caller of the API.
+    Api,
+    /// An imported list.
+    File,
+    /// Time.
+    Expiry,
+}
+
+impl Author {
+    /// Every author.
+    pub const ALL: [Self; 5] = [Self::Rule, Self::Person, Self::Api, Self::File, Self::Expiry];
+
+    /// The stable name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rule => "rule",
+            Self::Person => "person",
+            Self::Api => "api",
+            Self::File => "file",
+            Self::Expiry => "expiry",
+        }
+    }
+
+    fn named(name: &str) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|author| author.name() == name)
+            .unwrap_or(Self::Person)
+    }
+}
+
+/// Which rule decided, and on what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ByRule {
+    /// The stable name of the rule.
+    pub rule: Box<str>,
+    /// The name of the policy.
+    pub policy: Box<str>,
+    /// Numbers of the events.
+    pub events: Vec<i64>,
+    /// What the last event's host said.
+    pub reply: Option<Box<str>>,
+    /// A person should look first.
+    pub unsure: bool,
+}
+
+/// A suppression to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewSuppression {
+    /// Whom; hidden where only hashes are kept.
+    pub mailbox: Box<str>,
+    /// For whom.
+    pub scope: Scope,
+    /// Why.
+    pub reason: SuppressionReason,
+    /// Who says so.
+    pub source: Author,
+    /// What they said about it.
+    pub note: Option<Box<str>>,
+    /// When what led to it happened.
+    pub happened_at: SystemTime,
+    /// When it ends by itself.
+    pub expires_at: Option<SystemTime>,
+}
+
+/// A suppression as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suppression {
+    /// Its number.
+    pub number: i64,
+    /// Whom it is about.
+    pub person: Person,
+    /// `***@domain` where only hashes are kept.
+    pub mailbox: Box<str>,
+    /// For whom.
+    pub scope: Scope,
+    /// Why.
+    pub reason: SuppressionReason,
+    /// Whether it counts.
+    pub state: SuppressionState,
+    /// Who said so.
+    pub source: Author,
+    /// What they said about it.
+    pub note: Option<Box<str>>,
+    /// Which rule decided.
+    pub by_rule: Option<ByRule>,
+    /// When what led to it happened.
+    pub happened_at: SystemTime,
+    /// A person had let the recipient go before.
+    pub again: bool,
+    /// When it was made.
+    pub created_at: SystemTime,
+    /// When it ends by itself.
+    pub expires_at: Option<SystemTime>,
+    /// When a person approved it, and what they said.
+    pub judged: Option<(SystemTime, Option<Box<str>>)>,
+    /// When, by whom and why it ended.
+    pub ended: Option<(SystemTime, Author, Option<Box<str>>)>,
+}
+
+impl Suppression {
+    /// Whether it keeps mail back at `now`.
+    #[must_use]
+    pub fn counts(&self, now: SystemTime) -> bool {
+        self.state == SuppressionState::Active && self.expires_at.is_none_or(|at| at > now)
+    }
+}
+
+/// Which suppressions are wanted; `None` is any.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Suppressions {
+    /// Of this tenant, and of everybody if `everybody` says so.
+    pub tenant: Option<Box<str>>,
+    /// Of this list.
+    pub list: Option<Box<str>>,
+    /// For this reason.
+    pub reason: Option<SuppressionReason>,
+    /// In this state.
+    pub state: Option<SuppressionState>,
+    /// Made since.
+    pub since: Option<SystemTime>,
+    /// With a larger number: to go on where a page ended.
+    pub after: i64,
+}
+
+/// What follows from the events about one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdicts {
+    /// Whom.
+    pub person: Person,
+    /// Whom, for reading.
+    pub mailbox: Box<str>,
+    /// Every suppression that the rules make now.
+    pub suppressions: Vec<(Scope, SuppressionReason, SystemTime, ByRule)>,
+}
+
+/// What changed when rules were applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Applied {
+    /// Recipients suppressed.
+    pub suppressed: u64,
+    /// Suppressions that wait for a person.
+    pub review: u64,
+    /// Of both, those whom a person had let go before.
+    pub again: u64,
+    /// Suppressions that what was reported since does not bear out.
+    pub lifted: u64,
+}
+
+const COLUMNS: &str = "number, person, tenant, list, mailbox, domain, reason, state, source, note, rule, policy, events, \
+                       happened_at, reply, again, created_at, expires_at, judged_at, judged_note, ended_at, ended_by, \
+                       ended_note";
+
+impl SqliteStore {
+    /// Suppresses, all or nobody. What is there already stays as it is, but for an end by itself that is later or taken off.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn suppress(&self, new: Vec<NewSuppression>) -> Result<Added, StoreError> {
+        let recipients = self.recipients()?;
+        let now = SystemTime::now();
+        self.call(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let hashed = super::bounce::keeps_hashes(&transaction)?;
+            expire(&transaction, now)?;
+            let mut added = Added::default();
+            for new in &new {
+                if Inserting::of(new, recipients).insert(&transaction, hashed, now)? {
+                    added.new += 1;
+                } else {
+                    added.known += 1;
+                }
+            }
+            transaction.commit()?;
+            Ok(added)
+        })
+    }
+
+    /// Ends what keeps mail of a recipient back: in one scope, or with `None` in all of the tenant's lists. Says how many ended.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn release(
+        &self,
+        person: Person,
+        (tenant, list): (&str, Option<&str>),
+        by: Author,
+        note: Option<Box<str>>,
+    ) -> Result<u64, StoreError> {
+        let (tenant, list) = (tenant.to_owned(), list.map(ToOwned::to_owned));
+        self.call(move |connection| {
+            let sql = "UPDATE suppression SET state = 'ended', ended_at = ?4, ended_by = ?5, ended_note = ?6 \
+                       WHERE person = ?1 AND tenant = ?2 AND (?3 IS NULL OR list = ?3) AND ended_at IS NULL";
+            let now = millis(SystemTime::now()).cast_signed();
+            let ended = connection.execute(sql, params![person.0, tenant, list, now, by.name(), note])?;
+            Ok(ended as u64)
+        })
+    }
+
+    /// A person looked at a suppression that waits: approved, it counts; else it ends. Whether it was waiting.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub fn review(&self, number: i64, approved: bool, note: Option<Box<str>>) -> Result<bool, StoreError> {
+        self.call(move |connection| {
+            let sql = if approved {
+                "UPDATE suppression SET state = 'active', judged_at = ?2, judged_note = ?3 \
+                 WHERE number = ?1 AND state = 'review'"
+            } else {
+                "UPDATE suppression SET state = 'ended', ended_at = ?2, ended_by = 'person', ended_note = ?3 \
+                 WHERE number = ?1 AND state = 'review'"
+            };
+            let now = millis(SystemTime::now()).cast_signed();
+            Ok(connection.execute(sql, params![number, now, note])? > 0)
+        })
+    }
+
+    /// Everything about a recipient, oldest first, with what ended.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn suppressions_of(&self, person: Person) -> Result<Vec<Suppression>, StoreError> {
+        self.read(|connection| of_person(connection, person))
+    }
+
+    /// Shows suppressions one by one, in order of their numbers, until `see` breaks off; in memory that does not grow with them.
+    ///
+    /// # Errors
+    /// The database cannot be read, or what `see` returns.
+    pub fn each_suppression<E: From<StoreError>>(
+        &self,
+        wanted: &Suppressions,
+        mut see: impl FnMut(Suppression) -> Result<ControlFlow<()>, E>,
+    ) -> Result<(), E> {
+        let failed = |error: rusqlite::Error| StoreError::from(error).explained(self.path());
+        let connection = self.another_reader()?;
+        let sql = format!(
+            "SELECT {COLUMNS} FROM suppression WHERE number > ?1 AND (?2 IS NULL OR tenant = ?2) \
+             AND (?3 IS NULL OR list = ?3) AND (?4 IS NULL OR reason = ?4) AND (?5 IS NULL OR state = ?5) \
+             AND (?6 IS NULL OR created_at >= ?6) ORDER BY number"
+        );
+        let mut select = connection.prepare(&sql).map_err(failed)?;
+        let since = wanted.since.map(|at| millis(at).cast_signed());
+        let reason = wanted.reason.map(SuppressionReason::name);
+        let state = wanted.state.map(SuppressionState::name);
+        let mut rows = select
+            .query(params![wanted.after, wanted.tenant, wanted.list, reason, state, since])
+            .map_err(failed)?;
+        while let Some(row) = rows.next().map_err(failed)? {
+            if see(suppression(row).map_err(|error| error.explained(self.path()))?)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes what the rules decided, and ends what they no longer decide; what a person made or approved stays.
+    ///
+    /// # Errors
+    /// The database cannot be written.
+    pub(crate) fn apply_rules(&self, verdicts: Vec<Verdicts>) -> Result<Applied, StoreError> {
+        let now = SystemTime::now();
+        self.call(move |connection| {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let hashed = super::bounce::keeps_hashes(&transaction)?;
+            let mut applied = Applied::default();
+            for verdicts in &verdicts {
+                apply(&transaction, verdicts, (hashed, now), &mut applied)?;
+            }
+            transaction.commit()?;
+            Ok(applied)
+        })
+    }
+
+    /// Who is suppressed for a scope's mail at `now`, in memory: the hash, the number of the row, and whether it is for all lists.
+    pub(crate) fn suppressed(&self, tenant: &str, list: Option<&str>) -> Result<Vec<(Person, i64)>, StoreError> {
+        let now = millis(SystemTime::now()).cast_signed();
+        self.read(|connection| {
+            let mut select = connection.prepare(
+                "SELECT person, number FROM suppression WHERE state = 'active' AND tenant IN ('', ?1) \
+                 AND (list = '' OR list = ?2) AND (expires_at IS NULL OR expires_at > ?3)",
+            )?;
+            let read = |row: &Row<'_>| Ok((Person(row.get(0)?), row.get(1)?));
+            let found = select.query_map(params![tenant, list, now], read)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
+    /// One row.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn suppression(&self, number: i64) -> Result<Option<Suppression>, StoreError> {
+        self.read(|connection| {
+            let sql = format!("SELECT {COLUMNS} FROM suppression WHERE number = ?1");
+            let mut select = connection.prepare_cached(&sql)?;
+            let mut rows = select.query([number])?;
+            rows.next()?.map(suppression).transpose()
+        })
+    }
+}
+
+/// Everything about a recipient, oldest first.
+pub(super) fn of_person(connection: &Connection, person: Person) -> Result<Vec<Suppression>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM suppression WHERE person = ?1 ORDER BY number");
+    let mut select = connection.prepare_cached(&sql)?;
+    let mut rows = select.query([person.0])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(suppression(row)?);
+    }
+    Ok(found)
+}
+
+/// Hides everybody who can still be read.
+pub(super) fn hide(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+    let mut select = transaction.prepare("SELECT number, mailbox, reply FROM suppression WHERE mailbox IS NOT NULL")?;
+    let mut update = transaction.prepare("UPDATE suppression SET mailbox = NULL, reply = ?2 WHERE number = ?1")?;
+    let mut rows = select.query([])?;
+    let mut hidden: Vec<(i64, Option<String>)> = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (mailbox, reply): (String, Option<String>) = (row.get(1)?, row.get(2)?);
+        hidden.push((row.get(0)?, reply.map(|reply| without(&reply, &mailbox))));
+    }
+    for (number, reply) in hidden {
+        update.execute(params![number, reply])?;
+    }
+    Ok(())
+}
+
+/// Ends what has ended by itself, so that the same can be made again.
+fn expire(transaction: &Transaction<'_>, now: SystemTime) -> Result<(), StoreError> {
+    let sql = "UPDATE suppression SET state = 'ended', ended_at = expires_at, ended_by = 'expiry' \
+               WHERE ended_at IS NULL AND expires_at <= ?1";
+    transaction.execute(sql, [millis(now).cast_signed()])?;
+    Ok(())
+}
+
+/// A row on its way in.
+struct Inserting<'a> {
+    person: Person,
+    mailbox: &'a str,
+    scope: &'a Scope,
+    reason: SuppressionReason,
+    source: Author,
+    note: Option<&'a str>,
+    by_rule: Option<&'a ByRule>,
+    happened_at: SystemTime,
+    expires_at: Option<SystemTime>,
+    again: bool,
+}
+
+impl<'a> Inserting<'a> {
+    fn of(new: &'a NewSuppression, recipients: Recipients) -> Self {
+        Self {
+            person: recipients.person(&new.mailbox),
+            mailbox: &new.mailbox,
+            scope: &new.scope,
+            reason: new.reason,
+            source: new.source,
+            note: new.note.as_deref(),
+            by_rule: None,
+            happened_at: new.happened_at,
+            expires_at: new.expires_at,
+            again: false,
+        }
+    }
+
+    /// Whether it was new.
+    fn insert(&self, transaction: &Transaction<'_>, hashed: bool, now: SystemTime) -> Result<bool, StoreError> {
+        let mut insert = transaction.prepare_cached(
+            "INSERT INTO suppression (person, tenant, list, mailbox, domain, reason, state, source, note, rule, policy, \
+             events, happened_at, reply, again, created_at, expires_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17) \
+             ON CONFLICT (person, tenant, list, reason) WHERE ended_at IS NULL DO NOTHING",
+        )?;
+        let rule = self.by_rule;
+        let waits = rule.is_some_and(|rule| rule.unsure);
+        let state = if waits {
+            SuppressionState::Review
+        } else {
+            SuppressionState::Active
+        };
+        let mailbox = (!hashed && !self.mailbox.starts_with("***@")).then_some(self.mailbox);
+        let reply = rule.and_then(|rule| rule.reply.as_deref());
+        let reply = reply.map(|reply| {
+            if hashed {
+                without(reply, self.mailbox)
+            } else {
+                reply.to_owned()
+            }
+        });
+        let at = |at: SystemTime| millis(at).cast_signed();
+        let list = self.scope.list.as_deref().unwrap_or_default();
+        let domain = self.mailbox.rsplit_once('@').map_or("", |(_, domain)| domain);
+        let new = insert.execute(params![
+            self.person.0,
+            self.scope.tenant,
+            list,
+            mailbox,
+            domain,
+            self.reason.name(),
+            state.name(),
+            self.source.name(),
+            self.note,
+            rule.map(|rule| &rule.rule),
+            rule.map(|rule| &rule.policy),
+            rule.map(|rule| numbers(&rule.events)),
+            at(self.happened_at),
+            reply,
+            self.again,
+            at(now),
+            self.expires_at.map(at)
+        ])?;
+        if new == 0 && self.by_rule.is_none() {
+            // A person's word is worth more than what waits for one, and the longer time than the shorter.
+            transaction
+                .prepare_cached(
+                    "UPDATE suppression SET state = 'active', expires_at = CASE WHEN ?5 IS NULL THEN NULL \
+                 WHEN expires_at IS NULL THEN NULL ELSE max(expires_at, ?5) END \
+                 WHERE person = ?1 AND tenant = ?2 AND list = ?3 AND reason = ?4 AND ended_at IS NULL",
+                )?
+                .execute(params![
+                    self.person.0,
+                    self.scope.tenant,
+                    list,
+                    self.reason.name(),
+                    self.expires_at.map(at)
+                ])?;
+        }
+        Ok(new > 0)
+    }
+}
+
+fn apply(
+    transaction: &Transaction<'_>,
+    verdicts: &Verdicts,
+    (hashed, now): (bool, SystemTime),
+    applied: &mut Applied,
+) -> Result<(), StoreError> {
+    let there = of_person(transaction, verdicts.person)?;
+    let made_by_rule =
+        |kept: &&Suppression| kept.source == Author::Rule && kept.ended.is_none() && kept.judged.is_none();
+    let mut end = transaction.prepare_cached(
+        "UPDATE suppression SET state = 'ended', ended_at = ?2, ended_by = 'rule', ended_note = ?3 WHERE number = ?1",
+    )?;
+    for kept in there.iter().filter(made_by_rule) {
+        let same = |(scope, reason, ..): &&(Scope, SuppressionReason, SystemTime, ByRule)| {
+            *scope == kept.scope && *reason == kept.reason
+        };
+        let now_decided = verdicts.suppressions.iter().find(same);
+        let note = match now_decided {
+            None => "what was reported since does not bear it out",
+            Some((.., rule)) if rule.unsure != (kept.state == SuppressionState::Review) => "decided anew",
+            Some(_) => continue,
+        };
+        applied.lifted += u64::from(now_decided.is_none());
+        end.execute(params![kept.number, millis(now).cast_signed(), note])?;
+    }
+    for (scope, reason, happened_at, rule) in &verdicts.suppressions {
+        let let_go = |kept: &Suppression| {
+            let by_person = |(_, author, _): &(SystemTime, Author, Option<Box<str>>)| {
+                matches!(author, Author::Person | Author::Api)
+            };
+            kept.scope == *scope && kept.ended.as_ref().is_some_and(by_person)
+        };
+        let again = there.iter().any(let_go);
+        let inserting = Inserting {
+            person: verdicts.person,
+            mailbox: &verdicts.mailbox,
+            scope,
+            reason: *reason,
+            source: Author::Rule,
+            note: None,
+            by_rule: Some(rule),
+            happened_at: *happened_at,
+            expires_at: None,
+            again,
+        };
+        if inserting.insert(transaction, hashed, now)? {
+            applied.again += u64::from(again);
+            if rule.unsure {
+                applied.review += 1;
+            } else {
+                applied.suppressed += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn numbers(events: &[i64]) -> String {
+    events.iter().map(i64::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn suppression(row: &Row<'_>) -> Result<Suppression, StoreError> {
+    let at = |index| row.get::<_, i64>(index).map(|at| time(at.cast_unsigned()));
+    let maybe = |index| {
+        let found = row.get::<_, Option<i64>>(index)?;
+        Ok::<_, rusqlite::Error>(found.map(|at| time(at.cast_unsigned())))
+    };
+    let text = |index| row.get::<_, Option<Box<str>>>(index);
+    let name = |index| row.get::<_, String>(index);
+    let (list, state) = (name(3)?, name(7)?);
+    let mailbox = match text(4)? {
+        Some(mailbox) => mailbox,
+        None => format!("***@{}", name(5)?).into(),
+    };
+    let rule = match text(10)? {
+        Some(rule) => Some(ByRule {
+            rule,
+            policy: text(11)?.unwrap_or_default(),
+            events: text(12)?
+                .unwrap_or_default()
+                .split(' ')
+                .filter_map(|number| number.parse().ok())
+                .collect(),
+            reply: text(14)?,
+            unsure: state == SuppressionState::Review.name(),
+        }),
+        None => None,
+    };
+    let judged = match maybe(18)? {
+        Some(at) => Some((at, text(19)?)),
+        None => None,
+    };
+    let ended = match maybe(20)? {
+        Some(at) => Some((at, Author::named(&name(21)?), text(22)?)),
+        None => None,
+    };
+    Ok(Suppression {
+        number: row.get(0)?,
+        person: Person(row.get(1)?),
+        mailbox,
+        scope: Scope {
+            tenant: row.get(2)?,
+            list: (!list.is_empty()).then(|| list.into()),
+        },
+        reason: SuppressionReason::named(&name(6)?).ok_or(StoreError::Damaged("a suppression has no reason"))?,
+        state: SuppressionState::ALL
+            .into_iter()
+            .find(|known| known.name() == state)
+            .ok_or(StoreError::Damaged("a suppression has no state"))?,
+        source: Author::named(&name(8)?),
+        note: text(9)?,
+        by_rule: rule,
+        happened_at: at(13)?,
+        again: row.get(15)?,
+        created_at: at(16)?,
+        expires_at: maybe(17)?,
+        judged,
+        ended,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const DAY: Duration = Duration::from_hours(24);
+
+    fn new(mailbox: &str, reason: SuppressionReason) -> NewSuppression {
+        NewSuppression {
+            mailbox: mailbox.into(),
+            scope: Scope::everywhere(),
+            reason,
+            source: Author::Person,
+            note: Some("asked by phone".into()),
+            happened_at: SystemTime::UNIX_EPOCH + 20_000 * DAY,
+            expires_at: None,
+        }
+    }
+
+    fn person(store: &SqliteStore, mailbox: &str) -> Person {
+        store.recipients().unwrap().person(mailbox)
+    }
+
+    #[test]
+    fn each_reason_is_kept_once_and_what_ended_is_history() {
+        let store = SqliteStore::private().unwrap();
+        let both = || {
+            vec![
+                new("Jane@a.example", SuppressionReason::Manual),
+                new("jane@a.example", SuppressionReason::Unsubscribed),
+            ]
+        };
+        assert_eq!(store.suppress(both()).unwrap(), Added { new: 2, known: 0 });
+        assert_eq!(store.suppress(both()).unwrap(), Added { new: 0, known: 2 });
+        let jane = person(&store, "jane@a.example");
+        assert_eq!(store.suppressed("", None).unwrap().len(), 2);
+        assert_eq!(
+            store.release(jane, ("one", None), Author::Api, None).unwrap(),
+            0,
+            "of another tenant"
+        );
+        assert_eq!(
+            store
+                .release(jane, ("", None), Author::Person, Some("came back".into()))
+                .unwrap(),
+            2
+        );
+        assert!(store.suppressed("", None).unwrap().is_empty());
+        assert_eq!(
+            store
+                .suppress(vec![new("jane@a.example", SuppressionReason::Manual)])
+                .unwrap()
+                .new,
+            1
+        );
+        let all = store.suppressions_of(jane).unwrap();
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[0].ended.as_ref().unwrap().2.as_deref(), Some("came back"));
+        assert_eq!(
+            (all[0].note.as_deref(), &*all[0].mailbox),
+            (Some("asked by phone"), "Jane@a.example")
+        );
+    }
+
+    #[test]
+    fn scopes_hold_for_what_they_name() {
+        let store = SqliteStore::private().unwrap();
+        let of = |tenant: &str, list: Option<&str>| NewSuppression {
+            scope: Scope {
+                tenant: tenant.into(),
+                list: list.map(Into::into),
+            },
+            ..new("jane@a.example", SuppressionReason::Manual)
+        };
+        store
+            .suppress(vec![of("one", None), of("one", Some("news")), of("", Some("offers"))])
+            .unwrap();
+        for (tenant, list, found) in [
+            ("", None, 0),
+            ("one", None, 1),
+            ("one", Some("news"), 2),
+            ("one", Some("offers"), 2),
+            ("two", Some("offers"), 1),
+            ("two", Some("news"), 0),
+        ] {
+            assert_eq!(
+                store.suppressed(tenant, list).unwrap().len(),
+                found,
+                "{tenant} {list:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_ends_by_itself_can_be_made_again() {
+        let store = SqliteStore::private().unwrap();
+        let until = |at| NewSuppression {
+            expires_at: Some(at),
+            ..new("jane@a.example", SuppressionReason::Manual)
+        };
+        let now = SystemTime::now();
+        store.suppress(vec![until(now - DAY)]).unwrap();
+        assert!(store.suppressed("", None).unwrap().is_empty());
+        assert_eq!(store.suppress(vec![until(now + DAY)]).unwrap().new, 1);
+        assert_eq!(store.suppress(vec![until(now + 2 * DAY)]).unwrap().new, 0);
+        let all = store.suppressions_of(person(&store, "jane@a.example")).unwrap();
+        assert_eq!(all[0].ended.as_ref().unwrap().1, Author::Expiry);
+        assert!(all[1].expires_at.unwrap() > now + DAY, "the later end holds");
+        store
+            .suppress(vec![new("jane@a.example", SuppressionReason::Manual)])
+            .unwrap();
+        let all = store.suppressions_of(person(&store, "jane@a.example")).unwrap();
+        assert_eq!(all[1].expires_at, None);
+    }
+
+    #[test]
+    fn rules_make_and_end_their_own_and_touch_nothing_of_a_persons() {
+        let store = SqliteStore::private().unwrap();
+        let jane = person(&store, "jane@a.example");
+        let rule = |unsure| ByRule {
+            rule: "hard".into(),
+            policy: "default".into(),
+            events: vec![1, 5],
+            reply: Some("550 no".into()),
+            unsure,
+        };
+        let decide = |decided: &[bool]| {
+            let decided = decided.iter().map(|unsure| {
+                let at = SystemTime::UNIX_EPOCH + DAY;
+                (Scope::everywhere(), SuppressionReason::HardBounce, at, rule(*unsure))
+            });
+            let verdicts = Verdicts {
+                person: jane,
+                mailbox: "jane@a.example".into(),
+                suppressions: decided.collect(),
+            };
+            store.apply_rules(vec![verdicts]).unwrap()
+        };
+        let last = || store.suppressions_of(jane).unwrap().pop().unwrap();
+        store
+            .suppress(vec![new("jane@a.example", SuppressionReason::Manual)])
+            .unwrap();
+        assert_eq!(decide(&[true]).review, 1);
+        assert_eq!(
+            (last().state, last().by_rule),
+            (SuppressionState::Review, Some(rule(true)))
+        );
+        assert_eq!(decide(&[true]), Applied::default(), "a replay changes nothing");
+        assert_eq!(decide(&[]).lifted, 1);
+        assert_eq!(decide(&[false]).suppressed, 1);
+        assert_eq!(decide(&[]).lifted, 1);
+        assert_eq!(decide(&[true]).review, 1);
+        assert!(store.review(last().number, true, Some("seen".into())).unwrap());
+        assert!(!store.review(last().number, true, None).unwrap(), "once");
+        assert_eq!(decide(&[]), Applied::default(), "a person approved it");
+        assert_eq!(store.release(jane, ("", None), Author::Person, None).unwrap(), 2);
+        assert_eq!(decide(&[false]).again, 1);
+        assert!(last().again && last().counts(SystemTime::now()));
+    }
+
+    #[test]
+    fn hashes_hold_suppressions_too() {
+        let store = SqliteStore::private().unwrap();
+        store
+            .suppress(vec![new("jane@a.example", SuppressionReason::Manual)])
+            .unwrap();
+        store.keep_hashes().unwrap();
+        assert_eq!(
+            store
+                .suppress(vec![new("joe@a.example", SuppressionReason::Manual)])
+                .unwrap()
+                .new,
+            1
+        );
+        assert_eq!(
+            store
+                .suppress(vec![new("JANE@a.example", SuppressionReason::Manual)])
+                .unwrap()
+                .new,
+            0
+        );
+        let mut shown = Vec::new();
+        let see = |kept: Suppression| {
+            shown.push(kept.mailbox);
+            Ok::<_, StoreError>(ControlFlow::Continue(()))
+        };
+        store.each_suppression(&Suppressions::default(), see).unwrap();
+        assert_eq!(shown, ["***@a.example".into(), "***@a.example".into()]);
+    }
+}

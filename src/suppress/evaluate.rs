@@ -1,0 +1,405 @@
+//! The bounce policy applied to what is kept: whoever something new is known of is decided about again.
+//!
+//! Reads events one recipient after the other, so that memory does not grow with their number.
+
+use std::{
+    ops::ControlFlow,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    BouncePolicy,
+    decide::{Confidence, Decision, History, Release, Watched, decide},
+};
+use crate::{
+    address::{Address, Rules},
+    store::{
+        Applied, Author, ByRule, Events, KeptEvent, Person, Reading, SqliteStore, Store, StoreError, Verdicts,
+        address_key, domain_key, stable_hash,
+    },
+    verdict::{Label, Policy, judge},
+};
+
+/// Recipients whose decisions are written together.
+const TOGETHER: usize = 1_000;
+/// Events of one recipient that are looked at; of more, the last.
+const MOST: usize = 10_000;
+
+/// What an evaluation did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Evaluated {
+    /// Recipients that were looked at.
+    pub looked_at: u64,
+    /// What changed.
+    pub applied: Applied,
+}
+
+/// Decides about everybody of whom something was added or came of age since the last time; about all when the policy changed.
+///
+/// # Errors
+/// The database cannot be read or written.
+pub fn evaluate(store: &SqliteStore, policy: &BouncePolicy, now: SystemTime) -> Result<Evaluated, StoreError> {
+    let print = stable_hash(format!("{policy:?}").as_bytes(), 0).cast_signed();
+    let same = store.bounce_state("policy")? == Some(print);
+    let since = if same {
+        store.bounce_state("evaluated_event")?.unwrap_or(0)
+    } else {
+        0
+    };
+    let before = store.bounce_state("evaluated_at")?.unwrap_or(0);
+    let before = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(before).unwrap_or(0));
+    let newest = store.newest_event()?;
+    let earlier = |at: SystemTime| at.checked_sub(policy.wait).unwrap_or(SystemTime::UNIX_EPOCH);
+    // What was dated ahead and is reached, and what was pending and has waited.
+    let of_age = [before..now, earlier(before)..earlier(now)];
+    let mut evaluation = Evaluation {
+        store,
+        policy,
+        now,
+        verdicts: Vec::new(),
+        done: Evaluated::default(),
+    };
+    let mut of_one: Vec<KeptEvent> = Vec::new();
+    store.each_event(&Events::AboutNewsOr(since, of_age), |event| {
+        if of_one.first().is_some_and(|first| first.person != event.person) {
+            evaluation.look(&of_one)?;
+            of_one.clear();
+        }
+        if of_one.len() == MOST {
+            of_one.drain(..MOST / 2);
+        }
+        of_one.push(event);
+        Ok::<_, StoreError>(ControlFlow::Continue(()))
+    })?;
+    evaluation.look(&of_one)?;
+    evaluation.write()?;
+    let done = evaluation.done;
+    let at = i64::try_from(
+        now.duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_millis(),
+    );
+    store.set_bounce_state(vec![
+        ("policy", print),
+        ("evaluated_event", newest),
+        ("evaluated_at", at.unwrap_or(i64::MAX)),
+    ])?;
+    Ok(done)
+}
+
+/// Who is on the way to being suppressed, as `see` is told one by one.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn watched(
+    store: &SqliteStore,
+    policy: &BouncePolicy,
+    now: SystemTime,
+    mut see: impl FnMut(&str, &Watched),
+) -> Result<(), StoreError> {
+    let since = now.checked_sub(policy.gap).unwrap_or(SystemTime::UNIX_EPOCH);
+    let mut of_one: Vec<KeptEvent> = Vec::new();
+    let mut look = |events: &[KeptEvent]| -> Result<(), StoreError> {
+        let Some(last) = events.last() else { return Ok(()) };
+        let releases = releases(store, last.person)?;
+        let history = History {
+            events,
+            accepted: &[],
+            releases: &releases,
+        };
+        for watched in decide(&history, policy, now).watched {
+            see(&last.event.recipient, &watched);
+        }
+        Ok(())
+    };
+    let nobody_new = store.newest_event()?;
+    let lately = [since..now, now..now];
+    store.each_event(&Events::AboutNewsOr(nobody_new, lately), |event| {
+        if of_one.first().is_some_and(|first| first.person != event.person) {
+            look(&of_one)?;
+            of_one.clear();
+        }
+        if of_one.len() == MOST {
+            of_one.drain(..MOST / 2);
+        }
+        of_one.push(event);
+        Ok::<_, StoreError>(ControlFlow::Continue(()))
+    })?;
+    look(&of_one)
+}
+
+struct Evaluation<'a> {
+    store: &'a SqliteStore,
+    policy: &'a BouncePolicy,
+    now: SystemTime,
+    verdicts: Vec<Verdicts>,
+    done: Evaluated,
+}
+
+impl Evaluation<'_> {
+    /// Everything about one recipient.
+    fn look(&mut self, events: &[KeptEvent]) -> Result<(), StoreError> {
+        let Some(last) = events.last() else { return Ok(()) };
+        let releases = releases(self.store, last.person)?;
+        let mut history = History {
+            events,
+            accepted: &[],
+            releases: &releases,
+        };
+        let mut decided = decide(&history, self.policy, self.now);
+        let found;
+        // Few come so far that a probe could spare them.
+        if decided.decisions.iter().any(|decision| decision.rule != "hard") {
+            found = accepted(self.store, &last.event.recipient)?;
+            history.accepted = &found;
+            decided = decide(&history, self.policy, self.now);
+        }
+        let suppressions = decided.decisions.into_iter().map(|decision| {
+            let by_rule = self.by_rule(&decision, events);
+            (decision.scope, decision.reason, decision.at, by_rule)
+        });
+        self.verdicts.push(Verdicts {
+            person: last.person,
+            mailbox: (*last.event.recipient).into(),
+            suppressions: suppressions.collect(),
+        });
+        self.done.looked_at += 1;
+        if self.verdicts.len() == TOGETHER {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    fn by_rule(&self, decision: &Decision, events: &[KeptEvent]) -> ByRule {
+        let told = |number: &i64| events.iter().find(|event| event.number == *number);
+        let last = decision.events.last().and_then(told);
+        let elsewhere = decision.rule == "unknown_in_several_lists";
+        ByRule {
+            rule: decision.rule.into(),
+            policy: self.policy.name.as_str().into(),
+            events: decision.events.clone(),
+            // What was said to one tenant is not told to another.
+            reply: last.filter(|_| !elsewhere).and_then(|event| event.event.reply.clone()),
+            unsure: self.policy.review && decision.confidence == Confidence::Unsure,
+        }
+    }
+
+    fn write(&mut self) -> Result<(), StoreError> {
+        if self.verdicts.is_empty() {
+            return Ok(());
+        }
+        let applied = self.store.apply_rules(std::mem::take(&mut self.verdicts))?;
+        let all = &mut self.done.applied;
+        all.suppressed += applied.suppressed;
+        all.review += applied.review;
+        all.again += applied.again;
+        all.lifted += applied.lifted;
+        Ok(())
+    }
+}
+
+/// When people let a recipient go.
+fn releases(store: &SqliteStore, person: Person) -> Result<Vec<Release>, StoreError> {
+    let by_person = |author: &Author| matches!(author, Author::Person | Author::Api);
+    let kept = store.suppressions_of(person)?.into_iter();
+    let release = kept.filter_map(|kept| {
+        let (at, by, _) = kept.ended?;
+        by_person(&by).then_some(Release { scope: kept.scope, at })
+    });
+    Ok(release.collect())
+}
+
+/// When probes found a mailbox to exist.
+fn accepted(store: &SqliteStore, mailbox: &str) -> Result<Vec<SystemTime>, StoreError> {
+    let rules = Rules {
+        allow_special_use: true,
+    };
+    let Ok(address) = Address::parse(mailbox, rules) else {
+        return Ok(Vec::new());
+    };
+    let mut keys = [
+        address_key(address.join_hash(false)),
+        address_key(address.join_hash(true)),
+    ];
+    keys.sort_unstable();
+    let mut times = Vec::new();
+    for known in store.known_of(domain_key(address.domain()), &keys)? {
+        let kept = match store.record(known.job, known.place, Reading::default()) {
+            Err(StoreError::Gone) => continue,
+            kept => kept?,
+        };
+        let same = kept.mailbox.eq_ignore_ascii_case(address.mailbox());
+        if same && judge(&kept.evidence, &Policy::default()).label == Label::Valid {
+            times.push(kept.checked_at);
+        }
+    }
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bounce::{Event, EventKind, Origin},
+        replies::{Class, Persistence},
+        store::{Suppression, SuppressionState},
+    };
+
+    fn event(recipient: &str, kind: EventKind, hours_ago: u64) -> Event {
+        Event {
+            recipient: recipient.into(),
+            kind,
+            at: SystemTime::now() - Duration::from_hours(hours_ago),
+            status: None,
+            reply: Some("550 5.1.1 No such user".into()),
+            remote_mta: None,
+            message_id: None,
+            list: None,
+            origin: Origin::Log,
+            foreign_id: None,
+        }
+    }
+
+    const HARD: EventKind = EventKind::Bounced {
+        class: Class::UserUnknown,
+        persistence: Persistence::Permanent,
+    };
+    const SOFT: EventKind = EventKind::Bounced {
+        class: Class::QueueExpired,
+        persistence: Persistence::Permanent,
+    };
+    const PENDING: EventKind = EventKind::Deferred {
+        class: Class::Greylisted,
+    };
+
+    fn run(store: &SqliteStore, later: u64) -> Evaluated {
+        evaluate(
+            store,
+            &BouncePolicy::default(),
+            SystemTime::now() + Duration::from_hours(later),
+        )
+        .unwrap()
+    }
+
+    fn of(store: &SqliteStore, mailbox: &str) -> Vec<Suppression> {
+        store
+            .suppressions_of(store.recipients().unwrap().person(mailbox))
+            .unwrap()
+    }
+
+    #[test]
+    fn what_is_new_is_decided_once() {
+        let store = SqliteStore::private().unwrap();
+        let events = || vec![event("jane@a.example", HARD, 1), event("joe@a.example", SOFT, 1)];
+        store.add_events(events(), false).unwrap();
+        assert_eq!(
+            (run(&store, 0).looked_at, run(&store, 0).applied),
+            (2, Applied::default())
+        );
+        let jane = of(&store, "jane@a.example");
+        let rule = jane[0].by_rule.clone().unwrap();
+        assert_eq!(
+            (&*rule.rule, rule.events.len(), rule.reply.as_deref()),
+            ("hard", 1, Some("550 5.1.1 No such user"))
+        );
+        assert!(of(&store, "joe@a.example").is_empty());
+        store.add_events(vec![event("kim@a.example", HARD, 1)], false).unwrap();
+        assert_eq!(run(&store, 0).applied.suppressed, 1);
+    }
+
+    #[test]
+    fn the_order_of_imports_does_not_matter() {
+        let soft = |hours| event("jane@a.example", SOFT, hours);
+        let days = [20, 15, 10, 2].map(|day| vec![soft(day * 24)]);
+        let delivered = vec![event("jane@a.example", EventKind::Delivered, 12 * 24)];
+        for imports in [
+            vec![days.concat(), delivered.clone()],
+            vec![delivered.clone(), days.concat()],
+            vec![days[..2].concat(), delivered, days[2..].concat(), days.concat()],
+        ] {
+            let store = SqliteStore::private().unwrap();
+            for import in imports {
+                store.add_events(import, false).unwrap();
+                run(&store, 0);
+            }
+            let open = of(&store, "jane@a.example")
+                .into_iter()
+                .filter(|kept| kept.ended.is_none());
+            assert_eq!(open.count(), 0);
+        }
+    }
+
+    #[test]
+    fn what_is_pending_comes_of_age_without_a_new_event() {
+        let store = SqliteStore::private().unwrap();
+        let mut events: Vec<_> = [20, 15, 10].map(|day| event("jane@a.example", SOFT, day * 24)).into();
+        events.push(event("jane@a.example", PENDING, 1));
+        store.add_events(events, false).unwrap();
+        assert_eq!(run(&store, 0).applied.suppressed, 0);
+        assert_eq!(run(&store, 70).applied.suppressed, 0);
+        assert_eq!(run(&store, 72).applied.suppressed, 1);
+        assert_eq!(run(&store, 73).applied, Applied::default());
+    }
+
+    #[test]
+    fn a_date_ahead_waits_for_its_day() {
+        let store = SqliteStore::private().unwrap();
+        let ahead = Event {
+            at: SystemTime::now() + Duration::from_hours(5),
+            ..event("jane@a.example", HARD, 0)
+        };
+        store.add_events(vec![ahead], false).unwrap();
+        assert_eq!(run(&store, 0).applied.review, 1);
+        assert_eq!(of(&store, "jane@a.example")[0].state, SuppressionState::Review);
+        assert_eq!(run(&store, 6).applied.suppressed, 1);
+    }
+
+    #[test]
+    fn who_was_let_go_and_bounces_again_is_suppressed_again_and_flagged() {
+        let store = SqliteStore::private().unwrap();
+        let jane = store.recipients().unwrap().person("jane@a.example");
+        store.add_events(vec![event("jane@a.example", HARD, 5)], false).unwrap();
+        run(&store, 0);
+        store
+            .release(jane, ("", None), Author::Person, Some("it works".into()))
+            .unwrap();
+        store.add_events(vec![event("jane@a.example", HARD, 4)], false).unwrap();
+        assert_eq!(
+            run(&store, 0).applied,
+            Applied::default(),
+            "an old bounce, reported late"
+        );
+        let later = Event {
+            at: SystemTime::now() + Duration::from_millis(5),
+            ..event("jane@a.example", HARD, 0)
+        };
+        store.add_events(vec![later], false).unwrap();
+        assert_eq!(run(&store, 1).applied.again, 1);
+        assert!(of(&store, "jane@a.example").last().unwrap().again);
+    }
+
+    #[test]
+    fn a_new_policy_decides_about_everybody() {
+        let store = SqliteStore::private().unwrap();
+        let soft = [20, 15, 1].map(|day| event("jane@a.example", SOFT, day * 24));
+        store.add_events(soft.into(), false).unwrap();
+        assert_eq!(run(&store, 0).applied.suppressed, 0);
+        let mut near = Vec::new();
+        watched(
+            &store,
+            &BouncePolicy::default(),
+            SystemTime::now(),
+            |mailbox, watched| {
+                near.push((mailbox.to_owned(), watched.failures));
+            },
+        )
+        .unwrap();
+        assert_eq!(near, [("jane@a.example".to_owned(), 3)]);
+        let strict = BouncePolicy::profile("strict").unwrap();
+        assert_eq!(
+            evaluate(&store, &strict, SystemTime::now()).unwrap().applied.suppressed,
+            1
+        );
+        assert_eq!(run(&store, 0).applied.lifted, 1);
+    }
+}
