@@ -9,6 +9,7 @@ use std::{
     time::SystemTime,
 };
 
+use hmac::{Hmac, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -20,8 +21,6 @@ const SCHEMA: &str = "presend-baseline/1";
 const SHORTEST: usize = 16;
 /// Bytes of a baseline: a million entries.
 const LARGEST: u64 = 256 << 20;
-/// SHA-256's block (FIPS 180-4).
-const BLOCK: usize = 64;
 
 /// The key of fingerprints.
 #[derive(Clone)]
@@ -48,24 +47,14 @@ impl Key {
 
     /// RFC 2104 over SHA-256.
     fn hmac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut block = [0; BLOCK];
-        let hashed;
-        let key: &[u8] = if self.0.len() > BLOCK {
-            hashed = Sha256::digest(&self.0);
-            &hashed
-        } else {
-            &self.0
+        // A key may have any length; a MAC without one is never compared with another.
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
+            return [0; 32];
         };
-        for (to, from) in block.iter_mut().zip(key) {
-            *to = *from;
-        }
-        let mut inner = Sha256::new_with_prefix(block.map(|byte| byte ^ 0x36));
         for part in parts {
-            inner.update(part);
+            mac.update(part);
         }
-        let mut outer = Sha256::new_with_prefix(block.map(|byte| byte ^ 0x5c));
-        outer.update(inner.finalize());
-        outer.finalize().into()
+        mac.finalize().into_bytes().into()
     }
 
     /// Tells keys apart without telling anything else.

@@ -14,6 +14,7 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
+      lint         Hold lists against rules, for CI: findings, thresholds, baseline, reports
       jobs         Lists verified or being verified: list, show, resume, export, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
@@ -40,6 +41,7 @@ fn the_long_help_teaches_by_examples() {
     for command in [
         "check",
         "verify",
+        "lint",
         "jobs",
         "classify",
         "serve",
