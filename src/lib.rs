@@ -18,6 +18,7 @@ pub mod doctor;
 pub mod input;
 pub mod job;
 pub mod lab;
+pub mod lint;
 pub mod lists;
 pub mod meter;
 pub mod net;

@@ -8,8 +8,8 @@ use clap::{
 };
 
 use super::{
-    bounces::BouncesArgs, config::ConfigFile, keys::KeysArgs, patience::Until, refresh::RefreshArgs, serve::ServeArgs,
-    settings::Overlay, suppress::SuppressArgs, values::BounceKinds,
+    bounces::BouncesArgs, config::ConfigFile, keys::KeysArgs, lint::LintArgs, patience::Until, refresh::RefreshArgs,
+    serve::ServeArgs, settings::Overlay, suppress::SuppressArgs, values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -60,6 +60,7 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     Verify(Box<VerifyArgs>),
     Refresh(Box<RefreshArgs>),
+    Lint(Box<LintArgs>),
     Jobs(JobsArgs),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
@@ -562,6 +563,8 @@ pub(super) struct ConfigArgs {
 pub(super) enum ConfigCommand {
     /// Every setting with its value and where it comes from
     Show(Box<ShowArgs>),
+    /// Print a JSON Schema of the configuration file, for editors
+    Schema,
     /// Check a configuration file
     Check {
         /// The file [default: the one that would be read].

@@ -26,6 +26,30 @@ impl ConfigFile {
         }
     }
 
+    /// The file that was named, else the first `presend.toml` in this folder or one above it, no further up than the repository that
+    /// the folder is in and not where anybody may write; a file for all projects of a user comes last.
+    pub(super) fn or_above(&self) -> Self {
+        let Some(here) = env::current_dir().ok().filter(|_| self.config.is_none()) else {
+            return self.clone();
+        };
+        for folder in here.ancestors() {
+            let file = folder.join("presend.toml");
+            if file.is_file() && (folder == here || !is_everybodys(folder)) {
+                // In this very folder the short name says enough.
+                let named = if folder == here {
+                    Path::new("presend.toml")
+                } else {
+                    &file
+                };
+                return Self::named(named);
+            }
+            if folder.join(".git").exists() {
+                break;
+            }
+        }
+        self.clone()
+    }
+
     /// Finds and reads the file; nothing when there is none.
     pub(super) fn read(&self) -> anyhow::Result<(Option<PathBuf>, Overlay)> {
         let Some(path) = self.config.clone().or_else(found) else {
@@ -39,6 +63,20 @@ impl ConfigFile {
         })?;
         let overlay = parse(&text, &path)?;
         Ok((Some(path), overlay))
+    }
+}
+
+/// Whether anybody may put a file there, as into `/tmp`: what lies above a project there is not its own.
+fn is_everybodys(folder: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o002 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = folder;
+        false
     }
 }
 
@@ -100,6 +138,7 @@ fn unknown_class_hint(word: &str) -> String {
 fn unknown_key_hint(key: &str) -> String {
     let mut keys = Overlay::keys();
     keys.extend(Overlay::serve_keys());
+    keys.extend(Overlay::lint_keys());
     match nearest(&key.replace('-', "_"), keys.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`? `presend config show` lists every key"),
         None => "`presend config show` lists every key".to_owned(),
@@ -160,11 +199,21 @@ pub(super) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 /// A variable that is one or two letters away from a setting would be ignored in silence; others are not ours to judge.
 pub(super) fn refuse_misspelt_environment() -> anyhow::Result<()> {
     let of_server = Overlay::serve_keys().into_iter().map(|key| format!("serve_{key}"));
+    let of_lint = Overlay::lint_keys().into_iter().map(|key| format!("lint_{key}"));
     let known: Vec<String> = Overlay::keys()
         .into_iter()
         .chain(of_server)
+        .chain(of_lint)
         .map(|key| format!("PRESEND_{}", key.to_uppercase()))
-        .chain(["PRESEND_CONFIG".to_owned(), "PRESEND_LOG".to_owned()])
+        .chain(
+            [
+                "PRESEND_CONFIG",
+                "PRESEND_LOG",
+                "PRESEND_API_KEY",
+                "PRESEND_BASELINE_KEY",
+            ]
+            .map(str::to_owned),
+        )
         .collect();
     for (name, _) in env::vars_os() {
         let Some(name) = name.to_str().filter(|name| name.starts_with("PRESEND_")) else {

@@ -16,6 +16,7 @@ mod fault;
 mod jobs;
 mod keys;
 mod lab;
+mod lint;
 mod lists;
 mod notify;
 mod outward;
@@ -26,6 +27,7 @@ mod progress;
 mod reasons;
 mod refresh;
 mod replies;
+mod schema;
 mod serve;
 mod settings;
 mod shell;
@@ -59,15 +61,22 @@ pub enum Exit {
     Interrupted,
 }
 
+impl Exit {
+    /// What the shell sees.
+    fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Incomplete => 3,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Incomplete => 3,
-            Exit::Interrupted => 130,
-        })
+        Self::from(exit.code())
     }
 }
 
@@ -119,6 +128,7 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
     match command {
         Command::Check(args) => check::run(&args, inner),
         Command::Verify(args) => verify::run(&args, inner),
+        Command::Lint(args) => lint::run(*args, inner),
         Command::Jobs(args) => jobs::run(&args, inner),
         Command::Refresh(args) => refresh::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),

@@ -18,6 +18,7 @@ use super::{
     config::{self, ConfigFile},
     database,
     fault::fault,
+    lint::LintOverlay,
     outward::{self, IpName, ProxyText},
     ownership::{self, Secret},
     patience::{self, ProfileName, RetryDelays},
@@ -169,6 +170,9 @@ pub(super) struct Overlay {
     /// What only `presend serve` needs.
     #[arg(skip)]
     serve: Option<ServeOverlay>,
+    /// What only `presend lint` needs.
+    #[arg(skip)]
+    lint: Option<LintOverlay>,
 }
 
 const IDENTITY: &str = "How far and as whom";
@@ -179,6 +183,8 @@ const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
 /// The table of what only the server needs; shown by itself.
 const SERVE: &str = "serve";
+/// The table of what only `presend lint` needs.
+const LINT: &str = "lint";
 
 /// What of it is never shown.
 const SECRETS: [&str; 2] = ["receive_mailgun_key", "receive_postmark_login"];
@@ -186,7 +192,7 @@ const SECRETS: [&str; 2] = ["receive_mailgun_key", "receive_postmark_login"];
 const BOUNCE_POLICY: &str = "bounce_policy";
 
 /// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 22] = [
+const PATIENCE_KEYS: [&str; 23] = [
     "i_own",
     // It is one.
     "owner_secret",
@@ -211,7 +217,8 @@ const PATIENCE_KEYS: [&str; 22] = [
     "offline",
     // It decides about events, not about answers.
     "bounce_policy",
-    "serve",
+    SERVE,
+    LINT,
 ];
 
 /// Settings that `presend serve` reads again on SIGHUP.
@@ -235,6 +242,8 @@ pub(super) enum Profile {
     Bulk,
     /// Programs wait for answers, and come back for late ones.
     Service,
+    /// A list is held against rules.
+    Lint,
 }
 
 /// Where a setting comes from.
@@ -262,10 +271,14 @@ impl Overlay {
     fn defaults(profile: Profile) -> Self {
         let (connect, reply, session) = match profile {
             Profile::Interactive | Profile::Service => (10, 15, 25),
-            Profile::Bulk => (30, 60, 180),
+            Profile::Bulk | Profile::Lint => (30, 60, 180),
         };
         Self {
-            level: Some(LevelName::Smtp),
+            level: Some(if profile == Profile::Lint {
+                LevelName::Dns
+            } else {
+                LevelName::Smtp
+            }),
             send_catch_all: Some(false),
             exact: Some(false),
             probe_forbidden: Some(false),
@@ -313,6 +326,9 @@ impl Overlay {
         for path in lists.chain(&mut self.replies).chain(&mut self.db) {
             *path = folder.join(&*path);
         }
+        if let Some(lint) = &mut self.lint {
+            lint.relative_to(folder);
+        }
         if let Some(serve) = &mut self.serve {
             serve.relative_to(folder);
         }
@@ -337,8 +353,14 @@ impl Overlay {
         let all = object(&Self::default()).unwrap_or_default();
         all.into_iter()
             .map(|(key, _)| key)
-            .filter(|key| key != SERVE && key != BOUNCE_POLICY)
+            .filter(|key| key != SERVE && key != BOUNCE_POLICY && key != LINT)
             .collect()
+    }
+
+    /// The keys of its table `[lint]`.
+    pub(super) fn lint_keys() -> Vec<String> {
+        let all = object(&LintOverlay::default()).unwrap_or_default();
+        all.into_iter().map(|(key, _)| key).collect()
     }
 
     /// The keys of its table `[serve]`.
@@ -418,7 +440,7 @@ impl Resolved {
     /// Every setting with its value and where it comes from, in the order of the help.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value, Origin)> {
         let all = self.values.iter().zip(&self.origins);
-        all.filter(|((key, _), _)| *key != SERVE && *key != BOUNCE_POLICY)
+        all.filter(|((key, _), _)| *key != SERVE && *key != BOUNCE_POLICY && *key != LINT)
             .map(|((key, value), origin)| (key.as_str(), value, *origin))
     }
 
@@ -492,6 +514,44 @@ impl Resolved {
             None => (key, default, Origin::Default),
         };
         Ok(object(&ServeOverlay::defaults())?.into_iter().map(entry).collect())
+    }
+
+    /// What the file says of `presend lint`.
+    pub(super) fn lint(&self) -> LintOverlay {
+        self.merged.lint.clone().unwrap_or_default()
+    }
+
+    /// How far to ask.
+    pub(super) fn level(&self) -> LevelName {
+        self.merged.level.unwrap_or(LevelName::Smtp)
+    }
+
+    /// Takes the level of `[lint]`, unless a flag or a variable says another.
+    pub(super) fn level_unless_said(&mut self, level: LevelName) {
+        let origin = self
+            .entries()
+            .find(|(key, ..)| *key == "level")
+            .map(|(.., origin)| origin);
+        if matches!(origin, Some(Origin::File | Origin::Default)) {
+            self.merged.level = Some(level);
+        }
+    }
+
+    /// Keeps answers in this database.
+    pub(super) fn keep_in(&mut self, path: &Path) {
+        self.merged.db = Some(path.to_owned());
+        self.merged.no_store = Some(false);
+    }
+
+    /// Uses no older answers.
+    pub(super) fn no_older_than(&mut self, age: Option<Span>) {
+        self.merged.max_age = age.or(self.merged.max_age);
+    }
+
+    /// Whether somebody named the database.
+    pub(super) fn names_a_database(&self) -> bool {
+        let origin = self.entries().find(|(key, ..)| *key == "db").map(|(.., origin)| origin);
+        origin.is_some_and(|origin| origin != Origin::Default)
     }
 
     /// What the file says of the server.
@@ -609,7 +669,7 @@ impl Resolved {
                 },
                 ..match self.profile {
                     Profile::Interactive | Profile::Service => Limits::INTERACTIVE,
-                    Profile::Bulk => Limits::POLITE,
+                    Profile::Bulk | Profile::Lint => Limits::POLITE,
                 }
             },
             owned,

@@ -12,12 +12,14 @@ use super::{
     example,
     fault::fault,
     paint::{DIM, paint},
+    schema,
     settings::{Origin, Profile, Resolved},
 };
 
 pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<Exit> {
     match &args.command {
         ConfigCommand::Show(args) => show(args, matches),
+        ConfigCommand::Schema => schema::run(),
         ConfigCommand::Check { file } => {
             let config = file.as_deref().map_or_else(ConfigFile::default, ConfigFile::named);
             check(&config, matches)

@@ -213,6 +213,7 @@ pub(super) fn input_options(args: &LayoutArgs) -> InputOptions {
             (false, false) => None,
         },
         sheet: args.sheet.clone(),
+        comments: false,
     }
 }
 

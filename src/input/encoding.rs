@@ -56,7 +56,34 @@ pub(super) fn detect(file: &mut File) -> io::Result<Detected> {
     }
 }
 
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Judges by the start of a stream, of which no more is read first: what is not UTF-8 later is damage.
+pub(super) fn detect_start(head: &[u8], whole: bool) -> Detected {
+    let plain = |encoding| Detected { encoding, mark: 0 };
+    if let Some((encoding, mark)) = Encoding::for_bom(head) {
+        let mark = mark as u64;
+        return Detected { encoding, mark };
+    }
+    if let Some(encoding) = by_nuls(head.get(..head.len().min(4096)).unwrap_or_default()) {
+        return plain(encoding);
+    }
+    let (mut good, mut bad) = (0_u64, 0_u64);
+    for part in head.utf8_chunks() {
+        good += part.valid().bytes().filter(|&b| b >= 0xC0).count() as u64;
+        bad += u64::from(!part.invalid().is_empty());
+    }
+    // The last character may be cut by the end of the start.
+    if !whole && str::from_utf8(head).is_err_and(|error| error.error_len().is_none()) {
+        bad -= 1;
+    }
+    if bad == 0 || good >= bad {
+        return plain(UTF_8);
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(head, whole);
+    plain(detector.guess(None, Utf8Detection::Deny))
+}
+
+pub(super) fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match reader.read(rest) {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, ROW_LIMIT, Row, RowFault, array,
+    CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, ROW_LIMIT, Row, RowFault, WIDTH, array, comment,
     delimited::{self, Step},
     encoding, ndjson, not_utf8, sniff, spool, too_long,
     unpack::{self, Packing},
@@ -30,6 +30,8 @@ pub(super) struct List {
     stamp: Stamp,
     /// Every record is one row of a sheet, whatever line ends its cells hold.
     sheet: bool,
+    /// Text rows get a second cell with what comments say to presend.
+    comments: bool,
     cells: delimited::CellBuffer,
 }
 
@@ -130,7 +132,46 @@ impl List {
         };
         let sniff::Sniffed { layout, separator_line } = sniff::sniff(&sample, options)?;
         let layout = Layout { packing, ..layout };
-        Self::start(name, layout, window, stamp, separator_line)
+        Self::start((name, options), layout, window, stamp, separator_line)
+    }
+
+    /// Opens a stream that is read as it comes, no further ahead than the sample; what is packed is spooled first.
+    pub(super) fn stream(
+        mut reader: Box<dyn io::Read + Send>,
+        name: &str,
+        options: &InputOptions,
+    ) -> Result<Self, InputError> {
+        let read = |source| InputError::Read {
+            name: name.into(),
+            source,
+        };
+        let mut head = vec![0; sniff::SAMPLE];
+        let len = encoding::fill(&mut reader, &mut head).map_err(read)?;
+        let whole = len < head.len();
+        head.truncate(len);
+        let mut magic = [0; 4];
+        for (to, from) in magic.iter_mut().zip(&head) {
+            *to = *from;
+        }
+        if unpack::is_packed(magic) || workbook::is_workbook(magic) {
+            let mut all = io::Read::chain(io::Cursor::new(head), reader);
+            return Self::from_reader(&mut all, name, options);
+        }
+        let encoding = encoding::detect_start(&head, whole);
+        let mut head = io::Cursor::new(head);
+        head.set_position(encoding.mark);
+        let mut window = Window::over(Box::new(io::Read::chain(head, reader)), encoding);
+        window.sample(sniff::SAMPLE / 2).map_err(read)?;
+        let sample = sniff::Sample {
+            name,
+            extension: "",
+            bytes: window.bytes(),
+            whole: window.at_end(),
+            encoding: encoding.encoding.name(),
+            sheet_width: None,
+        };
+        let sniff::Sniffed { layout, separator_line } = sniff::sniff(&sample, options)?;
+        Self::start((name, options), layout, window, (0, None), separator_line)
     }
 
     fn from_workbook(file: &File, name: &str, options: &InputOptions) -> Result<Self, InputError> {
@@ -165,11 +206,11 @@ impl List {
             sheet: Some(sheet.name),
             ..understood.layout
         };
-        Self::start(name, layout, window, stamp, false)
+        Self::start((name, options), layout, window, stamp, false)
     }
 
     fn start(
-        name: &str,
+        (name, options): (&str, &InputOptions),
         layout: Layout,
         window: Window,
         stamp: Stamp,
@@ -178,6 +219,7 @@ impl List {
         let mut list = Self {
             name: name.into(),
             sheet: layout.format == InputFormat::Xlsx,
+            comments: options.comments,
             layout: Arc::new(layout),
             window,
             line: 1,
@@ -233,7 +275,8 @@ impl List {
             name: self.name.clone(),
             source,
         };
-        if stamp(self.window.file()).map_err(read)? != self.stamp {
+        let file = self.window.file().map(stamp).transpose().map_err(read)?;
+        if file.is_some_and(|now| now != self.stamp) {
             return Err(InputError::Changed {
                 name: self.name.clone(),
             });
@@ -295,6 +338,7 @@ impl List {
     }
 
     fn read_text(&mut self, row: &mut Row) -> io::Result<bool> {
+        let mut said = String::new();
         loop {
             let (len, total) = match self.line(row, CELL_LIMIT)? {
                 None => return Ok(false),
@@ -304,12 +348,24 @@ impl List {
             let line = self.window.bytes().get(..len).unwrap_or_default();
             let text = line.trim_ascii_start();
             if text.is_empty() || text.starts_with(b"#") {
+                if self.comments {
+                    comment::gather(text, &mut said);
+                }
                 self.take_line(total);
                 continue;
             }
             let record = row.record(0);
             if let Ok(text) = str::from_utf8(line) {
+                let (text, beside) = if self.comments {
+                    comment::split(text)
+                } else {
+                    (text, "")
+                };
                 record.push_field(text);
+                if !beside.is_empty() || !said.is_empty() {
+                    said.push_str(beside);
+                    record.push_field(&said);
+                }
             } else {
                 record.push_field(&String::from_utf8_lossy(line));
                 row.fault = Some(not_utf8(Some(1)));
@@ -412,7 +468,7 @@ impl List {
             let got = record.len();
             if want > 0 && got != want {
                 let cells = if got == 1 { "cell" } else { "cells" };
-                let message = format!("the row has {got} {cells}, expected {want}");
+                let message = format!("{WIDTH}{got} {cells}, expected {want}");
                 row.fault = Some(RowFault::new(Some(got.min(want) + 1), message));
             }
         }

@@ -5,6 +5,7 @@
 
 mod array;
 mod budget;
+mod comment;
 mod delimited;
 mod encoding;
 mod error;
@@ -46,6 +47,8 @@ pub struct InputOptions {
     pub header: Option<bool>,
     /// `--sheet`: a sheet's name, or its number from 1. `None` takes the first that is not hidden.
     pub sheet: Option<String>,
+    /// Rows of plain text get a second cell with what `# presend: ...` says beside the address or right above it.
+    pub comments: bool,
 }
 
 /// Formats that can be read.
@@ -184,7 +187,34 @@ pub struct RowFault {
     pub message: Box<str>,
 }
 
+/// Kinds of faults of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowFaultKind {
+    /// It has more or fewer cells than the header.
+    Width,
+    /// Its bytes are not text in the encoding of the file.
+    Encoding,
+    /// It cannot be taken apart: too long, a quote without its partner, no JSON.
+    Unreadable,
+}
+
+const NOT_UTF8: &str = "the text is not valid UTF-8, unlike the rest of the file";
+/// How the message about the width begins.
+const WIDTH: &str = "the row has ";
+
 impl RowFault {
+    /// What kind of fault it is. Faults are kept as their messages, so these tell it.
+    #[must_use]
+    pub fn kind(&self) -> RowFaultKind {
+        if &*self.message == NOT_UTF8 {
+            RowFaultKind::Encoding
+        } else if self.message.starts_with(WIDTH) {
+            RowFaultKind::Width
+        } else {
+            RowFaultKind::Unreadable
+        }
+    }
+
     fn new(column: Option<usize>, message: impl Into<Box<str>>) -> Self {
         Self {
             column,
@@ -203,5 +233,5 @@ fn too_long(limit: usize) -> RowFault {
 }
 
 fn not_utf8(column: Option<usize>) -> RowFault {
-    RowFault::new(column, "the text is not valid UTF-8, unlike the rest of the file")
+    RowFault::new(column, NOT_UTF8)
 }

@@ -85,6 +85,15 @@ impl Table {
         Self::join(vec![List::from_reader(reader, name, options)?], options)
     }
 
+    /// Opens a stream that is read as it comes: rows are there before it ends, and it cannot be rewound. What is compressed, and
+    /// workbooks, are read to their end first. A late line in another encoding is a row with a fault.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub fn stream(reader: Box<dyn io::Read + Send>, name: &str, options: &InputOptions) -> Result<Self, InputError> {
+        Self::join(vec![List::stream(reader, name, options)?], options)
+    }
+
     /// Opens a file that has no name of its own; `array` says that it holds one JSON array, whose elements are the rows.
     ///
     /// # Errors

@@ -62,6 +62,11 @@ impl Packing {
     }
 }
 
+/// Whether a file that starts so is compressed.
+pub(super) fn is_packed(magic: [u8; 4]) -> bool {
+    Packing::by_magic(magic).is_some()
+}
+
 /// The first four bytes; fewer are filled with NUL.
 pub(super) fn magic(file: &mut File) -> io::Result<[u8; 4]> {
     let mut magic = Vec::with_capacity(4);

@@ -14,8 +14,24 @@ use super::encoding::Detected;
 
 const CHUNK: usize = 64 << 10;
 
+/// Where the bytes come from.
+enum From {
+    File(File),
+    /// Read once, as it comes.
+    Stream(Box<dyn Read + Send>),
+}
+
+impl Read for From {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
+        }
+    }
+}
+
 pub(super) struct Window {
-    file: File,
+    from: From,
     encoding: Detected,
     decoder: Option<Decoder>,
     /// Bytes read and not decoded yet.
@@ -41,8 +57,21 @@ pub(super) enum Line {
 
 impl Window {
     pub(super) fn new(file: File, encoding: Detected) -> io::Result<Self> {
-        let mut window = Self {
-            file,
+        let mut window = Self::of(From::File(file), encoding);
+        window.rewind()?;
+        Ok(window)
+    }
+
+    /// A window over a stream behind its byte order mark; it cannot be rewound.
+    pub(super) fn over(stream: Box<dyn Read + Send>, encoding: Detected) -> Self {
+        let mut window = Self::of(From::Stream(stream), encoding);
+        window.start_over();
+        window
+    }
+
+    fn of(from: From, encoding: Detected) -> Self {
+        Self {
+            from,
             encoding,
             decoder: None,
             raw: Vec::new(),
@@ -52,13 +81,19 @@ impl Window {
             end: 0,
             at_end: false,
             consumed: 0,
-        };
-        window.rewind()?;
-        Ok(window)
+        }
     }
 
     pub(super) fn rewind(&mut self) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.encoding.mark))?;
+        match &mut self.from {
+            From::File(file) => file.seek(SeekFrom::Start(self.encoding.mark))?,
+            From::Stream(_) => return Err(io::Error::other("a stream can be read once")),
+        };
+        self.start_over();
+        Ok(())
+    }
+
+    fn start_over(&mut self) {
         let encoding = self.encoding.encoding;
         self.decoder = (encoding != UTF_8).then(|| encoding.new_decoder_without_bom_handling());
         let raw = if encoding == UTF_8 { 0 } else { CHUNK };
@@ -66,7 +101,6 @@ impl Window {
         self.raw_range = (0, 0);
         self.buffer.resize(self.buffer.len().max(4 * CHUNK), 0);
         (self.start, self.end, self.at_end, self.consumed) = (0, 0, false, 0);
-        Ok(())
     }
 
     /// Gives the memory back; nothing can be read until the window is rewound.
@@ -75,8 +109,12 @@ impl Window {
         (self.start, self.end, self.at_end) = (0, 0, true);
     }
 
-    pub(super) fn file(&self) -> &File {
-        &self.file
+    /// The file; none below a stream.
+    pub(super) fn file(&self) -> Option<&File> {
+        match &self.from {
+            From::File(file) => Some(file),
+            From::Stream(_) => None,
+        }
     }
 
     /// What was read and not consumed.
@@ -126,11 +164,11 @@ impl Window {
         }
         let space = self.buffer.get_mut(self.end..).unwrap_or_default();
         let added = match &mut self.decoder {
-            None => read(&mut self.file, space)?,
+            None => read(&mut self.from, space)?,
             Some(decoder) => loop {
                 let (mut from, mut to) = self.raw_range;
                 if from == to {
-                    (from, to) = (0, read(&mut self.file, &mut self.raw)?);
+                    (from, to) = (0, read(&mut self.from, &mut self.raw)?);
                 }
                 let raw = self.raw.get(from..to).unwrap_or_default();
                 let last = raw.is_empty();
@@ -206,7 +244,7 @@ impl Window {
     }
 }
 
-fn read(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+fn read(file: &mut From, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         match file.read(buffer) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -641,7 +641,7 @@ fn seed(settings: &Settings) -> u64 {
 }
 
 /// What was probably meant by a text that is not an address: the same local-part at a domain that exists.
-fn suggest(typed: &str, rules: Rules) -> Option<Box<str>> {
+pub(crate) fn suggest(typed: &str, rules: Rules) -> Option<Box<str>> {
     let (local_part, domain) = typed.trim().rsplit_once('@')?;
     let domain = lists::suggest_domain(&domain.to_ascii_lowercase())?.into_owned();
     let plain = local_part

@@ -3,6 +3,7 @@
 mod addresses;
 mod aged;
 mod answers;
+mod conveyor;
 mod counts;
 mod engine;
 mod forecast;
@@ -23,7 +24,9 @@ mod writing;
 pub use crate::stop::Stop;
 pub use crate::store::Source;
 pub use aged::{Aged, aged};
+pub(crate) use conveyor::Conveyor;
 pub use counts::Counts;
+pub(crate) use engine::suggest;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use forecast::{Plan, PlannedGroup};
 pub use intake::TakenIn;

@@ -6,11 +6,11 @@ use std::{
     collections::HashSet,
     hash::{BuildHasherDefault, Hasher},
     num::NonZeroUsize,
-    sync::{Arc, mpsc},
+    sync::Arc,
     thread,
 };
 
-use super::{Engine, Progress, Sink, Stop, Summary, VerifyError, answers};
+use super::{Engine, Progress, Sink, Stop, Summary, VerifyError, answers, conveyor::Conveyor};
 use crate::{
     input::{Row, Table},
     output::{Chunk, Renderer},
@@ -34,12 +34,6 @@ struct Batch {
     faults: u64,
 }
 
-/// A thread that works on batches, one at a time, in the order they come.
-struct Worker {
-    to: mpsc::SyncSender<Batch>,
-    from: mpsc::Receiver<Batch>,
-}
-
 /// Runs the list.
 pub(super) fn run(
     engine: &Engine,
@@ -48,72 +42,28 @@ pub(super) fn run(
     progress: &Progress,
     stop: &Stop,
 ) -> Result<Summary, VerifyError> {
-    let renderer = sink.renderer();
-    let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    thread::scope(|scope| {
-        let workers: Vec<Worker> = (0..cores)
-            .map(|_| {
-                let (to, batches) = mpsc::sync_channel::<Batch>(AHEAD);
-                let (done, from) = mpsc::sync_channel(AHEAD);
-                let renderer = renderer.clone();
-                scope.spawn(move || {
-                    for mut batch in batches {
-                        work(engine, renderer.as_deref(), stop, &mut batch);
-                        if done.send(batch).is_err() {
-                            return;
-                        }
-                    }
-                });
-                Worker { to, from }
-            })
-            .collect();
-        let mut writer = Writer {
-            engine,
-            sink,
-            progress,
-            parallel: renderer,
-            joined: HashSet::default(),
-            summary: Summary::default(),
-        };
-        feed(&mut table, &workers, &mut writer)?;
-        drop(workers);
-        progress.input_ended();
-        writer.summary.unique = writer.joined.len() as u64;
-        Ok(writer.summary)
-    })
-}
-
-/// Reads batches to the threads in turn and takes them back in the same turn, so that the order holds.
-fn feed(table: &mut Table, workers: &[Worker], writer: &mut Writer<'_>) -> Result<(), VerifyError> {
-    let mut spare: Vec<Batch> = Vec::new();
-    let mut on_their_way = 0;
-    let mut turns = workers.iter().cycle();
-    let mut returns = workers.iter().cycle();
-    let mut take = |writer: &mut Writer<'_>| -> Result<Option<Batch>, VerifyError> {
-        let Some(Ok(batch)) = returns.next().map(|worker| worker.from.recv()) else {
-            return Ok(None);
-        };
-        writer.write(batch).map(Some)
+    let parallel = sink.renderer();
+    let renderer = parallel.clone();
+    let mut writer = Writer {
+        engine,
+        sink,
+        progress,
+        parallel,
+        joined: HashSet::default(),
+        summary: Summary::default(),
     };
-    loop {
-        let mut batch = spare.pop().unwrap_or_default();
-        if !batch.fill(table)? {
-            break;
-        }
-        if on_their_way == workers.len() * AHEAD {
-            spare.extend(take(writer)?);
-            on_their_way -= 1;
-        }
-        let Some(worker) = turns.next() else { break };
-        if worker.to.send(batch).is_err() {
-            break;
-        }
-        on_their_way += 1;
-    }
-    for _ in 0..on_their_way {
-        take(writer)?;
-    }
-    Ok(())
+    let conveyor = Conveyor {
+        threads: thread::available_parallelism().map_or(1, NonZeroUsize::get),
+        ahead: AHEAD,
+    };
+    conveyor.run(
+        |batch: &mut Batch| batch.fill(&mut table),
+        |batch| work(engine, renderer.as_deref(), stop, batch),
+        |batch| writer.write(batch),
+    )?;
+    progress.input_ended();
+    writer.summary.unique = writer.joined.len() as u64;
+    Ok(writer.summary)
 }
 
 impl Batch {
@@ -169,7 +119,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn write(&mut self, batch: Batch) -> Result<Batch, VerifyError> {
+    fn write(&mut self, batch: &Batch) -> Result<(), VerifyError> {
         if self.parallel.is_some() {
             self.sink.append(&batch.chunk)?;
         } else {
@@ -186,7 +136,7 @@ impl Writer<'_> {
             self.summary.duplicates += u64::from(!self.joined.insert(*joined));
         }
         self.summary.row_errors += batch.faults;
-        Ok(batch)
+        Ok(())
     }
 }
 

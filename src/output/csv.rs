@@ -138,7 +138,7 @@ impl Render for Csv {
 }
 
 /// Would a spreadsheet take the cell for a formula (OWASP, "CSV injection")?
-fn is_formula(cell: &[u8]) -> bool {
+pub(crate) fn is_formula(cell: &[u8]) -> bool {
     match cell {
         // Last, the full-width forms of = + - @, which some locales take for the ASCII ones.
         [b'=' | b'@' | b'\t' | b'\r' | b'\n' | 0, ..] | [0xEF, 0xBC, 0x9D | 0x8B | 0x8D | 0xA0, ..] => true,

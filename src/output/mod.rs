@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use clean::{clean, cut_to_width, width};
 pub use columns::{COLUMNS, FILE_COLUMN};
+pub(crate) use csv::is_formula;
 pub use facts::{MailHost, control, did_you_mean, mail_host, said};
 pub use reading::ReplyReading;
 pub(crate) use reasons::{Entry, classes, reasons};

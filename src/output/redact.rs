@@ -32,7 +32,7 @@ impl Privacy {
     }
 
     /// The cell that should hold the address: what is no address is masked whole, for it may be one without its `@`.
-    pub(super) fn typed(self, text: &str) -> Cow<'_, str> {
+    pub(crate) fn typed(self, text: &str) -> Cow<'_, str> {
         let whole = || Cow::Owned(masked_word(text.trim()));
         match self {
             Self::Open => Cow::Borrowed(text),

@@ -124,7 +124,7 @@ impl Target {
     }
 
     /// Puts a file in its place; returns where it is.
-    pub(super) fn finish(mut self) -> Result<Option<PathBuf>, TargetError> {
+    pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, TargetError> {
         let closed = self.writer.finish();
         let Some(pending) = self.file.take() else {
             return closed.map(|()| None).map_err(|source| TargetError {

@@ -6,6 +6,7 @@
 mod api;
 mod bounce;
 mod cache;
+mod domains;
 mod error;
 mod evidence;
 mod happening;

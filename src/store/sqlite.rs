@@ -36,7 +36,8 @@ const LAYOUTS: [&str; 4] = [
     concat!(
         include_str!("api.sql"),
         include_str!("webhook.sql"),
-        include_str!("bounce.sql")
+        include_str!("bounce.sql"),
+        include_str!("lint.sql")
     ),
 ];
 /// The newest layout.

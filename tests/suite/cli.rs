@@ -1,6 +1,6 @@
 //! The program as people and scripts meet it: exit codes, messages, settings, files.
 
-mod against_lab;
+pub(crate) mod against_lab;
 mod classify;
 mod help;
 mod jobs;
@@ -71,7 +71,7 @@ impl From<Output> for Ran {
     }
 }
 
-fn run(arguments: &[&str]) -> Ran {
+pub(crate) fn run(arguments: &[&str]) -> Ran {
     Place::new().run(arguments)
 }
 

@@ -5,7 +5,7 @@ use std::{env, fs, path::Path, process::Command};
 use serde_json::Value;
 
 /// Licences that let presend stay MIT OR Apache-2.0 and its binary be shipped by anyone.
-const LICENCES: [&str; 12] = [
+const LICENCES: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -15,6 +15,7 @@ const LICENCES: [&str; 12] = [
     "CDLA-Permissive-2.0",
     "ISC",
     "MIT",
+    "MIT-0",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",

@@ -24,6 +24,7 @@ mod house;
 mod input;
 mod job;
 mod lab;
+mod lint;
 mod lists;
 mod nine_faults;
 mod output;

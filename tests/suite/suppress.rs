@@ -7,6 +7,7 @@ use std::{
 };
 
 use presend::{
+    bounce::{Event, EventKind, Origin},
     input::{InputOptions, Row, Table},
     job::{Aged, Engine, Outcome, Progress, Sink, Stop, aged},
     serve::Sandbox,
@@ -23,7 +24,8 @@ fn events(lines: &[(&str, &str, u64, &str)]) -> String {
     for (recipient, event, days, reply) in lines {
         let at = SystemTime::now() - Duration::from_hours(24 * days) - Duration::from_mins(5);
         let at = humantime::format_rfc3339_seconds(at);
-        text += &format!("{recipient},{event},{at},{reply},news\n");
+        let line = format!("{recipient},{event},{at},{reply},news\n");
+        text.push_str(&line);
     }
     text
 }
@@ -370,8 +372,6 @@ async fn a_list_asks_nobody_about_the_suppressed_and_a_finished_job_shows_them_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_happened_to_mail_outranks_an_older_probe_and_no_newer_one() {
-    use presend::bounce::{Event, EventKind, Origin};
-
     let sandbox = Sandbox::start().await.unwrap();
     let store = Arc::new(SqliteStore::private().unwrap());
     let event = |recipient: &str, kind, at| Event {
@@ -403,7 +403,7 @@ async fn what_happened_to_mail_outranks_an_older_probe_and_no_newer_one() {
     assert_eq!(verify(&asking).await.0[0].1, "mailbox_exists");
     let second = verify(&engine(&store, &sandbox).await).await;
     assert_eq!((second.0[0].1, second.0[0].2), ("mailbox_exists", "store"));
-    tokio::task::block_in_place(|| std::thread::yield_now());
+    tokio::task::block_in_place(std::thread::yield_now);
     let hard = EventKind::Bounced {
         class: presend::replies::Class::UserUnknown,
         persistence: presend::replies::Persistence::Permanent,
@@ -435,7 +435,6 @@ async fn the_oldest_and_most_mailed_are_asked_about_first() {
         !all.contains(&"invalid@sandbox.test".to_owned()),
         "the dead are left in peace"
     );
-    use presend::bounce::{Event, EventKind, Origin};
     let last = all.last().unwrap().clone();
     let event = |number: u64| Event {
         recipient: last.as_str().into(),

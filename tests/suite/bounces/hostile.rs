@@ -25,13 +25,13 @@ fn ten_thousand_nested_parts_are_cut() {
     );
     let mut multiparts = HEAD.to_owned();
     for depth in 0..10_000 {
-        multiparts.push_str(&format!(
-            "Content-Type: multipart/mixed; boundary=b{depth}\n\n--b{depth}\n"
-        ));
+        let part = format!("Content-Type: multipart/mixed; boundary=b{depth}\n\n--b{depth}\n");
+        multiparts.push_str(&part);
     }
     let mut unfound = format!("{HEAD}Content-Type: multipart/mixed; boundary=a\n\n");
     for part in 0..10_000 {
-        unfound.push_str(&format!("--a\nContent-Type: multipart/mixed; boundary=x{part}\n\nx\n"));
+        let part = format!("--a\nContent-Type: multipart/mixed; boundary=x{part}\n\nx\n");
+        unfound.push_str(&part);
     }
     for (what, text) in [
         ("messages", messages),

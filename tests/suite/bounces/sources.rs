@@ -39,7 +39,7 @@ fn events(steps: &[Step]) -> Vec<&Event> {
         .iter()
         .flat_map(|step| match &step.what {
             What::Events(_, events) => events.as_slice(),
-            _ => &[],
+            What::File(_) | What::Other(_) | What::Ignored | What::Fault(_) => &[],
         })
         .collect()
 }
@@ -49,7 +49,7 @@ fn faults(steps: &[Step]) -> Vec<(u64, &str)> {
         .iter()
         .filter_map(|step| match &step.what {
             What::Fault(fault) => Some((step.place, &**fault)),
-            _ => None,
+            What::File(_) | What::Events(..) | What::Other(_) | What::Ignored => None,
         })
         .collect()
 }

@@ -31,10 +31,10 @@ down = true
 "#;
 
 /// A running `presend lab`.
-struct Lab {
+pub(crate) struct Lab {
     process: Child,
-    place: Place,
-    flags: Vec<String>,
+    pub(crate) place: Place,
+    pub(crate) flags: Vec<String>,
 }
 
 impl Lab {
@@ -42,7 +42,7 @@ impl Lab {
         Self::of(WORLD)
     }
 
-    fn of(world: &str) -> Self {
+    pub(crate) fn of(world: &str) -> Self {
         let place = Place::new();
         place.write("world.toml", world);
         let mut process = Command::new(assert_cmd::cargo::cargo_bin!("presend"))
@@ -73,7 +73,7 @@ impl Lab {
         Self { process, place, flags }
     }
 
-    fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
+    pub(crate) fn arguments<'a>(&'a self, arguments: &[&'a str]) -> Vec<&'a str> {
         arguments
             .iter()
             .copied()
@@ -81,7 +81,7 @@ impl Lab {
             .collect()
     }
 
-    fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.place.run(&self.arguments(arguments))
     }
 }
@@ -93,7 +93,7 @@ impl Drop for Lab {
     }
 }
 
-const IDENTITY: [&str; 4] = ["--helo-name", "probe.example", "--mail-from", "probe@probe.example"];
+pub(crate) const IDENTITY: [&str; 4] = ["--helo-name", "probe.example", "--mail-from", "probe@probe.example"];
 
 fn results(ran: &Ran) -> Vec<Value> {
     ran.out

@@ -55,7 +55,7 @@ fn what_real_servers_return_is_read() {
     send(&servers, 38, "jane@gone.test");
     let folder = tempfile::tempdir().expect("a folder");
     for number in 0..BOUNCES {
-        let message = returned.recv_timeout(Duration::from_secs(60)).expect("a bounce");
+        let message = returned.recv_timeout(Duration::from_mins(1)).expect("a bounce");
         fs::write(folder.path().join(format!("{number}.eml")), message).expect("written");
     }
     let events = import(&[folder.path().to_str().expect("text")]);
@@ -155,7 +155,7 @@ fn session(stream: &TcpStream, taken: &Sender<String>) -> std::io::Result<()> {
             match refused.map(|(_, said, ..)| *said) {
                 Some(said) => match said.strip_prefix("DATA ") {
                     Some(later) => after_data = Some(later),
-                    None => reply = said.to_owned(),
+                    None => said.clone_into(&mut reply),
                 },
                 None => after_data = None,
             }
@@ -173,7 +173,7 @@ fn session(stream: &TcpStream, taken: &Sender<String>) -> std::io::Result<()> {
                 message.push_str(line.strip_prefix('.').unwrap_or(&line));
             }
             match after_data.take() {
-                Some(said) => reply = said.to_owned(),
+                Some(said) => said.clone_into(&mut reply),
                 None => drop(taken.send(message)),
             }
         } else if command == "quit" {

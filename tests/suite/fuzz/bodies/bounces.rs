@@ -97,7 +97,7 @@ fn split(bytes: &[u8], size: usize, mbox: bool) -> Vec<Message> {
 
 /// Every line gives few events, none later than the log may be, and a complaint has words.
 pub(super) fn logs(bytes: &[u8]) -> bool {
-    let written = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_793_700_000);
+    let written = SystemTime::UNIX_EPOCH + std::time::Duration::from_hours(498_250);
     let calendar = Calendar {
         written,
         year: None,

@@ -1,0 +1,91 @@
+//! `--fix`, `--split` and the file of errors.
+
+use super::{found, run};
+use crate::cli::Place;
+
+const LIST: &str = "email,n\r\n\" jane@ACME-corp.com\",\"a, b\"\r\njoe@acme-corp.com.,2\r\njane@acme-corp.com,\"a, b\"\r\nbob@gmial.com,3\r\nx@@y,4\r\n";
+
+#[test]
+fn repairs_are_made_in_place_and_shown() {
+    let place = Place::new();
+    place.write("list.csv", LIST);
+    let ran = run(&place, &["--fix", "--diff", "-o", "jsonl", "list.csv"]);
+    assert_eq!(place.read("list.csv"), LIST, "only shown");
+    assert!(
+        ran.err
+            .contains("@@ list.csv:2\n- j***@ACME-corp.com\n+ j***@acme-corp.com"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("2 would be repaired, 1 would be dropped") || ran.err.contains("2 rows would be repaired"),
+        "{}",
+        ran.err
+    );
+    let ran = run(&place, &["--fix", "--fix-output", "new.csv", "-o", "jsonl", "list.csv"]);
+    let fixed = "email,n\r\n\"jane@acme-corp.com\",\"a, b\"\r\njoe@acme-corp.com,2\r\nbob@gmial.com,3\r\nx@@y,4\r\n";
+    assert_eq!(
+        (place.read("list.csv").as_str(), place.read("new.csv").as_str()),
+        (LIST, fixed)
+    );
+    assert_eq!(found(&ran), ["4 typo-domain", "5 syntax-fault"]);
+    let ran = run(&place, &["--fix", "-o", "jsonl", "list.csv"]);
+    assert_eq!((ran.code, place.read("list.csv").as_str()), (1, fixed));
+    run(&place, &["--fix", "--fix-suggested", "list.csv"]);
+    assert_eq!(place.read("list.csv"), fixed.replace("gmial", "gmail"));
+    let folder: Vec<_> = std::fs::read_dir(place.0.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(folder.len(), 2, "nothing is left beside: {folder:?}");
+}
+
+#[test]
+fn what_cannot_be_written_back_is_2_and_stays() {
+    let place = Place::new();
+    let wide: Vec<u8> = " a@ACME-corp.com\n b@acme-corp.com\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    place.write("list.txt", &wide);
+    place.write("good.txt", " a@ACME-corp.com\n");
+    let ran = run(&place, &["--fix", "list.txt", "good.txt"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("`list.txt` is in UTF-16LE"), "{}", ran.err);
+    assert_eq!(std::fs::read(place.0.path().join("list.txt")).unwrap(), wide);
+    assert_eq!(place.read("good.txt"), "a@acme-corp.com\n", "the others are repaired");
+    let ran = run(&place, &["--fix", "--fix-output", "x", "list.txt", "good.txt"]);
+    assert_eq!(ran.code, 2);
+}
+
+#[test]
+fn rows_are_sorted_into_files() {
+    let place = Place::new();
+    place.write(
+        "list.csv",
+        "email;n\njane@acme-corp.com;\"a;b\"\ninfo@acme-corp.com;2\nx@@y;3\nshort\n",
+    );
+    let ran = run(
+        &place,
+        &["--split", "--errors-file", "errors.csv", "-o", "jsonl", "list.csv"],
+    );
+    assert_eq!(ran.code, 1, "{}", ran.err);
+    assert_eq!(place.read("list.csv.valid"), "email;n\njane@acme-corp.com;\"a;b\"\n");
+    assert_eq!(place.read("list.csv.review"), "email;n\ninfo@acme-corp.com;2\n");
+    assert_eq!(place.read("list.csv.invalid"), "email;n\nx@@y;3\nshort\n");
+    let errors = place.read("errors.csv");
+    assert_eq!(errors.lines().next(), Some("file,row,line,column,rule,message"));
+    assert!(
+        errors.contains("list.csv,3,4,1,syntax-fault,") && !errors.contains("x@@y") && !errors.contains("info@"),
+        "{errors}"
+    );
+    place.write("list.txt", "# head\njane@acme-corp.com\nx@@y\n");
+    run(&place, &["--split", "list.txt"]);
+    assert_eq!(
+        (
+            place.read("list.txt.valid").as_str(),
+            place.read("list.txt.invalid").as_str()
+        ),
+        ("jane@acme-corp.com\n", "x@@y\n")
+    );
+}

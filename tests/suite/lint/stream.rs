@@ -1,0 +1,105 @@
+//! Standard input to standard output: what comes in is answered before the end is there.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Command, Stdio},
+};
+
+use super::{found, run, summary};
+use crate::cli::{Place, Ran};
+
+/// Bytes that may be read ahead.
+const AHEAD: usize = 1 << 20;
+
+#[test]
+fn less_than_a_megabyte_is_read_ahead() {
+    let place = Place::new();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_presend"))
+        .args(["lint", "--level", "syntax", "-o", "jsonl", "-"])
+        .current_dir(place.0.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let row = "wrong..one@acme-corp.com\n";
+    let rows = 3 * AHEAD / row.len();
+    // A pipe that is full must not stop the writer before the reader has begun.
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::spawn(move || {
+        input.write_all(row.repeat(rows).as_bytes()).unwrap();
+        input.flush().unwrap();
+        // Nobody sends: it ends with its sender.
+        let _ = ended.recv();
+    });
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    let enough = rows - AHEAD / row.len();
+    for number in 0..enough {
+        let line = answers.next().unwrap().unwrap();
+        assert!(
+            line.contains("syntax-fault") || line.contains("duplicate"),
+            "{number}: {line}"
+        );
+    }
+    // Only now the input ends.
+    drop(end);
+    assert_eq!(answers.count(), rows - enough + 1);
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_stream_is_understood_by_its_start() {
+    let place = Place::new();
+    let late: Vec<u8> = [
+        b"name,email\n".to_vec(),
+        b"Jane,jane@acme-corp.com\n".repeat(20_000),
+        b"M\xfcller,x@acme-corp.com\n".to_vec(),
+    ]
+    .concat();
+    for (text, expected) in [
+        (b"email;n\ninfo@acme-corp.com;1\n".to_vec(), vec!["2 role"]),
+        ("\u{feff}info@acme-corp.com\n".as_bytes().to_vec(), vec!["1 role"]),
+        (
+            "info@acme-corp.com\n"
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes)
+                .collect(),
+            vec!["1 role"],
+        ),
+        (b"{\"email\":\"info@acme-corp.com\"}".to_vec(), vec!["1 role"]),
+        (late, vec!["20002 encoding-damage"]),
+    ] {
+        let mut command = place.command(&["lint", "--level", "syntax", "-o", "jsonl", "--ignore", "PS3"]);
+        let ran = Ran::from(command.write_stdin(text).output().unwrap());
+        assert_eq!(found(&ran), expected, "{}", ran.err);
+    }
+    let mut command = place.command(&["lint", "--level", "syntax", "-"]);
+    let ran = Ran::from(command.write_stdin("").output().unwrap());
+    assert_eq!(ran.code, 2, "{}", ran.out);
+    assert!(ran.err.contains("`stdin` is empty"), "{}", ran.err);
+}
+
+#[test]
+fn many_files_are_one_list() {
+    let place = Place::new();
+    for number in 0..300 {
+        place.write(
+            &format!("lists/{number:03}.txt"),
+            format!("user{number}@acme-corp.com\n"),
+        );
+    }
+    place.write("lists/again.csv", "email,n\nx@acme-corp.com,1\nuser7@acme-corp.com,2\n");
+    let ran = run(&place, &["-o", "jsonl", "lists"]);
+    assert_eq!(
+        (ran.code, found(&ran)),
+        (0, vec!["3 duplicate".to_owned()]),
+        "{}",
+        ran.err
+    );
+    assert!(ran.out.contains("\"first\":\"lists/007.txt:1\""), "{}", ran.out);
+    let summary = summary(&ran);
+    assert_eq!(
+        (summary["files"].as_u64(), summary["distinct"].as_u64()),
+        (Some(301), Some(301))
+    );
+}
