@@ -8,8 +8,8 @@ use clap::{
 };
 
 use super::{
-    config::ConfigFile, keys::KeysArgs, lint::LintArgs, patience::Until, serve::ServeArgs, settings::Overlay,
-    suppress::SuppressArgs, values::BounceKinds,
+    bounces::BouncesArgs, config::ConfigFile, keys::KeysArgs, lint::LintArgs, patience::Until, refresh::RefreshArgs,
+    serve::ServeArgs, settings::Overlay, suppress::SuppressArgs, values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -60,12 +60,14 @@ pub(super) enum Command {
     Check(Box<CheckArgs>),
     Verify(Box<VerifyArgs>),
     Lint(Box<LintArgs>),
+    Refresh(Box<RefreshArgs>),
     Jobs(JobsArgs),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
     Doctor(Box<DoctorArgs>),
     Serve(Box<ServeArgs>),
     Keys(KeysArgs),
+    Bounces(BouncesArgs),
     Suppress(SuppressArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),
@@ -568,6 +570,8 @@ pub(super) enum ConfigCommand {
         /// The file [default: the one that would be read].
         file: Option<PathBuf>,
     },
+    /// Print a configuration file with every setting, what it does and its default
+    Example,
 }
 
 #[derive(Debug, Args)]

@@ -3,6 +3,7 @@
 //! Owns exit codes and every word printed for people. Must not decide anything about an address.
 
 mod args;
+mod bounces;
 mod check;
 mod classify;
 mod config;
@@ -10,6 +11,7 @@ mod database;
 mod demo;
 mod doctor;
 mod dry_run;
+mod example;
 mod fault;
 mod jobs;
 mod keys;
@@ -23,6 +25,7 @@ mod paint;
 mod patience;
 mod progress;
 mod reasons;
+mod refresh;
 mod replies;
 mod schema;
 mod serve;
@@ -127,9 +130,11 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Verify(args) => verify::run(&args, inner),
         Command::Lint(args) => lint::run(*args, inner),
         Command::Jobs(args) => jobs::run(&args, inner),
+        Command::Refresh(args) => refresh::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
         Command::Doctor(args) => doctor::run(&args, inner),
         Command::Serve(args) => serve::run(&args, inner),
+        Command::Bounces(args) => bounces::run(&args, inner),
         Command::Keys(args) => keys::run(&args, inner),
         Command::Suppress(args) => suppress::run(&args, inner),
         Command::Lists(args) => lists::run(&args),

@@ -17,14 +17,19 @@ use super::{
     database,
     fault::{fault, hint, note, sentence},
     notify,
+    ownership::Secret,
     settings::{Overlay, Profile, Resolved},
     signal::{Hangups, Signals},
     values::{Span, Text},
 };
 use crate::{
     job::{Engine, Settings, Stop},
-    serve::{Cidr, Limits, Options, PageOrigin, Reloader, Sandbox, ServeError, Server, Tls},
+    serve::{
+        Bounces, Cidr, Limits, NotAProof, Options, PageOrigin, Proofs, Reloader, Sandbox, ServeError, Server, Tls,
+        WebhookOptions,
+    },
     store::{SqliteStore, Store},
+    suppress::BouncePolicy,
 };
 
 /// `presend serve`
@@ -77,6 +82,28 @@ pub(super) struct ServeOverlay {
     /// Origins of web pages that may ask, such as `https://app.example.com` (CORS) [default: none].
     #[arg(long, value_name = "ORIGIN", value_delimiter = ',', env = "PRESEND_SERVE_CORS_ORIGIN", help_heading = SERVE)]
     cors_origin: Option<Vec<Text<PageOrigin>>>,
+    /// Post events to webhooks in clear too, not only by HTTPS [default: false].
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL", hide_possible_values = true,
+        env = "PRESEND_SERVE_WEBHOOK_ALLOW_HTTP", help_heading = SERVE)]
+    webhook_allow_http: Option<bool>,
+    /// How long a webhook may take to answer [default: 10s].
+    #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WEBHOOK_TIMEOUT", help_heading = SERVE)]
+    webhook_timeout: Option<Span>,
+    /// Certificate in PEM that signs calls of Amazon SNS, for events of SES [default: such calls are not taken]. Repeatable.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', env = "PRESEND_SERVE_RECEIVE_SES_CERT", help_heading = SERVE)]
+    receive_ses_cert: Option<Vec<PathBuf>>,
+    /// Topic of SNS whose calls are taken [default: every topic with that certificate]. Repeatable.
+    #[arg(long, value_name = "ARN", value_delimiter = ',', env = "PRESEND_SERVE_RECEIVE_SES_TOPIC", help_heading = SERVE)]
+    receive_ses_topic: Option<Vec<String>>,
+    /// Key that SendGrid shows for its signed event webhook [default: its calls are not taken].
+    #[arg(long, value_name = "BASE64", env = "PRESEND_SERVE_RECEIVE_SENDGRID_KEY", help_heading = SERVE)]
+    receive_sendgrid_key: Option<String>,
+    /// Signing key of Mailgun's webhooks [default: its calls are not taken].
+    #[arg(long, value_name = "KEY", env = "PRESEND_SERVE_RECEIVE_MAILGUN_KEY", hide_env_values = true, help_heading = SERVE)]
+    receive_mailgun_key: Option<Secret>,
+    /// Login in the address of Postmark's webhooks [default: its calls are not taken].
+    #[arg(long, value_name = "NAME:PASSWORD", env = "PRESEND_SERVE_RECEIVE_POSTMARK_LOGIN", hide_env_values = true, help_heading = SERVE)]
+    receive_postmark_login: Option<Secret>,
     /// How long a request waits for its answer when it does not say [default: 10s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WAIT", help_heading = SERVE)]
     wait: Option<Span>,
@@ -159,6 +186,13 @@ impl ServeOverlay {
             tls_key: None,
             trusted_proxy: None,
             cors_origin: None,
+            webhook_allow_http: Some(false),
+            webhook_timeout: span(WebhookOptions::default().timeout),
+            receive_ses_cert: None,
+            receive_ses_topic: None,
+            receive_sendgrid_key: None,
+            receive_mailgun_key: None,
+            receive_postmark_login: None,
             wait: span(limits.wait),
             max_wait: span(limits.max_wait),
             keep: span(limits.keep),
@@ -193,6 +227,25 @@ impl ServeOverlay {
             tls_key: self.tls_key.clone().or_else(|| file.tls_key.clone()),
             trusted_proxy: self.trusted_proxy.clone().or_else(|| file.trusted_proxy.clone()),
             cors_origin: self.cors_origin.clone().or_else(|| file.cors_origin.clone()),
+            webhook_allow_http: self.webhook_allow_http.or(file.webhook_allow_http),
+            webhook_timeout: self.webhook_timeout.or(file.webhook_timeout),
+            receive_ses_cert: self.receive_ses_cert.clone().or_else(|| file.receive_ses_cert.clone()),
+            receive_ses_topic: self
+                .receive_ses_topic
+                .clone()
+                .or_else(|| file.receive_ses_topic.clone()),
+            receive_sendgrid_key: self
+                .receive_sendgrid_key
+                .clone()
+                .or_else(|| file.receive_sendgrid_key.clone()),
+            receive_mailgun_key: self
+                .receive_mailgun_key
+                .clone()
+                .or_else(|| file.receive_mailgun_key.clone()),
+            receive_postmark_login: self
+                .receive_postmark_login
+                .clone()
+                .or_else(|| file.receive_postmark_login.clone()),
             wait: self.wait.or(file.wait),
             max_wait: self.max_wait.or(file.max_wait),
             keep: self.keep.or(file.keep),
@@ -221,12 +274,47 @@ impl ServeOverlay {
 
     /// Names in the file are relative to it.
     pub(super) fn relative_to(&mut self, folder: &Path) {
-        for path in self.tls_cert.iter_mut().chain(&mut self.tls_key) {
+        for path in self
+            .tls_cert
+            .iter_mut()
+            .chain(&mut self.tls_key)
+            .chain(self.receive_ses_cert.iter_mut().flatten())
+        {
             *path = folder.join(&*path);
         }
     }
 
-    fn options(&self) -> anyhow::Result<Options> {
+    /// In the sandbox, and in labs, webhooks are on this machine.
+    fn webhooks(&self, allow_special_use: bool, sandbox: bool) -> WebhookOptions {
+        let default = WebhookOptions::default();
+        let local = self.bind.unwrap_or(LISTENS).ip().is_loopback();
+        WebhookOptions {
+            allow_http: self.webhook_allow_http.unwrap_or_default() || (sandbox && local),
+            allow_special_use: allow_special_use || (sandbox && local),
+            timeout: self.webhook_timeout.map_or(default.timeout, Span::duration),
+            ..default
+        }
+    }
+
+    /// What calls of sending services are checked against.
+    fn proofs(&self) -> Result<Proofs, NotAProof> {
+        let mut proofs = Proofs::default();
+        if let Some(certificates) = &self.receive_ses_cert {
+            proofs = proofs.ses(certificates, self.receive_ses_topic.clone().unwrap_or_default())?;
+        }
+        if let Some(key) = &self.receive_sendgrid_key {
+            proofs = proofs.sendgrid(key)?;
+        }
+        if let Some(key) = &self.receive_mailgun_key {
+            proofs = proofs.mailgun(key.reveal());
+        }
+        if let Some(login) = &self.receive_postmark_login {
+            proofs = proofs.postmark(login.reveal())?;
+        }
+        Ok(proofs)
+    }
+
+    fn options(&self, policy: BouncePolicy) -> anyhow::Result<Options> {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 let tls = Tls::load(certificate.clone(), key.clone());
@@ -241,16 +329,24 @@ impl ServeOverlay {
                 ));
             }
         };
+        let proofs = self.proofs().map_err(|error| {
+            fault(
+                error.to_string(),
+                "docs/suppression.md says where each service shows what is needed",
+            )
+        })?;
         let proxies = self.trusted_proxy.iter().flatten().map(|proxy| proxy.0);
         Ok(Options {
             tls,
             trusted_proxies: proxies.collect::<Vec<_>>().into(),
+            webhooks: WebhookOptions::default(),
             cors: self
                 .cors_origin
                 .iter()
                 .flatten()
                 .map(|origin| origin.0.clone())
                 .collect(),
+            bounces: Bounces { policy, proofs },
         })
     }
 
@@ -315,10 +411,11 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     start_log();
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
     let serve = args.serve.over(&resolved.serve());
-    let (limits, options) = (serve.limits()?, serve.options()?);
+    let (limits, mut options) = (serve.limits()?, serve.options(resolved.bounce_policy()?)?);
+    options.webhooks = serve.webhooks(resolved.allows_special_use(), args.sandbox);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signals = Signals::listen();
+        let (mut signals, mut hangups) = (Signals::listen(), Hangups::listen());
         let sandbox = if args.sandbox {
             Some(Sandbox::start().await?)
         } else {
@@ -342,7 +439,9 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
                 error.to_string(),
                 "make a key with `presend keys add --name NAME`, or leave `--bind` out",
             ),
-            ServeError::Store(_) | ServeError::Listen(_) | ServeError::Random(_) => error.into(),
+            ServeError::Store(_) | ServeError::Listen(_) | ServeError::Random(_) | ServeError::Resolver(_) => {
+                error.into()
+            }
         })?;
         note(&format!(
             "presend listens on {scheme}://{}; its description is at /docs",
@@ -354,7 +453,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
             hint(&missing);
         }
         let stop = Stop::new();
-        let (reloader, mut hangups) = (server.reloader(), Hangups::listen());
+        let reloader = server.reloader();
         let mut current = resolved;
         let mut serving = std::pin::pin!(server.run(stop.clone()));
         notify::tell("READY=1");

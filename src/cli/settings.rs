@@ -186,6 +186,11 @@ const SERVE: &str = "serve";
 /// The table of what only `presend lint` needs.
 const LINT: &str = "lint";
 
+/// What of it is never shown.
+const SECRETS: [&str; 2] = ["receive_mailgun_key", "receive_postmark_login"];
+/// The table of the bounce policy; shown nowhere, because it holds a table itself.
+const BOUNCE_POLICY: &str = "bounce_policy";
+
 /// Settings that may differ from one run of a job to the next.
 const PATIENCE_KEYS: [&str; 23] = [
     "i_own",
@@ -296,6 +301,11 @@ impl Overlay {
         }
     }
 
+    /// What holds for `presend serve` when nobody says anything.
+    pub(super) fn of_service() -> Self {
+        Self::defaults(Profile::Service)
+    }
+
     /// What `presend classify` has of it.
     pub(super) fn of_classify(replies: Option<PathBuf>, bounce: Option<BounceKinds>) -> Self {
         Self {
@@ -343,7 +353,7 @@ impl Overlay {
         let all = object(&Self::default()).unwrap_or_default();
         all.into_iter()
             .map(|(key, _)| key)
-            .filter(|key| key != SERVE && key != LINT)
+            .filter(|key| key != SERVE && key != LINT && key != BOUNCE_POLICY)
             .collect()
     }
 
@@ -430,7 +440,7 @@ impl Resolved {
     /// Every setting with its value and where it comes from, in the order of the help.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value, Origin)> {
         let all = self.values.iter().zip(&self.origins);
-        all.filter(|((key, _), _)| *key != SERVE && *key != LINT)
+        all.filter(|((key, _), _)| ![SERVE, LINT, BOUNCE_POLICY].contains(&key.as_str()))
             .map(|((key, value), origin)| (key.as_str(), value, *origin))
     }
 
@@ -499,6 +509,7 @@ impl Resolved {
     pub(super) fn serve_entries(&self) -> anyhow::Result<Vec<(String, Value, Origin)>> {
         let in_file = object(&self.serve())?;
         let entry = |(key, default): (String, Value)| match in_file.get(&key).filter(|value| !value.is_null()) {
+            Some(_) if SECRETS.contains(&key.as_str()) => (key, "***".into(), Origin::File),
             Some(value) => (key, value.clone(), Origin::File),
             None => (key, default, Origin::Default),
         };
@@ -546,6 +557,11 @@ impl Resolved {
     /// What the file says of the server.
     pub(super) fn serve(&self) -> ServeOverlay {
         self.merged.serve.clone().unwrap_or_default()
+    }
+
+    /// Loopback and private addresses may be dialled.
+    pub(super) fn allows_special_use(&self) -> bool {
+        self.merged.allow_special_use.unwrap_or_default()
     }
 
     /// The operator's own reply rules.
@@ -688,7 +704,7 @@ pub(super) const IDENTITY_HINT: &str = "set `--helo-name mail.example.com --mail
      `presend.toml`: this machine's own name and a mailbox that somebody reads";
 
 /// A struct's fields as JSON; only a path that is not UTF-8 cannot be told so.
-fn object<T: Serialize>(of: &T) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn object<T: Serialize>(of: &T) -> anyhow::Result<Map<String, Value>> {
     match serde_json::to_value(of) {
         Ok(Value::Object(map)) => Ok(map),
         Ok(_) => Ok(Map::new()),

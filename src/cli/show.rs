@@ -1,4 +1,4 @@
-//! `presend config show|check`.
+//! `presend config show|check|example`.
 
 use std::io::Write;
 
@@ -9,6 +9,7 @@ use super::{
     Exit,
     args::{ConfigArgs, ConfigCommand, ShowArgs},
     config::ConfigFile,
+    example,
     fault::fault,
     paint::{DIM, paint},
     schema,
@@ -23,6 +24,7 @@ pub(super) fn run(args: &ConfigArgs, matches: &ArgMatches) -> anyhow::Result<Exi
             let config = file.as_deref().map_or_else(ConfigFile::default, ConfigFile::named);
             check(&config, matches)
         }
+        ConfigCommand::Example => example::run(),
     }
 }
 
@@ -82,7 +84,7 @@ fn write_setting(out: &mut impl Write, key: &str, value: &Value, origin: &str) -
 }
 
 /// A value as a configuration file has it. JSON's scalars and arrays are TOML's; its objects are not.
-fn toml_value(value: &Value) -> String {
+pub(super) fn toml_value(value: &Value) -> String {
     match value.as_object() {
         Some(table) => {
             let entries: Vec<_> = table.iter().map(|(key, value)| format!("{key} = {value}")).collect();

@@ -490,6 +490,15 @@ impl Engine {
             .unwrap_or_default()
     }
 
+    /// A resolver that asks whom the engine asks, for names that are no mail hosts'.
+    ///
+    /// # Errors
+    /// There is nobody to ask.
+    pub fn resolver(&self) -> Result<Arc<dyn Resolve>, ResolverError> {
+        let resolver = HickoryResolver::of(&self.settings.nameservers, ResolverOptions::default())?;
+        Ok(Arc::new(Timed::new(resolver, self.meter.clone())))
+    }
+
     /// What was counted and timed.
     #[must_use]
     pub fn meter(&self) -> &Meter {

@@ -1,6 +1,7 @@
 //! A run from start to finish: addresses in, outcomes out, one probe for equal addresses, every row answered in order.
 
 mod addresses;
+mod aged;
 mod answers;
 mod conveyor;
 mod counts;
@@ -22,6 +23,7 @@ mod writing;
 
 pub use crate::stop::Stop;
 pub use crate::store::Source;
+pub use aged::{Aged, aged};
 pub(crate) use conveyor::Conveyor;
 pub use counts::Counts;
 pub(crate) use engine::suggest;

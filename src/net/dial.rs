@@ -15,7 +15,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{BoxFuture, Call, Dial, DialError, Network, Proxy, ProxyFault, Sources, Stream};
+use super::{BoxFuture, Call, Dial, DialError, Network, Proxy, ProxyFault, Sources, Stream, Vetted};
 
 /// More open files than that no run has use for.
 const MOST_FILES: u64 = 1 << 16;
@@ -82,6 +82,14 @@ impl Dial for TcpDialler {
     fn sockets(&self) -> usize {
         self.most
     }
+}
+
+/// Connects to a web server, neither from a source address nor through the proxy: those are the way to mail hosts.
+///
+/// # Errors
+/// It cannot be reached.
+pub async fn connect_to_web(to: Vetted, port: u16) -> io::Result<TcpStream> {
+    connect(SocketAddr::new(to.ip(), port), None).await
 }
 
 /// Connects, from an address of the machine's own if one is given.

@@ -20,7 +20,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub use dial::{TcpDialler, open_file_limit, raise_open_file_limit};
+pub use dial::{TcpDialler, connect_to_web, open_file_limit, raise_open_file_limit};
 pub use family::{Families, IpPreference};
 pub use proxy::{Proxy, ProxyFault, ProxyUrl, ProxyUrlError};
 pub use source::{SourceError, Sources};

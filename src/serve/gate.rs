@@ -83,7 +83,7 @@ impl Account {
         Self {
             key: LOCAL.into(),
             tenant: LOCAL.into(),
-            scopes: vec![Scope::Verify, Scope::Jobs, Scope::Admin],
+            scopes: vec![Scope::Verify, Scope::Jobs, Scope::Events, Scope::Admin],
             rate: None,
             quota: None,
             domain_quota: None,
@@ -96,6 +96,11 @@ impl Account {
     }
 }
 
+/// Whose events and suppressions a tenant means: his own, or where there are no keys the operator's.
+pub(super) fn owner(tenant: &str) -> &str {
+    if tenant == LOCAL { "" } else { tenant }
+}
+
 /// Whoever sent a request.
 #[derive(Clone)]
 pub(super) struct Caller(Arc<Account>);
@@ -103,6 +108,11 @@ pub(super) struct Caller(Arc<Account>);
 impl Caller {
     pub(super) fn tenant(&self) -> &Arc<str> {
         &self.0.tenant
+    }
+
+    /// Whose events and suppressions are meant.
+    pub(super) fn owner(&self) -> &str {
+        owner(&self.0.tenant)
     }
 
     pub(super) fn key(&self) -> &str {

@@ -42,7 +42,6 @@ impl Bell {
         self.0.send_replace(());
     }
 
-    #[expect(dead_code, reason = "nobody in the server listens so far")]
     pub(super) fn listen(&self) -> Listener {
         Listener(self.0.subscribe())
     }
@@ -50,7 +49,6 @@ impl Bell {
 
 impl Listener {
     /// Waits until there is something to look for.
-    #[expect(dead_code, reason = "nobody in the server listens so far")]
     pub(super) async fn rings(&mut self) {
         // The bell is the server's: when it is gone, nobody listens any longer.
         let _ = tokio::time::timeout(LOOK, self.0.changed()).await;

@@ -52,6 +52,11 @@ struct GroupLabels {
     provider: String,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptLabels {
+    result: &'static str,
+}
+
 /// Every number.
 pub(super) struct Metrics {
     registry: Registry,
@@ -67,6 +72,9 @@ pub(super) struct Metrics {
     jobs_queued: Level,
     groups: Family<WaitsLabels, Level>,
     refusals_left: Family<GroupLabels, Level>,
+    webhooks: Family<AttemptLabels, Count>,
+    webhooks_waiting: Level,
+    webhooks_given_up: Level,
 }
 
 /// Makes numbers that are shown.
@@ -107,6 +115,9 @@ impl Metrics {
                 "refusals_left",
                 "Refusals that a provider's hosts may still give now; the least of all other groups is `other`",
             ),
+            webhooks: all.make("webhooks", "Attempts to deliver an event, by what came of them"),
+            webhooks_waiting: all.make("webhooks_waiting", "Events that wait to be delivered"),
+            webhooks_given_up: all.make("webhooks_given_up", "Events that nobody took in time"),
             registry: Registry::default(),
         };
         let probes = "Addresses that were asked about, by label, reason and the provider that was asked";
@@ -159,6 +170,11 @@ impl Metrics {
         }
     }
 
+    /// An event was sent, or not.
+    pub(super) fn webhook(&self, result: &'static str) {
+        self.webhooks.get_or_create(&AttemptLabels { result }).inc();
+    }
+
     pub(super) fn began(&self) {
         self.under_way.inc();
     }
@@ -207,6 +223,10 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Result<Response, Pr
     let metrics = &shared.metrics;
     metrics.pending.set(count(shared.verifications.pending()));
     metrics.stock(shared.engines.any().stock());
+    if let Ok((waiting, given_up)) = shared.store.deliveries() {
+        metrics.webhooks_waiting.set(waiting.cast_signed());
+        metrics.webhooks_given_up.set(given_up.cast_signed());
+    }
     let (running, queued) = shared.runner.counts();
     metrics.jobs_running.set(count(running));
     metrics.jobs_queued.set(count(queued));

@@ -25,6 +25,7 @@ use super::{
     log::Asked,
     problem::{Code, Problem, ProblemBody, whole_seconds},
     verification::{Answers, Asking, Found, Standing, Verification, come_back},
+    webhook::{Hook, WebhookRequest},
 };
 use crate::{
     job::{Level, Outcome},
@@ -56,6 +57,8 @@ pub(super) struct VerifyRequest {
     wait_ms: Option<Whole>,
     /// Put the dialogue with the mail host into the result; asks again, because kept answers have none.
     transcript: Option<bool>,
+    /// Whom to tell of the final result, if it comes later (202).
+    webhook: Option<WebhookRequest>,
 }
 
 /// Some addresses to verify.
@@ -77,6 +80,8 @@ pub(super) struct BatchRequest {
     wait_ms: Option<Whole>,
     /// Put the dialogues with the mail hosts into the results; asks again, because kept answers have none.
     transcript: Option<bool>,
+    /// Whom to tell of the final results, if they come later (202).
+    webhook: Option<WebhookRequest>,
 }
 
 /// Verify one address.
@@ -100,6 +105,7 @@ pub(super) async fn verify(
 ) -> Result<Response, Problem> {
     check_length(&request.address, "/address")?;
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
+    let how = how.telling(request.webhook, &shared)?;
     answer_once((&shared, &caller, &headers), (vec![request.address], false), how).await
 }
 
@@ -130,6 +136,7 @@ pub(super) async fn batch(
         check_length(address, &format!("/addresses/{index}"))?;
     }
     let how = How::of(request.level, request.max_age, request.wait_ms, request.transcript)?;
+    let how = how.telling(request.webhook, &shared)?;
     answer_once((&shared, &caller, &headers), (request.addresses, true), how).await
 }
 
@@ -191,13 +198,21 @@ struct How {
     max_age: Option<Duration>,
     wait: Option<Duration>,
     transcript: bool,
+    hook: Option<Hook>,
 }
 
 impl How {
     /// Of all that is asked.
     fn digest(&self, asked: &(Vec<String>, bool)) -> [u8; 32] {
         let wait = self.wait.map(|wait| wait.as_millis());
-        let whole = (asked, self.level.name(), self.max_age, wait, self.transcript);
+        let whole = (
+            asked,
+            self.level.name(),
+            self.max_age,
+            wait,
+            self.transcript,
+            &self.hook,
+        );
         // Texts and numbers cannot fail to be written.
         Sha256::digest(serde_json::to_vec(&whole).unwrap_or_default()).into()
     }
@@ -221,6 +236,16 @@ impl How {
             max_age: max_age.map(Duration::from_secs),
             wait: wait_ms.map(Duration::from_millis),
             transcript: transcript.unwrap_or_default(),
+            hook: None,
+        })
+    }
+
+    /// And somebody is told of a late answer.
+    fn telling(self, webhook: Option<WebhookRequest>, shared: &Shared) -> Result<Self, Problem> {
+        let hook = webhook.map(|webhook| webhook.check(&shared.options.webhooks, "/webhook"));
+        Ok(Self {
+            hook: hook.transpose()?,
+            ..self
         })
     }
 }
@@ -269,6 +294,9 @@ async fn answer(
         return Err(Problem::from(Code::Stopping).after(Duration::from_secs(5)));
     }
     if verification.now(|answers| answers.standing == Standing::Pending) {
+        if let Some(hook) = how.hook {
+            hook.keep(shared, &verification.id, caller.tenant()).await?;
+        }
         shared.verifications.keep(&verification).await?;
     }
     let mut response = respond(&verification)?;

@@ -12,6 +12,7 @@ use super::{
     jobs::{self, begin},
     presence::Presence,
     request::{self, Response},
+    webhook,
 };
 
 /// What is to become of a list.
@@ -60,6 +61,8 @@ pub struct Accepted {
     pub name: Option<String>,
     /// JSON: how it is asked.
     pub options: String,
+    /// Whom to tell of what happens to it.
+    pub webhook: Option<webhook::Webhook>,
     /// The request that it came with, when that has a key, and what is answered.
     pub request: Option<(request::Claim, Response)>,
 }
@@ -130,6 +133,9 @@ impl SqliteStore {
                 transaction.execute(sql, params![lease.job, state, rows.cast_signed(), digest, lease.epoch])?;
             if changed == 0 {
                 return Err(StoreError::LostLease);
+            }
+            if let Some(webhook) = &job.webhook {
+                webhook::add(&transaction, webhook)?;
             }
             let sql = "INSERT INTO api_job (job, tenant, name, options, wish) VALUES (?1, ?2, ?3, ?4, ?5)";
             let wish = Wish::Run.name();

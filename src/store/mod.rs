@@ -21,6 +21,7 @@ mod request;
 mod sqlite;
 mod suppression;
 mod verification;
+mod webhook;
 mod writer;
 
 use std::{sync::Arc, time::SystemTime};
@@ -43,6 +44,7 @@ pub use suppression::{
     Applied, Author, ByRule, NewSuppression, Scope, Suppression, SuppressionState, Suppressions, Verdicts,
 };
 pub use verification::{KeptVerification, Spent};
+pub use webhook::{Attempt, Delivery, Webhook};
 
 use crate::{address::Domain, verdict::Verdict};
 

@@ -118,6 +118,7 @@ impl SqliteStore {
             1..SMALLEST => return Err(StoreError::Damaged("its end is missing")),
             _ => {}
         }
+        make_private(path);
         let mut connection = Connection::open_with_flags(path, flags()).map_err(explain)?;
         // Until we know that it is ours and whole, not even what is in its log is moved.
         let as_it_is = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
@@ -430,6 +431,16 @@ impl Store for SqliteStore {
     fn failure(&self) -> watch::Receiver<Option<Arc<StoreError>>> {
         self.failure.clone()
     }
+}
+
+/// A new database is its owner's alone: it holds addresses and secrets. SQLite gives the files beside it the same rights.
+fn make_private(path: &Path) {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    // Whatever is wrong with the place, SQLite says it.
+    let _ = options.open(path);
 }
 
 fn flags() -> OpenFlags {

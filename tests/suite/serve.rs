@@ -15,7 +15,10 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 mod answers;
+mod bounces;
+mod clients;
 mod contract;
+mod deploy;
 mod hostile;
 mod jobs;
 mod keys;
@@ -23,6 +26,7 @@ mod program;
 mod reach;
 #[cfg(target_os = "linux")]
 mod reload;
+mod webhook;
 
 /// A running server with a sandbox of its own; it stops when it is dropped.
 struct Api {

@@ -4,7 +4,10 @@ use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use super::super::problem::{Code, Problem};
+use super::super::{
+    problem::{Code, Problem},
+    webhook,
+};
 use crate::{
     input::InputOptions,
     job::Level,
@@ -95,18 +98,25 @@ pub(super) struct Options {
     pub(super) input: InputOptions,
     pub(super) name: Option<String>,
     pub(super) how: How,
+    /// Where to tell what happens to the list.
+    pub(super) webhook: Option<String>,
 }
 
 impl Options {
     /// Names of options.
-    pub(super) const NAMES: &[&str] = &["column", "sheet", "header", "name", "level", "max_age"];
+    pub(super) const NAMES: &[&str] = &["column", "sheet", "header", "name", "level", "max_age", "webhook"];
 
     /// Takes an option; where it stood is the caller's to say.
     pub(super) fn set(&mut self, name: &str, value: &str) -> Result<(), Problem> {
-        if value.chars().count() > LONGEST || value.chars().any(char::is_control) {
+        let longest = if name == "webhook" {
+            webhook::LONGEST_URL
+        } else {
+            LONGEST
+        };
+        if value.chars().count() > longest || value.chars().any(char::is_control) {
             return Err(wrong(
                 name,
-                &format!("at most {LONGEST} characters, none of them a control character"),
+                &format!("at most {longest} characters, none of them a control character"),
             ));
         }
         let text = (!value.is_empty()).then(|| value.to_owned());
@@ -114,6 +124,7 @@ impl Options {
             "column" => self.input.column = text,
             "sheet" => self.input.sheet = text,
             "name" => self.name = text,
+            "webhook" => self.webhook = text,
             "header" => {
                 let header = value.parse().map_err(|_| wrong(name, "`true` or `false`"))?;
                 self.input.header = Some(header);

@@ -21,6 +21,7 @@ use super::{
         gate::Caller,
         idempotency::{self, Held, Keyed},
         problem::{Code, Problem, ProblemBody},
+        webhook::Hook,
     },
     describe,
     options::Options,
@@ -94,6 +95,8 @@ fn unusable(error: &InputError) -> Problem {
             pattern = "^(syntax|dns|smtp)$"),
         ("max_age" = Option<u64>, Query, description = "Oldest answer that may be used, in seconds; 0 asks again.",
             minimum = 0, maximum = 31_536_000),
+        ("webhook" = Option<String>, Query, description = "Where to post what happens to the list, with the secret of `/v1/webhooks/secret`.",
+            max_length = 2000, pattern = "^https://([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}(:(443|[1-5][0-9]{4}))?(/[!-~]*)?$"),
         ("Idempotency-Key" = Option<String>, Header, description = "The list is accepted once for each key, for 24 hours.",
             min_length = 1, max_length = 255, pattern = "^[!-~]+$"),
     ),
@@ -196,6 +199,8 @@ async fn accept(shared: &Shared, caller: &Caller, spooled: Spooled, held: Option
         options,
         digest,
     } = spooled;
+    let hook = options.webhook.as_deref();
+    let hook = hook.map(|url| Hook::at(url, &shared.options.webhooks)).transpose()?;
     let given = options.name.clone().filter(|name| !name.is_empty());
     let given = given.or_else(|| (!file_name.is_empty()).then_some(file_name));
     let given = given.map(|name| output::clean(&name, 200).into_owned());
@@ -222,6 +227,7 @@ async fn accept(shared: &Shared, caller: &Caller, spooled: Spooled, held: Option
         tenant: caller.tenant().to_string(),
         name: job.name,
         options: job.options,
+        webhook: hook.map(|hook| hook.of(&lease.id, caller.tenant())),
         request,
     };
     let written = shared.store.accept(lease, (rows, taken_in.digest), accepted).await;
