@@ -59,8 +59,8 @@ pub(super) enum Command {
     // A doc comment here would take the place of the long texts of these arguments.
     Check(Box<CheckArgs>),
     Verify(Box<VerifyArgs>),
-    Refresh(Box<RefreshArgs>),
     Lint(Box<LintArgs>),
+    Refresh(Box<RefreshArgs>),
     Jobs(JobsArgs),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),

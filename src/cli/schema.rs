@@ -11,6 +11,7 @@ use super::{Exit, lint::LintOverlay, serve::ServeOverlay, settings::Overlay};
 use crate::{
     lint::{Rule, Threshold},
     replies::Class,
+    suppress::{BouncePolicy, PolicyTable},
     verdict::Reason,
 };
 
@@ -32,6 +33,7 @@ fn schema() -> Value {
         ),
     );
     keys.insert("retry".to_owned(), retry());
+    keys.insert("bounce_policy".to_owned(), bounce_policy());
     keys.insert("serve".to_owned(), table(properties::<ServeOverlay>()));
     keys.insert("lint".to_owned(), lint());
     let Value::Object(mut all) = table(keys) else {
@@ -103,6 +105,23 @@ fn one_of(words: &[&str]) -> Value {
     json!({ "enum": words })
 }
 
+/// The keys are those of the table; what they may be is said where they are used.
+fn bounce_policy() -> Value {
+    let Ok(Value::Object(mut keys)) = serde_json::to_value(PolicyTable::default()) else {
+        return json!({ "type": "object" });
+    };
+    for (key, of) in &mut keys {
+        *of = match key.as_str() {
+            "profile" => one_of(&BouncePolicy::PROFILES),
+            "reach" => json!({ "type": "string" }),
+            "review" => json!({ "type": "boolean" }),
+            "classes" => json!({ "type": "object" }),
+            _ => json!({ "type": "integer", "minimum": 0 }),
+        };
+    }
+    table(keys)
+}
+
 fn retry() -> Value {
     let delays = json!({ "type": "array", "items": { "type": "string" } });
     let mut of = table_of(Reason::all().map(Reason::name), &delays);
@@ -170,7 +189,7 @@ mod tests {
             keys
         };
         let mut all = Overlay::keys();
-        all.extend(["serve".to_owned(), "lint".to_owned()]);
+        all.extend(["serve", "lint", "bounce_policy"].map(str::to_owned));
         assert_eq!(keys(&schema), sorted(all));
         assert_eq!(keys(&schema["properties"]["serve"]), sorted(Overlay::serve_keys()));
         assert_eq!(keys(&schema["properties"]["lint"]), sorted(Overlay::lint_keys()));

@@ -14,8 +14,8 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
-      refresh      Ask again about what has aged, the oldest and most mailed first
       lint         Hold lists against rules, for CI: findings, thresholds, baseline, reports
+      refresh      Ask again about what has aged, the oldest and most mailed first
       jobs         Lists verified or being verified: list, show, resume, export, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
