@@ -8,8 +8,8 @@ use clap::{
 };
 
 use super::{
-    config::ConfigFile, keys::KeysArgs, patience::Until, serve::ServeArgs, settings::Overlay, suppress::SuppressArgs,
-    values::BounceKinds,
+    bounces::BouncesArgs, config::ConfigFile, keys::KeysArgs, patience::Until, refresh::RefreshArgs, serve::ServeArgs,
+    settings::Overlay, suppress::SuppressArgs, values::BounceKinds,
 };
 use crate::{
     output::{Format, Only},
@@ -59,12 +59,14 @@ pub(super) enum Command {
     // A doc comment here would take the place of the long texts of these arguments.
     Check(Box<CheckArgs>),
     Verify(Box<VerifyArgs>),
+    Refresh(Box<RefreshArgs>),
     Jobs(JobsArgs),
     /// Tell what SMTP replies mean, and about whom
     Classify(Box<ClassifyArgs>),
     Doctor(Box<DoctorArgs>),
     Serve(Box<ServeArgs>),
     Keys(KeysArgs),
+    Bounces(BouncesArgs),
     Suppress(SuppressArgs),
     /// The bundled lists: counts, dates, sources
     Lists(ListsArgs),

@@ -3,6 +3,7 @@
 //! Owns exit codes and every word printed for people. Must not decide anything about an address.
 
 mod args;
+mod bounces;
 mod check;
 mod classify;
 mod config;
@@ -23,6 +24,7 @@ mod paint;
 mod patience;
 mod progress;
 mod reasons;
+mod refresh;
 mod replies;
 mod serve;
 mod settings;
@@ -118,9 +120,11 @@ fn dispatch(command: Command, matches: &ArgMatches) -> anyhow::Result<Exit> {
         Command::Check(args) => check::run(&args, inner),
         Command::Verify(args) => verify::run(&args, inner),
         Command::Jobs(args) => jobs::run(&args, inner),
+        Command::Refresh(args) => refresh::run(&args, inner),
         Command::Classify(args) => classify::run(&args, inner),
         Command::Doctor(args) => doctor::run(&args, inner),
         Command::Serve(args) => serve::run(&args, inner),
+        Command::Bounces(args) => bounces::run(&args, inner),
         Command::Keys(args) => keys::run(&args, inner),
         Command::Suppress(args) => suppress::run(&args, inner),
         Command::Lists(args) => lists::run(&args),

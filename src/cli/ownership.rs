@@ -29,6 +29,13 @@ const SHORTEST: usize = 16;
 #[serde(transparent)]
 pub(super) struct Secret(String);
 
+impl Secret {
+    /// For whoever uses it.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("***")

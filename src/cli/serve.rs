@@ -17,14 +17,19 @@ use super::{
     database,
     fault::{fault, hint, note, sentence},
     notify,
+    ownership::Secret,
     settings::{Overlay, Profile, Resolved},
     signal::{Hangups, Signals},
     values::{Span, Text},
 };
 use crate::{
     job::{Engine, Settings, Stop},
-    serve::{Cidr, Limits, Options, PageOrigin, Reloader, Sandbox, ServeError, Server, Tls, WebhookOptions},
+    serve::{
+        Bounces, Cidr, Limits, NotAProof, Options, PageOrigin, Proofs, Reloader, Sandbox, ServeError, Server, Tls,
+        WebhookOptions,
+    },
     store::{SqliteStore, Store},
+    suppress::BouncePolicy,
 };
 
 /// `presend serve`
@@ -84,6 +89,21 @@ pub(super) struct ServeOverlay {
     /// How long a webhook may take to answer [default: 10s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WEBHOOK_TIMEOUT", help_heading = SERVE)]
     webhook_timeout: Option<Span>,
+    /// Certificate in PEM that signs calls of Amazon SNS, for events of SES [default: such calls are not taken]. Repeatable.
+    #[arg(long, value_name = "FILE", value_delimiter = ',', env = "PRESEND_SERVE_RECEIVE_SES_CERT", help_heading = SERVE)]
+    receive_ses_cert: Option<Vec<PathBuf>>,
+    /// Topic of SNS whose calls are taken [default: every topic with that certificate]. Repeatable.
+    #[arg(long, value_name = "ARN", value_delimiter = ',', env = "PRESEND_SERVE_RECEIVE_SES_TOPIC", help_heading = SERVE)]
+    receive_ses_topic: Option<Vec<String>>,
+    /// Key that SendGrid shows for its signed event webhook [default: its calls are not taken].
+    #[arg(long, value_name = "BASE64", env = "PRESEND_SERVE_RECEIVE_SENDGRID_KEY", help_heading = SERVE)]
+    receive_sendgrid_key: Option<String>,
+    /// Signing key of Mailgun's webhooks [default: its calls are not taken].
+    #[arg(long, value_name = "KEY", env = "PRESEND_SERVE_RECEIVE_MAILGUN_KEY", hide_env_values = true, help_heading = SERVE)]
+    receive_mailgun_key: Option<Secret>,
+    /// Login in the address of Postmark's webhooks [default: its calls are not taken].
+    #[arg(long, value_name = "NAME:PASSWORD", env = "PRESEND_SERVE_RECEIVE_POSTMARK_LOGIN", hide_env_values = true, help_heading = SERVE)]
+    receive_postmark_login: Option<Secret>,
     /// How long a request waits for its answer when it does not say [default: 10s].
     #[arg(long, value_name = "DURATION", env = "PRESEND_SERVE_WAIT", help_heading = SERVE)]
     wait: Option<Span>,
@@ -120,7 +140,10 @@ pub(super) struct ServeOverlay {
     /// Bytes of a list [default: 1073741824].
     #[arg(long, value_name = "BYTES", env = "PRESEND_SERVE_MAX_UPLOAD", help_heading = SERVE)]
     max_upload: Option<u64>,
-    /// Lists that are sent or fetched at one time [default: 16].
+    /// Rows of a list [default: 10000000].
+    #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_ROWS", help_heading = SERVE)]
+    max_rows: Option<u64>,
+    /// Lists that are sent or fetched at one time, half of them by one key [default: 16].
     #[arg(long, value_name = "COUNT", env = "PRESEND_SERVE_MAX_TRANSFERS", help_heading = SERVE)]
     max_transfers: Option<usize>,
     /// Lists that are asked about at one time; the others wait their turn [default: 4].
@@ -165,6 +188,11 @@ impl ServeOverlay {
             cors_origin: None,
             webhook_allow_http: Some(false),
             webhook_timeout: span(WebhookOptions::default().timeout),
+            receive_ses_cert: None,
+            receive_ses_topic: None,
+            receive_sendgrid_key: None,
+            receive_mailgun_key: None,
+            receive_postmark_login: None,
             wait: span(limits.wait),
             max_wait: span(limits.max_wait),
             keep: span(limits.keep),
@@ -181,6 +209,7 @@ impl ServeOverlay {
             timeout_body: span(limits.timeout_body),
             drain: span(limits.drain),
             max_upload: Some(limits.max_upload),
+            max_rows: Some(limits.max_rows),
             max_transfers: Some(limits.max_transfers),
             max_running: Some(limits.max_running),
             max_jobs: Some(limits.max_jobs),
@@ -200,6 +229,23 @@ impl ServeOverlay {
             cors_origin: self.cors_origin.clone().or_else(|| file.cors_origin.clone()),
             webhook_allow_http: self.webhook_allow_http.or(file.webhook_allow_http),
             webhook_timeout: self.webhook_timeout.or(file.webhook_timeout),
+            receive_ses_cert: self.receive_ses_cert.clone().or_else(|| file.receive_ses_cert.clone()),
+            receive_ses_topic: self
+                .receive_ses_topic
+                .clone()
+                .or_else(|| file.receive_ses_topic.clone()),
+            receive_sendgrid_key: self
+                .receive_sendgrid_key
+                .clone()
+                .or_else(|| file.receive_sendgrid_key.clone()),
+            receive_mailgun_key: self
+                .receive_mailgun_key
+                .clone()
+                .or_else(|| file.receive_mailgun_key.clone()),
+            receive_postmark_login: self
+                .receive_postmark_login
+                .clone()
+                .or_else(|| file.receive_postmark_login.clone()),
             wait: self.wait.or(file.wait),
             max_wait: self.max_wait.or(file.max_wait),
             keep: self.keep.or(file.keep),
@@ -216,6 +262,7 @@ impl ServeOverlay {
             timeout_body: self.timeout_body.or(file.timeout_body),
             drain: self.drain.or(file.drain),
             max_upload: self.max_upload.or(file.max_upload),
+            max_rows: self.max_rows.or(file.max_rows),
             max_transfers: self.max_transfers.or(file.max_transfers),
             max_running: self.max_running.or(file.max_running),
             max_jobs: self.max_jobs.or(file.max_jobs),
@@ -227,24 +274,35 @@ impl ServeOverlay {
 
     /// Names in the file are relative to it.
     pub(super) fn relative_to(&mut self, folder: &Path) {
-        for path in self.tls_cert.iter_mut().chain(&mut self.tls_key) {
+        for path in self
+            .tls_cert
+            .iter_mut()
+            .chain(&mut self.tls_key)
+            .chain(self.receive_ses_cert.iter_mut().flatten())
+        {
             *path = folder.join(&*path);
         }
     }
 
-    /// In the sandbox, and in labs, webhooks are on this machine.
-    fn webhooks(&self, allow_special_use: bool, sandbox: bool) -> WebhookOptions {
-        let default = WebhookOptions::default();
-        let local = self.bind.unwrap_or(LISTENS).ip().is_loopback();
-        WebhookOptions {
-            allow_http: self.webhook_allow_http.unwrap_or_default() || (sandbox && local),
-            allow_special_use: allow_special_use || (sandbox && local),
-            timeout: self.webhook_timeout.map_or(default.timeout, Span::duration),
-            ..default
+    /// What calls of sending services are checked against.
+    fn proofs(&self) -> Result<Proofs, NotAProof> {
+        let mut proofs = Proofs::default();
+        if let Some(certificates) = &self.receive_ses_cert {
+            proofs = proofs.ses(certificates, self.receive_ses_topic.clone().unwrap_or_default())?;
         }
+        if let Some(key) = &self.receive_sendgrid_key {
+            proofs = proofs.sendgrid(key)?;
+        }
+        if let Some(key) = &self.receive_mailgun_key {
+            proofs = proofs.mailgun(key.reveal());
+        }
+        if let Some(login) = &self.receive_postmark_login {
+            proofs = proofs.postmark(login.reveal())?;
+        }
+        Ok(proofs)
     }
 
-    fn options(&self) -> anyhow::Result<Options> {
+    fn options(&self, policy: BouncePolicy) -> anyhow::Result<Options> {
         let tls = match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => {
                 let tls = Tls::load(certificate.clone(), key.clone());
@@ -259,6 +317,12 @@ impl ServeOverlay {
                 ));
             }
         };
+        let proofs = self.proofs().map_err(|error| {
+            fault(
+                error.to_string(),
+                "docs/suppression.md says where each service shows what is needed",
+            )
+        })?;
         let proxies = self.trusted_proxy.iter().flatten().map(|proxy| proxy.0);
         Ok(Options {
             tls,
@@ -270,6 +334,7 @@ impl ServeOverlay {
                 .flatten()
                 .map(|origin| origin.0.clone())
                 .collect(),
+            bounces: Bounces { policy, proofs },
         })
     }
 
@@ -293,6 +358,7 @@ impl ServeOverlay {
             timeout_body: span(self.timeout_body, default.timeout_body),
             drain: span(self.drain, default.drain),
             max_upload: self.max_upload.unwrap_or(default.max_upload),
+            max_rows: self.max_rows.unwrap_or(default.max_rows),
             max_transfers: self.max_transfers.unwrap_or(default.max_transfers),
             max_running: self.max_running.unwrap_or(default.max_running),
             max_jobs: self.max_jobs.unwrap_or(default.max_jobs),
@@ -300,6 +366,7 @@ impl ServeOverlay {
             timeout_upload: span(self.timeout_upload, default.timeout_upload),
             heartbeat: span(self.heartbeat, default.heartbeat),
         };
+        let rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
         let uploaded = usize::try_from(limits.max_upload).unwrap_or(usize::MAX);
         for (name, value, least, most) in [
             ("max_body", limits.max_body, 1, 1 << 30),
@@ -311,6 +378,7 @@ impl ServeOverlay {
             ("max_pending", limits.max_pending, 1, 1 << 20),
             ("max_kept", limits.max_kept, 1, 1 << 24),
             ("max_upload", uploaded, 1, 1 << 40),
+            ("max_rows", rows, 1, 1 << 31),
             ("max_transfers", limits.max_transfers, 1, 256),
             ("max_running", limits.max_running, 1, 256),
             ("max_jobs", limits.max_jobs, 1, 1 << 20),
@@ -331,7 +399,7 @@ pub(super) fn run(args: &ServeArgs, matches: &ArgMatches) -> anyhow::Result<Exit
     start_log();
     let resolved = Resolved::new(&args.overlay, matches, &args.config, Profile::Service)?;
     let serve = args.serve.over(&resolved.serve());
-    let (limits, mut options) = (serve.limits()?, serve.options()?);
+    let (limits, mut options) = (serve.limits()?, serve.options(resolved.bounce_policy()?)?);
     options.webhooks = serve.webhooks(resolved.allows_special_use(), args.sandbox);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -429,10 +497,16 @@ fn reload(reloader: &Reloader, (args, matches): (&ServeArgs, &ArgMatches), curre
 
 /// What to ask and where to keep it; the sandbox touches neither hosts nor answers of the world outside, only its keys.
 fn prepare(resolved: &Resolved, sandbox: Option<&Sandbox>) -> anyhow::Result<(Settings, Arc<SqliteStore>)> {
-    match sandbox {
-        Some(sandbox) => Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?))),
-        None => Ok((resolved.to_settings(false)?, Arc::new(database::open(resolved)?))),
+    if let Some(sandbox) = sandbox {
+        return Ok((sandbox.settings()?, Arc::new(SqliteStore::private()?)));
     }
+    let settings = resolved.to_settings(false)?;
+    // What is too old is forgotten as before a run.
+    let store = match database::open_for_run(resolved)? {
+        Some(store) => store,
+        None => Arc::new(SqliteStore::private()?),
+    };
+    Ok((settings, store))
 }
 
 /// Servers log by themselves: for people on a terminal, as JSON elsewhere.

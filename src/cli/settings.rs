@@ -180,6 +180,11 @@ const LABS: &str = "For labs and tests";
 /// The table of what only the server needs; shown by itself.
 const SERVE: &str = "serve";
 
+/// What of it is never shown.
+const SECRETS: [&str; 2] = ["receive_mailgun_key", "receive_postmark_login"];
+/// The table of the bounce policy; shown nowhere, because it holds a table itself.
+const BOUNCE_POLICY: &str = "bounce_policy";
+
 /// Settings that may differ from one run of a job to the next.
 const PATIENCE_KEYS: [&str; 22] = [
     "i_own",
@@ -330,7 +335,10 @@ impl Overlay {
     /// The keys of the configuration file.
     pub(super) fn keys() -> Vec<String> {
         let all = object(&Self::default()).unwrap_or_default();
-        all.into_iter().map(|(key, _)| key).filter(|key| key != SERVE).collect()
+        all.into_iter()
+            .map(|(key, _)| key)
+            .filter(|key| key != SERVE && key != BOUNCE_POLICY)
+            .collect()
     }
 
     /// The keys of its table `[serve]`.
@@ -410,7 +418,7 @@ impl Resolved {
     /// Every setting with its value and where it comes from, in the order of the help.
     pub(super) fn entries(&self) -> impl Iterator<Item = (&str, &Value, Origin)> {
         let all = self.values.iter().zip(&self.origins);
-        all.filter(|((key, _), _)| *key != SERVE)
+        all.filter(|((key, _), _)| *key != SERVE && *key != BOUNCE_POLICY)
             .map(|((key, value), origin)| (key.as_str(), value, *origin))
     }
 
@@ -479,6 +487,7 @@ impl Resolved {
     pub(super) fn serve_entries(&self) -> anyhow::Result<Vec<(String, Value, Origin)>> {
         let in_file = object(&self.serve())?;
         let entry = |(key, default): (String, Value)| match in_file.get(&key).filter(|value| !value.is_null()) {
+            Some(_) if SECRETS.contains(&key.as_str()) => (key, "***".into(), Origin::File),
             Some(value) => (key, value.clone(), Origin::File),
             None => (key, default, Origin::Default),
         };

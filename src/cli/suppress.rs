@@ -2,6 +2,8 @@
 
 mod files;
 
+pub(super) use files::quoted;
+
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
@@ -338,7 +340,7 @@ pub(super) fn run(args: &SuppressArgs, matches: &ArgMatches) -> anyhow::Result<E
                     .map_err(|error| fault(error.to_string(), "`presend suppress apply --profile strict`"))?,
                 None => resolved.bounce_policy()?,
             };
-            apply(&store, &policy)?;
+            apply(&store, &policy, false)?;
         }
         SuppressCommand::Hash { yes, place } => hash(&place.open(matches)?.0, *yes)?,
     }
@@ -593,7 +595,7 @@ fn review(store: &SqliteStore, (approve, reject): (&[i64], &[i64]), why: Option<
 }
 
 /// Decides about what is new, and says what came of it.
-pub(super) fn apply(store: &SqliteStore, policy: &BouncePolicy) -> Result<(), StoreError> {
+pub(super) fn apply(store: &SqliteStore, policy: &BouncePolicy, quiet: bool) -> Result<(), StoreError> {
     let done = suppress::evaluate(store, policy, SystemTime::now())?;
     let applied = done.applied;
     let mut said = format!(
@@ -611,7 +613,9 @@ pub(super) fn apply(store: &SqliteStore, policy: &BouncePolicy) -> Result<(), St
             let _ = write!(said, "; {count} {what}");
         }
     }
-    note(&said);
+    if !quiet {
+        note(&said);
+    }
     Ok(())
 }
 
@@ -631,7 +635,7 @@ fn hash(store: &SqliteStore, yes: bool) -> anyhow::Result<()> {
 }
 
 /// Standard output, or a file.
-fn target(path: Option<&std::path::Path>) -> anyhow::Result<Box<dyn io::Write>> {
+pub(super) fn target(path: Option<&std::path::Path>) -> anyhow::Result<Box<dyn io::Write>> {
     Ok(match path {
         Some(path) if path != std::path::Path::new("-") => {
             let file = std::fs::File::create(path).map_err(|error| {

@@ -28,6 +28,7 @@ pub(crate) use spool::unnamed;
 pub use stored::BrokenRow;
 pub use table::Table;
 pub use unpack::Packing;
+pub(crate) use unpack::unpack;
 
 /// Longest cell, in bytes; a longer one makes the row faulty.
 const CELL_LIMIT: usize = 64 << 10;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Copies everything to a file that only this process can see and that vanishes with it.
-pub(super) fn spool(reader: &mut dyn Read) -> io::Result<File> {
+pub(crate) fn spool(reader: &mut dyn Read) -> io::Result<File> {
     let mut file = unnamed()?;
     io::copy(reader, &mut file)?;
     file.rewind()?;

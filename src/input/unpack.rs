@@ -73,7 +73,7 @@ pub(super) fn magic(file: &mut File) -> io::Result<[u8; 4]> {
 }
 
 /// Unpacks a compressed file; what is not compressed comes back as it is.
-pub(super) fn unpack(mut file: File, name: &str) -> Result<(File, Option<Packing>), InputError> {
+pub(crate) fn unpack(mut file: File, name: &str) -> Result<(File, Option<Packing>), InputError> {
     let read = |source| InputError::Read {
         name: name.into(),
         source,

@@ -1,6 +1,7 @@
 //! A run from start to finish: addresses in, outcomes out, one probe for equal addresses, every row answered in order.
 
 mod addresses;
+mod aged;
 mod answers;
 mod counts;
 mod engine;
@@ -21,6 +22,7 @@ mod writing;
 
 pub use crate::stop::Stop;
 pub use crate::store::Source;
+pub use aged::{Aged, aged};
 pub use counts::Counts;
 pub use engine::{Engine, EngineSeams, Sink, StartError, VerifyError};
 pub use forecast::{Plan, PlannedGroup};

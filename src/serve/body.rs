@@ -37,8 +37,25 @@ impl<T: DeserializeOwned> FromRequest<Shared> for Strict<T> {
     }
 }
 
+/// Bytes of a call of a sending service: they send up to a thousand events together.
+const CALL: usize = 2 << 20;
+
+/// A body as it came: what is signed is its bytes.
+pub(super) struct Raw(pub(super) Bytes);
+
+impl FromRequest<Shared> for Raw {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+        within(request, state, CALL.max(state.limits.max_body)).await.map(Self)
+    }
+}
+
 async fn whole(request: Request, state: &Shared) -> Result<Bytes, Problem> {
-    let most = state.limits.max_body;
+    within(request, state, state.limits.max_body).await
+}
+
+async fn within(request: Request, state: &Shared, most: usize) -> Result<Bytes, Problem> {
     let too_large = || Problem::new(Code::BodyTooLarge, format_args!("A body has at most {most} bytes."));
     let announced = request.headers().get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

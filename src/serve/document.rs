@@ -34,6 +34,8 @@ use crate::replies::providers;
         (name = "verify", description = "Ask about addresses"),
         (name = "jobs", description = "Have lists asked about"),
         (name = "knowledge", description = "What replies and reasons mean"),
+        (name = "events", description = "What happened to mail, and who gets no more of it"),
+        (name = "receive", description = "Calls of sending services"),
         (name = "operation", description = "Health and numbers"),
     ),
     components(schemas(ProblemBody)),
@@ -78,8 +80,8 @@ pub(super) struct Result {
     #[schema(required)]
     mail_host: Option<MailHost>,
     evidence: Evidence,
-    /// `live`, or `store` for an answer that was known.
-    #[schema(pattern = "^(live|store)$")]
+    /// `live`, `store` for an answer that was known, `suppression`, `delivery` or `bounce` for what past mailings told.
+    #[schema(pattern = "^(live|store|suppression|delivery|bounce)$")]
     source: String,
     /// When the evidence was observed.
     #[schema(format = DateTime)]
@@ -284,14 +286,19 @@ pub(super) fn complete(mut document: utoipa::openapi::OpenApi, version: &str) ->
     ));
     components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
     for (path, item) in &mut document.paths.paths {
-        let open = !path.starts_with("/v1") && path != "/metrics";
+        let receives = path.starts_with("/v1/receive/");
+        let open = receives || !path.starts_with("/v1") && path != "/metrics";
+        let delete_takes_body = path == "/v1/suppressions";
         for (operation, takes_body) in [
             (&mut item.get, false),
             (&mut item.post, true),
-            (&mut item.delete, false),
+            (&mut item.delete, delete_takes_body),
         ] {
             if let Some(operation) = operation {
                 describe(operation, open, takes_body);
+                if receives {
+                    add_problems(operation, &[Code::Forbidden]);
+                }
             }
         }
     }
@@ -361,6 +368,10 @@ fn describe(operation: &mut Operation, open: bool, takes_body: bool) {
             );
         }
     }
+    add_problems(operation, &codes);
+}
+
+fn add_problems(operation: &mut Operation, codes: &[Code]) {
     for code in codes {
         let status = code.status();
         let all = Code::ALL.iter().filter(|other| other.status() == status);

@@ -48,6 +48,7 @@ pub(super) struct Account {
     quotas: Arc<Quotas>,
     requests: AtomicUsize,
     streams: AtomicUsize,
+    uploads: AtomicUsize,
     /// What the limits were made of.
     record: Option<KeyRecord>,
 }
@@ -73,6 +74,7 @@ impl Account {
             quotas: Arc::clone(quotas),
             requests: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(0),
             record: Some(record),
         }
     }
@@ -81,16 +83,22 @@ impl Account {
         Self {
             key: LOCAL.into(),
             tenant: LOCAL.into(),
-            scopes: vec![Scope::Verify, Scope::Jobs, Scope::Admin],
+            scopes: vec![Scope::Verify, Scope::Jobs, Scope::Events, Scope::Admin],
             rate: None,
             quota: None,
             domain_quota: None,
             quotas: Arc::clone(quotas),
             requests: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(0),
             record: None,
         }
     }
+}
+
+/// Whose events and suppressions a tenant means: his own, or where there are no keys the operator's.
+pub(super) fn owner(tenant: &str) -> &str {
+    if tenant == LOCAL { "" } else { tenant }
 }
 
 /// Whoever sent a request.
@@ -100,6 +108,11 @@ pub(super) struct Caller(Arc<Account>);
 impl Caller {
     pub(super) fn tenant(&self) -> &Arc<str> {
         &self.0.tenant
+    }
+
+    /// Whose events and suppressions are meant.
+    pub(super) fn owner(&self) -> &str {
+        owner(&self.0.tenant)
     }
 
     pub(super) fn key(&self) -> &str {
@@ -113,10 +126,19 @@ impl Caller {
 
     /// The right to hold a response open; one of so many.
     pub(super) fn stream(&self, most: usize) -> Result<Stream, Problem> {
-        let before = self.0.streams.fetch_add(1, Ordering::Relaxed);
-        let stream = Stream(Arc::clone(&self.0));
+        self.hold((|account| &account.streams, most), "downloads and event streams open")
+    }
+
+    /// The right to send a list; one of so many.
+    pub(super) fn upload(&self, most: usize) -> Result<Stream, Problem> {
+        self.hold((|account| &account.uploads, most), "lists on their way")
+    }
+
+    fn hold(&self, (counter, most): (Counter, usize), what: &str) -> Result<Stream, Problem> {
+        let before = counter(&self.0).fetch_add(1, Ordering::Relaxed);
+        let stream = Stream(Arc::clone(&self.0), counter);
         if before >= most {
-            let said = format!("The key has {most} downloads and event streams open.");
+            let said = format!("The key has {most} {what}.");
             return Err(limited(Code::TooManyStreams, &said, Duration::from_secs(5)));
         }
         Ok(stream)
@@ -161,12 +183,15 @@ impl Drop for Turn {
     }
 }
 
-/// The right to hold a response open; given back when it is dropped.
-pub(super) struct Stream(Arc<Account>);
+/// What is counted of an account.
+type Counter = fn(&Account) -> &AtomicUsize;
+
+/// The right to hold a response open, or to send a list; given back when it is dropped.
+pub(super) struct Stream(Arc<Account>, Counter);
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.0.streams.fetch_sub(1, Ordering::Relaxed);
+        (self.1)(&self.0).fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -102,12 +102,14 @@ pub enum Scope {
     Verify,
     /// Work with lists.
     Jobs,
+    /// Report what happened to mail, and keep suppressions.
+    Events,
     /// See numbers about all callers.
     Admin,
 }
 
 impl Scope {
-    const ALL: [Self; 3] = [Self::Verify, Self::Jobs, Self::Admin];
+    const ALL: [Self; 4] = [Self::Verify, Self::Jobs, Self::Events, Self::Admin];
 
     /// The stable name.
     #[must_use]
@@ -115,6 +117,7 @@ impl Scope {
         match self {
             Self::Verify => "verify",
             Self::Jobs => "jobs",
+            Self::Events => "events",
             Self::Admin => "admin",
         }
     }

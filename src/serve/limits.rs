@@ -35,6 +35,8 @@ pub struct Limits {
     pub drain: Duration,
     /// Bytes of a list.
     pub max_upload: u64,
+    /// Rows of a list.
+    pub max_rows: u64,
     /// How long a list may take to arrive, however long it is.
     pub timeout_upload: Duration,
     /// Lists that are sent or fetched at one time, of all callers.
@@ -69,6 +71,7 @@ impl Default for Limits {
             timeout_body: Duration::from_secs(20),
             drain: Duration::from_secs(10),
             max_upload: 1 << 30,
+            max_rows: 10_000_000,
             timeout_upload: Duration::from_hours(1),
             max_transfers: 16,
             max_running: 4,

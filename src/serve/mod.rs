@@ -7,6 +7,7 @@ mod body;
 mod connection;
 mod cors;
 mod document;
+mod events;
 mod gate;
 mod happening;
 mod health;
@@ -20,14 +21,17 @@ mod metrics;
 mod problem;
 mod proxy;
 mod quota;
+mod receive;
 mod reload;
 mod sandbox;
+mod suppressions;
 mod tls;
 mod verification;
 mod verify;
 mod webhook;
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, SystemTime},
@@ -53,6 +57,7 @@ pub use key::{Allowance, ApiKey, NotAKey, NotAnAllowance, Scope};
 pub use limits::Limits;
 pub use problem::Code;
 pub use proxy::{Cidr, NotACidr, TrustedProxies};
+pub use receive::{NotAProof, Proofs};
 pub use reload::Reloader;
 pub use sandbox::{Sandbox, SandboxError};
 pub use tls::{Tls, TlsError};
@@ -63,6 +68,7 @@ use crate::{
     dns::ResolverError,
     job::{Engine, Level, Stop},
     store::{SqliteStore, StoreError},
+    suppress::{BouncePolicy, Lookup, Mailing},
 };
 
 /// A server cannot start.
@@ -100,11 +106,23 @@ pub struct Options {
     pub cors: Vec<PageOrigin>,
     /// How events are sent.
     pub webhooks: WebhookOptions,
+    /// What is done about bounces.
+    pub bounces: Bounces,
+}
+
+/// What is done about bounces that callers report.
+#[derive(Debug, Default)]
+pub struct Bounces {
+    /// When they suppress.
+    pub policy: BouncePolicy,
+    /// What calls of sending services are checked against.
+    pub proofs: Proofs,
 }
 
 /// What every request can see.
 struct State {
     engines: Engines,
+    received: receive::Received,
     gate: Gate,
     quotas: Arc<quota::Quotas>,
     verifications: Arc<Verifications>,
@@ -134,10 +152,15 @@ type Shared = Arc<State>;
 /// An engine for each way of asking, all over the same hosts and the same store.
 struct Engines(RwLock<Ways>);
 
+/// Tenants whose engines are kept.
+const TENANTS: usize = 1_000;
+
 struct Ways {
-    ways: Vec<(Level, bool, Arc<Engine>)>,
+    all: Vec<(Level, bool, Arc<Engine>)>,
     /// The one that was given.
     first: Arc<Engine>,
+    /// By tenant, for what was suppressed for each of them.
+    of_tenants: HashMap<(Arc<str>, Level, bool), Arc<Engine>>,
 }
 
 impl Ways {
@@ -146,8 +169,9 @@ impl Ways {
         let ways = levels.into_iter().flat_map(|level| [(level, false), (level, true)]);
         let way = |(level, transcript)| (level, transcript, Arc::new(engine.variant(level, transcript)));
         Self {
-            ways: ways.map(way).collect(),
+            all: ways.map(way).collect(),
             first: Arc::new(engine),
+            of_tenants: HashMap::new(),
         }
     }
 }
@@ -163,8 +187,32 @@ impl Engines {
 
     fn get(&self, level: Level, transcript: bool) -> Arc<Engine> {
         let all = self.ways();
-        let found = all.ways.iter().find(|way| (way.0, way.1) == (level, transcript));
+        let found = all.all.iter().find(|way| (way.0, way.1) == (level, transcript));
         Arc::clone(found.map_or(&all.first, |(.., engine)| engine))
+    }
+
+    /// The same for mail of a tenant.
+    fn of(&self, tenant: &Arc<str>, level: Level, transcript: bool) -> Arc<Engine> {
+        let all = self.get(level, transcript);
+        let owner = gate::owner(tenant);
+        if owner.is_empty() {
+            return all;
+        }
+        let key = (Arc::clone(tenant), level, transcript);
+        if let Some(engine) = self.ways().of_tenants.get(&key) {
+            return Arc::clone(engine);
+        }
+        let mailing = Mailing {
+            tenant: owner.into(),
+            list: None,
+        };
+        let engine = Arc::new(all.variant(level, transcript).for_mailing(mailing));
+        let mut ways = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if ways.of_tenants.len() >= TENANTS {
+            ways.of_tenants.clear();
+        }
+        ways.of_tenants.insert(key, Arc::clone(&engine));
+        engine
     }
 
     fn any(&self) -> Arc<Engine> {
@@ -216,6 +264,8 @@ impl Server {
         if !address.ip().is_loopback() && !store.keys()?.iter().any(|key| key.revoked_at.is_none()) {
             return Err(ServeError::Open(address));
         }
+        // What is suppressed while the server runs counts at once.
+        let engine = engine.with_lookup(Lookup::live(Arc::clone(&store), Mailing::default())?);
         let secret = |name| -> Result<[u8; 32], ServeError> {
             let mut fresh = [0; 32];
             rand::rngs::OsRng.try_fill_bytes(&mut fresh)?;
@@ -228,6 +278,10 @@ impl Server {
             .routes(routes!(health::healthz))
             .routes(routes!(health::readyz))
             .routes(routes!(document::openapi))
+            .routes(routes!(receive::ses))
+            .routes(routes!(receive::sendgrid))
+            .routes(routes!(receive::mailgun))
+            .routes(routes!(receive::postmark))
             .split_for_parts();
         let (verify, verify_description) = OpenApiRouter::new()
             .routes(routes!(verify::verify))
@@ -238,10 +292,21 @@ impl Server {
             .routes(routes!(knowledge::reasons))
             .split_for_parts();
         let (lists, lists_description) = jobs::routes().split_for_parts();
+        let (events, events_description) = OpenApiRouter::new()
+            .routes(routes!(events::events))
+            .routes(routes!(
+                suppressions::list,
+                suppressions::suppress,
+                suppressions::let_go
+            ))
+            .routes(routes!(suppressions::after))
+            .routes(routes!(suppressions::lookup))
+            .split_for_parts();
         let (admin, admin_description) = OpenApiRouter::new().routes(routes!(metrics::metrics)).split_for_parts();
         let description = description
             .merge_from(verify_description)
             .merge_from(lists_description)
+            .merge_from(events_description)
             .merge_from(admin_description);
         let shared = Arc::new(State {
             gate: Gate::new(ring, address, &limits, Arc::clone(&quotas)),
@@ -258,6 +323,7 @@ impl Server {
             salt,
             webhook_secret,
             engines: Engines::new(engine),
+            received: receive::Received::default(),
             document: document::complete(description, env!("CARGO_PKG_VERSION")),
             store,
             stop,
@@ -273,6 +339,7 @@ impl Server {
         };
         let router = open
             .merge(guarded(verify, Scope::Verify))
+            .merge(guarded(events, Scope::Events))
             .merge(guarded(lists, Scope::Jobs))
             .merge(guarded(admin, Scope::Admin))
             .route("/docs", get(document::docs))

@@ -75,7 +75,7 @@ codes! {
     DomainQuotaExceeded "domain_quota_exceeded" TOO_MANY_REQUESTS "The key has asked about too many addresses of one domain."
     TooManyPending "too_many_pending" TOO_MANY_REQUESTS "Too many verifications of this key are not answered yet."
     TooManyJobs "too_many_jobs" TOO_MANY_REQUESTS "Too many jobs of this tenant are not done yet."
-    TooManyStreams "too_many_streams" TOO_MANY_REQUESTS "The key has too many downloads and event streams open."
+    TooManyStreams "too_many_streams" TOO_MANY_REQUESTS "The key has too many lists on their way, downloads or event streams."
     NotReady "not_ready" SERVICE_UNAVAILABLE "What was asked for is being prepared."
     Overloaded "overloaded" SERVICE_UNAVAILABLE "The server has too much to do."
     Stopping "stopping" SERVICE_UNAVAILABLE "The server is being stopped."

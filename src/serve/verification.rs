@@ -202,7 +202,7 @@ impl Verifications {
         question: Asking,
         kept: bool,
     ) -> Arc<Verification> {
-        let engine = engines.get(question.level, question.transcript);
+        let engine = engines.of(&tenant, question.level, question.transcript);
         let outcomes = question.typed.iter().map(|typed| engine.pending(typed)).collect();
         let (answers, _) = watch::channel(Answers {
             outcomes,

@@ -250,6 +250,7 @@ struct Failure<'a> {
     events: Vec<i64>,
     message: Option<&'a str>,
     unsure: bool,
+    full: bool,
 }
 
 impl<'a> Row<'a> {
@@ -277,6 +278,7 @@ impl<'a> Row<'a> {
                 events: vec![event.number],
                 message,
                 unsure: class(event.event.kind).is_some_and(is_unsure),
+                full: class(event.event.kind) == Some(Class::MailboxFull),
             });
         }
         if let Some(message) = message {
@@ -409,7 +411,10 @@ impl<'a> Course<'a> {
                 (at, self.full.events()),
             );
         }
-        if self.soft.add(at, event, policy.gap) >= policy.soft_count && self.soft.span() >= policy.soft_span {
+        // A row of nothing but full mailboxes is the other rule's.
+        let count = self.soft.add(at, event, policy.gap);
+        let enough = count >= policy.soft_count && self.soft.span() >= policy.soft_span;
+        if enough && self.soft.failures.iter().any(|failure| !failure.full) {
             let confidence = self.soft.confidence();
             self.decide(
                 SuppressionReason::SoftBounces,

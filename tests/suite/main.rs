@@ -11,6 +11,7 @@
 )]
 
 mod address;
+mod bounces;
 mod budget;
 mod cli;
 mod crash;
@@ -34,5 +35,6 @@ mod serve;
 mod session;
 mod socks;
 mod store;
+mod suppress;
 mod syn;
 mod watch;

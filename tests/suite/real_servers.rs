@@ -4,6 +4,7 @@
 
 mod client;
 mod relay;
+mod returns;
 mod servers;
 
 use std::{collections::HashMap, fmt::Write, fs, time::Duration};

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 mod answers;
+mod bounces;
 mod clients;
 mod contract;
 mod deploy;

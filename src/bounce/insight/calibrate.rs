@@ -63,30 +63,46 @@ pub fn calibrate(store: &SqliteStore, wanted: &Wanted) -> Result<Vec<Calibrated>
         }
         for mailed in of_domain {
             let before = |known: &&Known| known.checked_at <= mailed.at;
-            let last = known.get(&mailed.key).into_iter().flatten().filter(before).max_by_key(|known| known.checked_at);
+            let last = known
+                .get(&mailed.key)
+                .into_iter()
+                .flatten()
+                .filter(before)
+                .max_by_key(|known| known.checked_at);
             let Some(last) = last else { continue };
             let kept = match store.record(last.job, last.place, Reading::default()) {
                 Err(StoreError::Gone) => continue,
                 kept => kept?,
             };
-            let Some(said) = kept.judged.filter(|_| kept.mailbox.eq_ignore_ascii_case(&mailed.mailbox)) else {
+            let Some(said) = kept
+                .judged
+                .filter(|_| kept.mailbox.eq_ignore_ascii_case(&mailed.mailbox))
+            else {
                 continue;
             };
-            let provider = kept.evidence.host.as_ref().and_then(|host| host.provider).unwrap_or(NAMELESS);
-            let (all, bounced) =
-                counted.entry((provider.to_owned(), said.label.name(), said.reason.into_owned())).or_default();
+            let provider = kept
+                .evidence
+                .host
+                .as_ref()
+                .and_then(|host| host.provider)
+                .unwrap_or(NAMELESS);
+            let (all, bounced) = counted
+                .entry((provider.to_owned(), said.label.name(), said.reason.into_owned()))
+                .or_default();
             *all += 1;
             *bounced += u64::from(mailed.bounced);
         }
     }
-    let calibrated = counted.into_iter().map(|((provider, label, reason), (mailed, bounced))| Calibrated {
-        provider,
-        label,
-        reason,
-        mailed,
-        bounced,
-        rate: Rate::of(bounced, mailed),
-    });
+    let calibrated = counted
+        .into_iter()
+        .map(|((provider, label, reason), (mailed, bounced))| Calibrated {
+            provider,
+            label,
+            reason,
+            mailed,
+            bounced,
+            rate: Rate::of(bounced, mailed),
+        });
     let mut calibrated: Vec<Calibrated> = calibrated.collect();
     calibrated.sort_by(|one, other| (one.label != "valid", other.mailed).cmp(&(other.label != "valid", one.mailed)));
     Ok(calibrated)

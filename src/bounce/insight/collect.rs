@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Alert, By, Counts, DAY, Group, KEYS, NAMELESS, Near, OTHERS, Rate, Report, Standing, Suppressed, Trend, Wanted, day,
-    number,
+    Alert, By, Counts, DAY, Group, KEYS, NAMELESS, Near, OTHERS, Rate, Report, Standing, Suppressed, Trend, Wanted,
+    day, number,
     spike::{BASELINE, Composition, is_blocking, is_death, spikes},
 };
 use crate::{
@@ -32,7 +32,10 @@ const WEEK: u64 = 7;
 /// The database cannot be read.
 pub fn report(store: &SqliteStore, policy: &BouncePolicy, wanted: &Wanted) -> Result<Report, StoreError> {
     let mut counting = Counting::new(policy, *wanted);
-    let baseline = wanted.since.checked_sub(DAY * u32::try_from(BASELINE).unwrap_or(0)).unwrap_or(SystemTime::UNIX_EPOCH);
+    let baseline = wanted
+        .since
+        .checked_sub(DAY * u32::try_from(BASELINE).unwrap_or(0))
+        .unwrap_or(SystemTime::UNIX_EPOCH);
     store.each_event(&Events::Within(baseline..wanted.until), |kept| {
         counting.take(&kept);
         Ok::<_, StoreError>(ControlFlow::Continue(()))
@@ -68,7 +71,11 @@ pub fn report(store: &SqliteStore, policy: &BouncePolicy, wanted: &Wanted) -> Re
 }
 
 fn shorten(nearest: &mut Vec<Near>) {
-    nearest.sort_by(|one, other| one.until.cmp(&other.until).then_with(|| other.failures.cmp(&one.failures)));
+    nearest.sort_by(|one, other| {
+        one.until
+            .cmp(&other.until)
+            .then_with(|| other.failures.cmp(&one.failures))
+    });
     nearest.truncate(NAMED);
 }
 
@@ -101,7 +108,11 @@ struct Named(HashMap<Box<str>, Counts>);
 
 impl Named {
     fn add(&mut self, name: &str, counts: &Counts) {
-        let name = if self.0.contains_key(name) || self.0.len() < KEYS { name } else { OTHERS };
+        let name = if self.0.contains_key(name) || self.0.len() < KEYS {
+            name
+        } else {
+            OTHERS
+        };
         match self.0.get_mut(name) {
             Some(known) => known.add(counts),
             None => drop(self.0.insert(name.into(), *counts)),
@@ -230,13 +241,25 @@ impl<'a> Counting<'a> {
         let of_own = |counts: &Counts| if told { counts.ended() } else { 0 };
         let first = number(self.wanted.since);
         let dated = |(number, counts): (u64, Counts)| Group::new(day(number), counts, of_own(&counts));
-        let days: Vec<Group> = self.days.range(first..).map(|(number, day)| dated((*number, day.counts))).collect();
-        let weeks = self.weeks.iter().map(|(week, counts)| dated((week * WEEK, *counts))).collect();
+        let days: Vec<Group> = self
+            .days
+            .range(first..)
+            .map(|(number, day)| dated((*number, day.counts)))
+            .collect();
+        let weeks = self
+            .weeks
+            .iter()
+            .map(|(week, counts)| dated((week * WEEK, *counts)))
+            .collect();
         let mut spikes = spikes(&self.days, first, "all mail");
         for (provider, days) in &self.of_providers {
             let of_one = super::spike::spikes(days, first, provider);
             // What all mail shows for the same reason need not be said twice.
-            spikes.extend(of_one.into_iter().filter(|spike| ![NAMELESS, OTHERS].contains(&&*spike.of)));
+            spikes.extend(
+                of_one
+                    .into_iter()
+                    .filter(|spike| ![NAMELESS, OTHERS].contains(&&*spike.of)),
+            );
         }
         spikes.sort_by(|one, other| (&other.day, &one.of).cmp(&(&one.day, &other.of)));
         spikes.truncate(NAMED);
@@ -314,7 +337,11 @@ fn compose(day: &mut Composition, counts: &Counts, (class, provider, list): (Opt
     let Some(class) = class else { return };
     let add = |to: &mut BTreeMap<Box<str>, u64>, name: &str| {
         // A day has few lists and providers; whoever sends more of them is counted together.
-        let name = if to.contains_key(name) || to.len() < 200 { name } else { OTHERS };
+        let name = if to.contains_key(name) || to.len() < 200 {
+            name
+        } else {
+            OTHERS
+        };
         match to.get_mut(name) {
             Some(count) => *count += 1,
             None => drop(to.insert(name.into(), 1)),
@@ -336,7 +363,11 @@ fn provider(mta: Option<&str>, domain: &str) -> Box<str> {
     if let Some(provider) = mta.and_then(providers::recognise) {
         return provider.id.clone();
     }
-    if lists::is_free(domain) { domain.into() } else { NAMELESS.into() }
+    if lists::is_free(domain) {
+        domain.into()
+    } else {
+        NAMELESS.into()
+    }
 }
 
 /// The second half of the days against the first.
@@ -344,7 +375,9 @@ fn trend(days: &[Group]) -> Trend {
     let (first, second) = days.split_at(days.len() / 2);
     let sum = |days: &[Group]| {
         let mut all = Counts::default();
-        days.iter().for_each(|day| all.add(&day.counts));
+        for day in days {
+            all.add(&day.counts);
+        }
         all
     };
     let (before, after) = (sum(first), sum(second));
@@ -410,11 +443,21 @@ mod tests {
         for day in 1..=40_u32 {
             let at = now - DAY * day;
             for number in 0..100 {
-                events.push(event(format!("good{number}@gmail.com"), EventKind::Delivered, at, "news"));
+                events.push(event(
+                    format!("good{number}@gmail.com"),
+                    EventKind::Delivered,
+                    at,
+                    "news",
+                ));
             }
             events.push(event(format!("gone{day}@gmail.com"), HARD, at, "news"));
             for number in 0..if day == 2 { 30 } else { 0 } {
-                events.push(event(format!("good{number}@gmail.com"), BLOCKED, at + Duration::from_secs(60), "offers"));
+                events.push(event(
+                    format!("good{number}@gmail.com"),
+                    BLOCKED,
+                    at + Duration::from_mins(1),
+                    "offers",
+                ));
             }
         }
         store.add_events(events, false).unwrap();
@@ -427,7 +470,7 @@ mod tests {
 
     fn wanted(now: SystemTime, by: By) -> Wanted {
         Wanted {
-            since: now - DAY * 10,
+            since: now - DAY * 10 - Duration::from_secs(1),
             until: now,
             by,
             sent: None,
@@ -440,10 +483,24 @@ mod tests {
         let now = SystemTime::now();
         let store = store(now);
         let report = report(&store, &BouncePolicy::default(), &wanted(now, By::List)).unwrap();
-        assert_eq!((report.total.counts.delivered, report.total.counts.hard, report.total.counts.soft), (1000, 10, 30));
-        assert_eq!((report.total.hard.standing, report.total.soft.standing), (Standing::Good, Standing::Over));
+        assert_eq!(
+            (
+                report.total.counts.delivered,
+                report.total.counts.hard,
+                report.total.counts.soft
+            ),
+            (1000, 10, 30)
+        );
+        assert_eq!(
+            (report.total.hard.standing, report.total.soft.standing),
+            (Standing::Good, Standing::Over)
+        );
         assert_eq!((report.kept_apart, report.in_the_future), (1, 1));
-        let names: Vec<_> = report.groups.iter().map(|group| (&*group.name, group.counts.bounced())).collect();
+        let names: Vec<_> = report
+            .groups
+            .iter()
+            .map(|group| (&*group.name, group.counts.bounced()))
+            .collect();
         assert_eq!(names, [("offers", 30), ("news", 10)]);
         let of: Vec<_> = report.spikes.iter().map(|spike| &*spike.of).collect();
         assert_eq!(of, ["all mail", "google"]);
@@ -460,9 +517,15 @@ mod tests {
     fn without_deliveries_there_is_no_rate_but_by_what_was_sent() {
         let now = SystemTime::now();
         let store = SqliteStore::private().unwrap();
-        let bounces = (0..30).map(|number| event(format!("gone{number}@a.example"), HARD, now - DAY, "news")).collect();
+        let bounces = (0..30)
+            .map(|number| event(format!("gone{number}@a.example"), HARD, now - DAY, "news"))
+            .collect();
         store.add_events(bounces, false).unwrap();
-        for (sent, standing) in [(None, Standing::Unknown), (Some(2000), Standing::Watch), (Some(10_000), Standing::Good)] {
+        for (sent, standing) in [
+            (None, Standing::Unknown),
+            (Some(2000), Standing::Watch),
+            (Some(10_000), Standing::Good),
+        ] {
             let wanted = Wanted {
                 sent,
                 ..wanted(now, By::Week)

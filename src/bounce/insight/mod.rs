@@ -27,7 +27,7 @@ const KEYS: usize = 20_000;
 /// What those are called.
 const OTHERS: &str = "(others)";
 /// What has no name.
-const NAMELESS: &str = "(none)";
+const NAMELESS: &str = "(other)";
 /// Rates from which providers look closer, and act.
 pub const LIMITS: [f64; 2] = [0.01, 0.02];
 
@@ -152,7 +152,8 @@ impl Rate {
     /// `1.25 %`
     #[must_use]
     pub fn shown(&self) -> String {
-        self.share.map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", share * 100.0))
+        self.share
+            .map_or_else(|| "-".to_owned(), |share| format!("{:.2} %", share * 100.0))
     }
 }
 
@@ -295,6 +296,12 @@ pub struct Report {
 /// `2026-11-21`
 fn day(number: u64) -> String {
     crate::suppress::day(SystemTime::UNIX_EPOCH + DAY * u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+/// Midnight before, in UTC: a report is about whole days.
+#[must_use]
+pub fn start_of_day(at: SystemTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + DAY * u32::try_from(number(at)).unwrap_or(u32::MAX)
 }
 
 /// Days since 1970.

@@ -7,8 +7,7 @@ use std::fmt::{self, Write as _};
 use super::{By, Calibrated, Group, LIMITS, Rate, Report, Standing};
 
 /// Allows what the page holds and nothing else: no script, no request.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; img-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const STYLE: &str = "
 :root{--ink:#1c2430;--soft:#5c6775;--line:#e3e7ec;--paper:#fff;--back:#f5f7f9;--hard:#c2383b;--mild:#d98a1f;--good:#2c8a5a;--blue:#2f6db5}
@@ -22,7 +21,7 @@ main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}h1{font-size:26px;mar
 .good{color:var(--good)}.watch{color:var(--mild)}.over{color:var(--hard)}
 .scroll{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:14px}th,td{padding:6px 10px;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{color:var(--soft);font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}tr:last-child td{border-bottom:0}
-td.w{overflow-wrap:anywhere}.said{color:var(--soft);font-size:13px;overflow-wrap:anywhere}svg{display:block;width:100%;height:auto}
+td.w{overflow-wrap:anywhere;min-width:90px}td.d{white-space:nowrap}.said{color:var(--soft);font-size:13px;overflow-wrap:anywhere}svg{display:block;width:100%;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:var(--soft)}.key{display:flex;flex-wrap:wrap;gap:16px;color:var(--soft);font-size:13px;margin:8px 0 0}
 .key i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px}.none{color:var(--soft);margin:0}footer{color:var(--soft);font-size:13px;margin-top:24px}
 ";
@@ -65,10 +64,10 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
     near(report, out)?;
     calibration(report.calibration.as_deref(), out)?;
     let dated = "whose date has not come and which count when it does";
-    write!(
+    writeln!(
         out,
         "<footer>{} events kept apart because nobody was mailed, {} {dated}. Rates are shares of messages whose end is known. \
-         Made by presend {}.</footer></main></body></html>\n",
+         Made by presend {}.</footer></main></body></html>",
         report.kept_apart,
         report.in_the_future,
         env!("CARGO_PKG_VERSION")
@@ -86,13 +85,25 @@ fn tiles(report: &Report, out: &mut String) -> fmt::Result {
         ("soft bounce rate", soft, class(&report.total.soft)),
         ("hard bounces", grouped(counts.hard), ""),
         ("soft bounces", grouped(counts.soft), ""),
-        ("complaints", grouped(counts.complained), if counts.complained > 0 { "watch" } else { "" }),
+        (
+            "complaints",
+            grouped(counts.complained),
+            if counts.complained > 0 { "watch" } else { "" },
+        ),
         ("newly suppressed", grouped(made), ""),
-        ("waiting for review", grouped(report.suppressed.review), if report.suppressed.review > 0 { "watch" } else { "" }),
+        (
+            "waiting for review",
+            grouped(report.suppressed.review),
+            if report.suppressed.review > 0 { "watch" } else { "" },
+        ),
     ];
     out.push_str("<div class=\"tiles\">");
     for (name, value, class) in tiles {
-        write!(out, "<div class=\"tile\"><b class=\"{class}\">{}</b><span>{name}</span></div>", Text(&value))?;
+        write!(
+            out,
+            "<div class=\"tile\"><b class=\"{class}\">{}</b><span>{name}</span></div>",
+            Text(&value)
+        )?;
     }
     out.push_str("</div>");
     Ok(())
@@ -143,7 +154,7 @@ fn spikes(report: &Report, out: &mut String) -> fmt::Result {
         for spike in &report.spikes {
             write!(
                 out,
-                "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"n over\">{}</td><td class=\"n\">{:.1}</td><td>{}</td></tr>",
+                "<tr><td class=\"d\">{}</td><td class=\"w\">{}</td><td class=\"n over\">{}</td><td class=\"n\">{:.1}</td><td>{}</td></tr>",
                 Text(&spike.day),
                 Text(&spike.of),
                 grouped(spike.bounced),
@@ -167,7 +178,7 @@ fn alerts(report: &Report, out: &mut String) -> fmt::Result {
             let example = alert.example.as_deref().unwrap_or_default();
             write!(
                 out,
-                "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"n\">{}</td><td>{} to {}</td><td>{}<div class=\"said\">{}</div>\
+                "<tr><td>{}</td><td class=\"w\">{}</td><td class=\"n\">{}</td><td class=\"d\">{} to {}</td><td>{}<div class=\"said\">{}</div>\
                  </td></tr>",
                 alert.class.name(),
                 Text(&alert.provider),
@@ -185,7 +196,11 @@ fn alerts(report: &Report, out: &mut String) -> fmt::Result {
 }
 
 fn bars(title: &str, groups: &[Group], out: &mut String) -> fmt::Result {
-    let shown: Vec<&Group> = groups.iter().filter(|group| group.counts.bounced() > 0).take(12).collect();
+    let shown: Vec<&Group> = groups
+        .iter()
+        .filter(|group| group.counts.bounced() > 0)
+        .take(12)
+        .collect();
     if shown.is_empty() {
         return Ok(());
     }
@@ -204,11 +219,29 @@ fn groups(report: &Report, out: &mut String) -> fmt::Result {
         By::Week => "week from",
     };
     write!(out, "<section><h2>By {name}</h2>")?;
-    head(&[name, "#delivered", "#hard", "#soft", "#pending", "#complaints", "#hard rate", "#soft rate"], out)?;
+    head(
+        &[
+            name,
+            "#delivered",
+            "#hard",
+            "#soft",
+            "#pending",
+            "#complaints",
+            "#hard rate",
+            "#soft rate",
+        ],
+        out,
+    )?;
     for group in report.groups.iter().take(100) {
         let counts = &group.counts;
         write!(out, "<tr><td class=\"w\">{}</td>", Text(&group.name))?;
-        for count in [counts.delivered, counts.hard, counts.soft, counts.pending, counts.complained] {
+        for count in [
+            counts.delivered,
+            counts.hard,
+            counts.soft,
+            counts.pending,
+            counts.complained,
+        ] {
             write!(out, "<td class=\"n\">{}</td>", grouped(count))?;
         }
         for rate in [&group.hard, &group.soft] {
@@ -221,7 +254,11 @@ fn groups(report: &Report, out: &mut String) -> fmt::Result {
 }
 
 fn near(report: &Report, out: &mut String) -> fmt::Result {
-    write!(out, "<section><h2>About to be suppressed: {}</h2>", grouped(report.near))?;
+    write!(
+        out,
+        "<section><h2>About to be suppressed: {}</h2>",
+        grouped(report.near)
+    )?;
     if report.nearest.is_empty() {
         out.push_str("<p class=\"none\">Nobody.</p>");
     } else {
@@ -250,7 +287,10 @@ fn calibration(calibrated: Option<&[Calibrated]>, out: &mut String) -> fmt::Resu
         out.push_str("<p class=\"none\">Nobody was mailed of whom presend had said anything before.</p></section>");
         return Ok(());
     }
-    head(&["label", "reason", "provider", "#mailed", "#bounced hard", "#share"], out)?;
+    head(
+        &["label", "reason", "provider", "#mailed", "#bounced hard", "#share"],
+        out,
+    )?;
     for row in calibrated {
         write!(
             out,
@@ -308,7 +348,9 @@ impl fmt::Display for Text<'_> {
                 '"' => formatter.write_str("&quot;")?,
                 '\'' => formatter.write_str("&#39;")?,
                 // Marks that turn the direction of what follows them, and what no page may hold.
-                '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => formatter.write_str("\u{FFFD}")?,
+                '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200E}' | '\u{200F}' => {
+                    formatter.write_str("\u{FFFD}")?;
+                }
                 control if control.is_control() => formatter.write_char(' ')?,
                 other => formatter.write_char(other)?,
             }
@@ -345,7 +387,11 @@ mod tests {
             trend: Trend::Steady,
             by: By::List,
             groups: vec![group(EVIL, 10, 2, 3)],
-            days: vec![group("2026-10-01", 500, 2, 3), group("2026-10-02", 500, 0, 0), group("2026-10-03", 0, 0, 0)],
+            days: vec![
+                group("2026-10-01", 500, 2, 3),
+                group("2026-10-02", 500, 0, 0),
+                group("2026-10-03", 0, 0, 0),
+            ],
             classes: vec![group(EVIL, 0, 2, 3)],
             providers: vec![group(EVIL, 10, 2, 3)],
             spikes: vec![Spike {
@@ -392,7 +438,17 @@ mod tests {
     fn nothing_that_a_peer_says_becomes_markup() {
         let page = page(&report());
         assert!(page.matches("&lt;script&gt;").count() > 8);
-        for never in ["<script", "onload=\"", "\u{202E}", "\u{1b}", "http://", "https://", "src=", "@import", "url("] {
+        for never in [
+            "<script",
+            "onload=\"",
+            "\u{202E}",
+            "\u{1b}",
+            "http://",
+            "https://",
+            "src=",
+            "@import",
+            "url(",
+        ] {
             assert!(!page.contains(never), "{never:?}");
         }
         assert!(page.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'"));
@@ -405,11 +461,16 @@ mod tests {
         (empty.nearest, empty.calibration) = (vec![], None);
         for report in [report(), empty] {
             let page = page(&report);
-            for tag in ["section", "table", "div", "tr", "td", "svg", "main", "html", "p", "span", "g"] {
+            for tag in [
+                "section", "table", "div", "tr", "td", "svg", "main", "html", "p", "span", "g",
+            ] {
                 let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
                 assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
             }
-            assert!(!page.contains("NaN") && !page.contains("inf"), "a number that no plot can draw");
+            assert!(
+                !page.contains("NaN") && !page.contains("inf"),
+                "a number that no plot can draw"
+            );
         }
     }
 }

@@ -64,12 +64,18 @@ impl Cause {
             Self::ProviderBlocks { provider } => {
                 format!("{provider} is blocking us: stop mailing there, read its replies, and come back slowly")
             }
-            Self::Blocked => "several providers block us: look at blocklists for your addresses (`presend doctor`)".into(),
-            Self::Content => "the message was refused as spam or for its content: change it before the next mailing".into(),
+            Self::Blocked => {
+                "several providers block us: look at blocklists for your addresses (`presend doctor`)".into()
+            }
+            Self::Content => {
+                "the message was refused as spam or for its content: change it before the next mailing".into()
+            }
             Self::BadImport { list } => {
                 format!("a bad import: most are unknown recipients of list {list}; verify it before mailing it again")
             }
-            Self::DeadAddresses => "many unknown recipients: an old or bought list; verify it before mailing it again".into(),
+            Self::DeadAddresses => {
+                "many unknown recipients: an old or bought list; verify it before mailing it again".into()
+            }
             Self::ProviderTrouble { provider } => format!("{provider} has trouble of its own: wait, and mail again"),
             Self::Mixed => "no single cause stands out".into(),
         }
@@ -131,6 +137,23 @@ pub(super) fn is_blocking(class: Class) -> bool {
     )
 }
 
+fn is_trouble(class: Class) -> bool {
+    matches!(
+        class,
+        Class::ServerTemporary
+            | Class::ServerFull
+            | Class::ServerMisconfigured
+            | Class::RoutingLoop
+            | Class::ProtocolError
+            | Class::Network
+            | Class::Timeout
+            | Class::DnsTemporary
+            | Class::QueueExpired
+            | Class::Greylisted
+            | Class::RecipientThrottled
+    )
+}
+
 pub(super) fn is_death(class: Class) -> bool {
     matches!(
         class,
@@ -147,7 +170,10 @@ pub(super) fn is_death(class: Class) -> bool {
 pub(super) fn spikes(days: &BTreeMap<u64, Composition>, first: u64, of: &str) -> Vec<Spike> {
     let mut found = Vec::new();
     for (day, today) in days.range(first..) {
-        let before: Vec<&Composition> = days.range(day.saturating_sub(BASELINE)..*day).map(|(_, day)| day).collect();
+        let before: Vec<&Composition> = days
+            .range(day.saturating_sub(BASELINE)..*day)
+            .map(|(_, day)| day)
+            .collect();
         if let Some((usual, score)) = unusual(today, &before) {
             let cause = cause(today);
             found.push(Spike {
@@ -173,11 +199,16 @@ fn unusual(today: &Composition, before: &[&Composition]) -> Option<(f64, f64)> {
         return None;
     }
     // Where deliveries are told a day with more mail may have more bounces.
-    let told = today.counts.delivered > 0 && mailed.iter().filter(|day| day.counts.delivered > 0).count() * 2 > mailed.len();
+    let told =
+        today.counts.delivered > 0 && mailed.iter().filter(|day| day.counts.delivered > 0).count() * 2 > mailed.len();
     let size = if told { sent(today) as f64 } else { 1.0 };
     let value = |day: &Composition| {
         let troubled = day.troubled() as f64;
-        if told { troubled / sent(day).max(1) as f64 * size } else { troubled }
+        if told {
+            troubled / sent(day).max(1) as f64 * size
+        } else {
+            troubled
+        }
     };
     let mut values: Vec<f64> = mailed.iter().map(|day| value(day)).collect();
     let usual = median(&mut values)?;
@@ -197,7 +228,9 @@ fn median(values: &mut [f64]) -> Option<f64> {
     if values.len() % 2 == 1 {
         return Some(upper);
     }
-    values.get(middle.checked_sub(1)?).map(|lower| f64::midpoint(*lower, upper))
+    values
+        .get(middle.checked_sub(1)?)
+        .map(|lower| f64::midpoint(*lower, upper))
 }
 
 /// What most of a day's bounces have in common.
@@ -205,7 +238,12 @@ fn median(values: &mut [f64]) -> Option<f64> {
 fn cause(today: &Composition) -> Cause {
     let all = today.troubled().max(1) as f64;
     let share = |wanted: fn(Class) -> bool| {
-        let found: u64 = today.classes.iter().filter(|(class, _)| wanted(**class)).map(|(_, count)| count).sum();
+        let found: u64 = today
+            .classes
+            .iter()
+            .filter(|(class, _)| wanted(**class))
+            .map(|(_, count)| count)
+            .sum();
         found as f64 / all
     };
     let most = |of: &BTreeMap<Box<str>, u64>| {
@@ -220,13 +258,22 @@ fn cause(today: &Composition) -> Cause {
     if share(is_blocking) > MOST {
         return most(&today.blocking).map_or(Cause::Blocked, |provider| Cause::ProviderBlocks { provider });
     }
-    if share(|class| matches!(class, Class::SpamContent | Class::ContentRejected | Class::MessageTooBig)) > MOST {
+    if share(|class| {
+        matches!(
+            class,
+            Class::SpamContent | Class::ContentRejected | Class::MessageTooBig
+        )
+    }) > MOST
+    {
         return Cause::Content;
     }
     if share(is_death) > MOST {
         return most(&today.dead).map_or(Cause::DeadAddresses, |list| Cause::BadImport { list });
     }
-    most(&today.providers).map_or(Cause::Mixed, |provider| Cause::ProviderTrouble { provider })
+    if share(is_trouble) > MOST {
+        return most(&today.providers).map_or(Cause::Mixed, |provider| Cause::ProviderTrouble { provider });
+    }
+    Cause::Mixed
 }
 
 #[cfg(test)]
@@ -256,7 +303,12 @@ mod tests {
     }
 
     fn found(before: &[Composition], today: &Composition) -> Vec<Spike> {
-        let days = before.iter().chain([today]).cloned().zip(100..).map(|(day, at)| (at, day));
+        let days = before
+            .iter()
+            .chain([today])
+            .cloned()
+            .zip(100..)
+            .map(|(day, at)| (at, day));
         spikes(&days.collect(), 100 + before.len() as u64, "all")
     }
 
@@ -273,7 +325,12 @@ mod tests {
             (&calm, usual(10_000, 300), 1, "more mail and more of it"),
             (&with_an_old_spike, usual(1000, 60), 1, "an old spike hides no new one"),
             (&no_deliveries, usual(0, 60), 1, "deliveries are not told"),
-            (&no_deliveries, usual(0, 11), 0, "deliveries are not told, and little bounced"),
+            (
+                &no_deliveries,
+                usual(0, 11),
+                0,
+                "deliveries are not told, and little bounced",
+            ),
             (&calm[..4].to_vec(), usual(1000, 60), 0, "too few days to compare with"),
         ] {
             assert_eq!(found(before, &today).len(), spikes, "{why}");
@@ -288,22 +345,34 @@ mod tests {
         let calm: Vec<_> = (0..14).map(|_| usual(1000, 5)).collect();
         for (bounces, expected) in [
             (
-                vec![(Class::SenderAuth, "google", "news", 60), (Class::SenderAuth, "microsoft", "news", 30)],
+                vec![
+                    (Class::SenderAuth, "google", "news", 60),
+                    (Class::SenderAuth, "microsoft", "news", 30),
+                ],
                 Cause::Authentication,
             ),
             (
-                vec![(Class::IpReputation, "microsoft", "news", 80), (Class::UserUnknown, "google", "news", 10)],
+                vec![
+                    (Class::IpReputation, "microsoft", "news", 80),
+                    (Class::UserUnknown, "google", "news", 10),
+                ],
                 Cause::ProviderBlocks {
                     provider: "microsoft".into(),
                 },
             ),
             (
-                vec![(Class::IpBlocklisted, "microsoft", "news", 40), (Class::IpBlocklisted, "google", "news", 40)],
+                vec![
+                    (Class::IpBlocklisted, "microsoft", "news", 40),
+                    (Class::IpBlocklisted, "google", "news", 40),
+                ],
                 Cause::Blocked,
             ),
             (vec![(Class::SpamContent, "google", "news", 80)], Cause::Content),
             (
-                vec![(Class::UserUnknown, "google", "fair", 70), (Class::UserUnknown, "google", "news", 20)],
+                vec![
+                    (Class::UserUnknown, "google", "fair", 70),
+                    (Class::UserUnknown, "google", "news", 20),
+                ],
                 Cause::BadImport { list: "fair".into() },
             ),
             (vec![(Class::UserUnknown, "google", NAMELESS, 70)], Cause::DeadAddresses),
@@ -314,7 +383,11 @@ mod tests {
                 },
             ),
             (
-                vec![(Class::MailboxFull, "a", "x", 30), (Class::UserUnknown, "b", "y", 30), (Class::Policy, "c", "z", 30)],
+                vec![
+                    (Class::MailboxFull, "a", "x", 30),
+                    (Class::UserUnknown, "b", "y", 30),
+                    (Class::Policy, "c", "z", 30),
+                ],
                 Cause::Mixed,
             ),
         ] {

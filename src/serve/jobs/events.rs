@@ -161,10 +161,12 @@ impl Watcher {
                 return None;
             }
             let sight = self.sights.borrow().clone();
-            if self.next < sight.known {
-                return Some(self.results(sight.known).await);
+            if self.next < sight.known
+                && let Some(said) = self.results(sight.known).await
+            {
+                return Some(said);
             }
-            if sight.ended {
+            if sight.ended && self.next >= sight.known {
                 self.ended = true;
                 return Some(Ok(event("end", None, sight.job.as_bytes())));
             }
@@ -186,17 +188,22 @@ impl Watcher {
         }
     }
 
-    async fn results(&mut self, known: usize) -> Result<Bytes, axum::Error> {
-        let failed = || axum::Error::new(std::io::Error::other("the rows cannot be read"));
-        let view = runner::view(&self.shared, &self.feed.job).await.map_err(|_| failed())?;
-        let view = view.ok_or_else(failed)?;
+    /// The next results; nothing while a run that begins reads the rows.
+    async fn results(&mut self, known: usize) -> Option<Result<Bytes, axum::Error>> {
+        match runner::view(&self.shared, &self.feed.job).await {
+            Ok(view) => Some(self.read(&view?, known).await),
+            Err(_) => Some(Err(unreadable())),
+        }
+    }
+
+    async fn read(&mut self, view: &Arc<View>, known: usize) -> Result<Bytes, axum::Error> {
         let most = TOGETHER.min(known - self.next);
         let all = Arc::new(ResultsPage::all());
         let shown = self.feed.shown.clone();
-        let read = shown.rows(&self.shared, &view, (self.next, most), &all).await;
-        let lines = read.map_err(|_| failed())?;
+        let read = shown.rows(&self.shared, view, (self.next, most), &all).await;
+        let lines = read.map_err(|_| unreadable())?;
         if lines.is_empty() {
-            return Err(failed());
+            return Err(unreadable());
         }
         let mut said = Vec::with_capacity(1024 * lines.len());
         for (number, line) in lines {
@@ -205,6 +212,10 @@ impl Watcher {
         }
         Ok(said.into())
     }
+}
+
+fn unreadable() -> axum::Error {
+    axum::Error::new(std::io::Error::other("the rows cannot be read"))
 }
 
 /// An event; its data is one line of JSON.

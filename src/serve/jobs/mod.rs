@@ -6,6 +6,7 @@
 
 mod events;
 mod options;
+mod receive;
 mod results;
 mod runner;
 mod schema;

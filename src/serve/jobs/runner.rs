@@ -356,7 +356,11 @@ async fn follow(shared: &Shared, number: JobNumber, next: Next) {
 /// The engine that asks about a job, or shows it.
 pub(super) fn engine(shared: &State, job: &ApiJob) -> Arc<Engine> {
     let how: How = serde_json::from_str(&job.options).unwrap_or_default();
-    let engine = shared.engines.get(how.level.unwrap_or(Level::Smtp), false);
+    let engine = shared.engines.of(
+        &job.tenant.as_deref().unwrap_or_default().into(),
+        how.level.unwrap_or(Level::Smtp),
+        false,
+    );
     let mut memory = engine.memory();
     let Some(age) = how.max_age.map(Duration::from_secs) else {
         return engine;

@@ -150,10 +150,12 @@ fn the_default_policy() {
         (
             "full, likewise",
             &[(FULL, 0), (FULL, 4 * D), (FULL, 9 * D), (FULL, 14 * D)],
-            vec![
-                ("soft_in_a_row", Confidence::Sure),
-                ("mailbox_full_in_a_row", Confidence::Sure),
-            ],
+            sure("mailbox_full_in_a_row"),
+        ),
+        (
+            "full and failing",
+            &[(FULL, 0), (SOFT, 4 * D), (FULL, 9 * D), (FULL, 14 * D)],
+            sure("soft_in_a_row"),
         ),
         (
             "blocks and policy never",

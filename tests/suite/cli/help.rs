@@ -14,11 +14,13 @@ fn the_short_help_names_every_command() {
     Commands:
       check        Check a few addresses and explain the answers
       verify       Check lists: CSV, TSV, text, NDJSON or XLSX in, the same plus labels out
+      refresh      Ask again about what has aged, the oldest and most mailed first
       jobs         Lists verified or being verified: list, show, resume, export, cancel, delete
       classify     Tell what SMTP replies mean, and about whom
       doctor       May this machine probe? Port 25, names, SPF, blocklists, resolver, clock
       serve        Serve the HTTP API: single addresses, batches, replies, reasons
       keys         Keys of the HTTP API: add, list, revoke
+      bounces      Learn from past mailings: import bounces and deliveries, report rates and spikes
       suppress     Who gets no more mail: add, remove, list, why, import, export, review
       lists        The bundled lists: counts, dates, sources
       lab          Serve a miniature internet from a TOML file, to test against

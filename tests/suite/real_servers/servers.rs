@@ -93,6 +93,11 @@ impl Servers {
         }
     }
 
+    /// The logs of those that return a test's mail: Postfix's and Exim's.
+    pub(super) fn return_logs(&self) -> [PathBuf; 2] {
+        ["postfix/mail.log", "exim-returns/mainlog"].map(|name| self.dir.path().join(name))
+    }
+
     /// The certificate of every server.
     pub(super) fn certificate(&self) -> PathBuf {
         self.dir.path().join("cert")

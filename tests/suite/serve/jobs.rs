@@ -341,6 +341,33 @@ fn a_stream_says_something_when_nothing_happens_and_ends_with_the_server() {
 }
 
 #[test]
+fn a_key_that_is_revoked_hears_nothing_more() {
+    let (key, record) = key("one", "jobs", None, None);
+    let limits = Limits {
+        heartbeat: Duration::from_millis(50),
+        max_streams: 1,
+        ..Limits::default()
+    };
+    let api = Api::with_keys(limits, std::slice::from_ref(&record));
+    let slow = b"email\nanyone@greylisted.test\n";
+    let id = api.accepted(&api.send("/v1/jobs", slow, "text/csv", Some(&key)));
+    let place = format!("/v1/jobs/{id}/events");
+    let watch = || {
+        let request = agent().get(api.url(&place));
+        request.header("authorization", format!("Bearer {key}")).call()
+    };
+    let mut stream = watch().unwrap();
+    assert_eq!(read(watch()).problem(), (429, "too_many_streams".to_owned()));
+    assert!(api.store.revoke_key(&record.id).unwrap());
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut stream.body_mut().as_reader(), &mut said).unwrap();
+    assert!(
+        said.starts_with("event: progress") && !said.contains("event: end"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_job_waits_goes_on_is_given_up_and_deleted() {
     let api = Api::start(Limits::default());
     let slow = "email\nvalid@sandbox.test\nanyone@greylisted.test\nuser@timeout.test\n";

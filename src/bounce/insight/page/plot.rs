@@ -35,9 +35,15 @@ pub(super) fn lines(days: &[Group], limits: [f64; 2], out: &mut String) -> fmt::
         ("var(--hard)", |day| day.hard.share),
     ] {
         // A day without mail interrupts no line: nothing is known of it.
-        let known = days.iter().enumerate().filter_map(|(index, day)| Some((index, share(day)?)));
+        let known = days
+            .iter()
+            .enumerate()
+            .filter_map(|(index, day)| Some((index, share(day)?)));
         let points: Vec<(usize, f64)> = known.collect();
-        write!(out, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-linejoin=\"round\" points=\"")?;
+        write!(
+            out,
+            "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" stroke-linejoin=\"round\" points=\""
+        )?;
         for (index, share) in &points {
             write!(out, "{:.1},{:.1} ", x(*index), y(share * 100.0))?;
         }
@@ -103,7 +109,12 @@ pub(super) fn bars(groups: &[&Group], out: &mut String) -> fmt::Result {
     const ROW: f64 = 26.0;
     const NAMES: f64 = 260.0;
     const NUMBERS: f64 = 110.0;
-    let most = groups.iter().map(|group| group.counts.bounced()).max().unwrap_or(1).max(1) as f64;
+    let most = groups
+        .iter()
+        .map(|group| group.counts.bounced())
+        .max()
+        .unwrap_or(1)
+        .max(1) as f64;
     let height = ROW * groups.len() as f64 + 4.0;
     open("Bounces", height, out)?;
     for (index, group) in groups.iter().enumerate() {
@@ -133,14 +144,20 @@ pub(super) fn bars(groups: &[&Group], out: &mut String) -> fmt::Result {
 }
 
 fn open(label: &str, height: f64, out: &mut String) -> fmt::Result {
-    write!(out, "<svg role=\"img\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH} {height}\">")
+    write!(
+        out,
+        "<svg role=\"img\" aria-label=\"{label}\" viewBox=\"0 0 {WIDTH} {height}\">"
+    )
 }
 
 /// The top of an axis and the distance of its marks: round numbers, four or five of them.
 fn scale(most: f64) -> (f64, f64) {
     let rough = most / 4.0;
     let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().map(|round| round * power).find(|step| *step >= rough);
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|round| round * power)
+        .find(|step| *step >= rough);
     let step = step.unwrap_or(10.0 * power);
     ((most / step).ceil() * step, step)
 }
@@ -149,7 +166,11 @@ fn grid((top, step): (f64, f64), unit: &str, y: impl Fn(f64) -> f64, out: &mut S
     let mut mark = 0.0;
     while mark <= top + step / 2.0 {
         let at = y(mark);
-        let shown = if step < 1.0 { format!("{mark:.1}") } else { format!("{mark:.0}") };
+        let shown = if step < 1.0 {
+            format!("{mark:.1}")
+        } else {
+            format!("{mark:.0}")
+        };
         write!(
             out,
             "<line x1=\"{LEFT}\" x2=\"{:.1}\" y1=\"{at:.1}\" y2=\"{at:.1}\" stroke=\"var(--line)\"/>\
@@ -190,10 +211,19 @@ mod tests {
 
     #[test]
     fn an_axis_has_round_marks_above_everything() {
-        for (most, expected) in [(4.0, (4.0, 1.0)), (7.0, (8.0, 2.0)), (2.5, (3.0, 1.0)), (95.0, (100.0, 25.0)), (1201.0, (1500.0, 500.0))] {
+        for (most, expected) in [
+            (4.0, (4.0, 1.0)),
+            (7.0, (8.0, 2.0)),
+            (2.5, (3.0, 1.0)),
+            (95.0, (100.0, 25.0)),
+            (1201.0, (1500.0, 500.0)),
+        ] {
             let (top, step) = scale(most);
             assert!(top >= most && step > 0.0 && top / step <= 6.0, "{most}: {top} {step}");
-            assert!((top - expected.0).abs() < 1e-9 && (step - expected.1).abs() < 1e-9, "{most}: {top} {step}");
+            assert!(
+                (top - expected.0).abs() < 1e-9 && (step - expected.1).abs() < 1e-9,
+                "{most}: {top} {step}"
+            );
         }
     }
 }

@@ -5,6 +5,7 @@
 //! target tests nothing but refusals.
 
 pub(crate) mod address;
+mod bounces;
 mod config;
 mod dns;
 mod flags;
@@ -28,16 +29,19 @@ pub(crate) struct Target {
 }
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 15] = [
+pub(crate) const TARGETS: [Target; 18] = [
     target("address", address::body, 6_000),
     target("config", config::body, 4_000),
     target("dns", dns::body, 300),
     target("ehlo", replies::ehlo, 6_000),
     target("flags", flags::body, 6_000),
     target("lists", lists::body, 2_000),
+    target("logs", bounces::logs, 2_000),
+    target("mailbox", bounces::mailbox, 1_000),
     target("proxy", proxy::body, 1_500),
     target("records", records::body, 1_500),
     target("replies", replies::body, 2_000),
+    target("reports", bounces::reports, 1_500),
     target("rules", replies::rules, 300),
     target("session", session::body, 400),
     target("spf", spf::body, 2_000),

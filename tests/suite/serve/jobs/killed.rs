@@ -129,6 +129,8 @@ fn p16_a_kill_during_an_upload_leaves_a_whole_job_or_none() {
         assert_eq!(server.jobs().len(), count, "one job for one key");
         server.until_done(again["id"].as_str().unwrap());
     }
+    let left = net.place.run(&["jobs", "list", "--db", "jobs.db"]).out;
+    assert!(left.contains("done") && !left.contains("importing"), "{left}");
 }
 
 #[test]

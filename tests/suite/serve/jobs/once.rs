@@ -84,19 +84,26 @@ fn p16_what_failed_may_be_tried_again_with_the_same_key() {
 #[test]
 fn p16_the_second_hears_that_the_first_is_under_way() {
     let api = Api::start(Limits::default());
-    let mut holder = TcpStream::connect(api.address).unwrap();
     let head = format!(
         "POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/csv\r\nidempotency-key: k\r\ncontent-length: {}\r\n\
         connection: close\r\n\r\nemail\n",
         CSV.len()
     );
-    holder.write_all(head.as_bytes()).unwrap();
+    let hold = || {
+        let mut holder = TcpStream::connect(api.address).unwrap();
+        holder.write_all(head.as_bytes()).unwrap();
+        while !api.get("/metrics").text.contains("requests_under_way 2") {
+            std::thread::yield_now();
+        }
+        holder
+    };
     let late = Instant::now() + Duration::from_secs(20);
-    // Until the first one has its claim, the second is the first: it is a list that is refused.
-    let refused = loop {
+    // The other one may be the first of the two, and is a list that is refused: then both try again.
+    let (holder, refused) = loop {
+        let holder = hold();
         let refused = post(&api, ("/v1/jobs", "text/csv"), b"x", (None, "k"));
         if refused.status == 409 {
-            break refused;
+            break (holder, refused);
         }
         assert!(Instant::now() < late, "{refused:?}");
     };
