@@ -284,6 +284,18 @@ impl ServeOverlay {
         }
     }
 
+    /// In the sandbox, and in labs, webhooks are on this machine.
+    fn webhooks(&self, allow_special_use: bool, sandbox: bool) -> WebhookOptions {
+        let default = WebhookOptions::default();
+        let local = self.bind.unwrap_or(LISTENS).ip().is_loopback();
+        WebhookOptions {
+            allow_http: self.webhook_allow_http.unwrap_or_default() || (sandbox && local),
+            allow_special_use: allow_special_use || (sandbox && local),
+            timeout: self.webhook_timeout.map_or(default.timeout, Span::duration),
+            ..default
+        }
+    }
+
     /// What calls of sending services are checked against.
     fn proofs(&self) -> Result<Proofs, NotAProof> {
         let mut proofs = Proofs::default();
