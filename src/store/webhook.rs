@@ -103,6 +103,33 @@ pub(super) fn add(connection: &Connection, webhook: &Webhook) -> rusqlite::Resul
     Ok(())
 }
 
+fn take(
+    connection: &mut Connection,
+    (now, until): (i64, i64),
+    room: impl Fn(&str) -> usize,
+) -> Result<Vec<Delivery>, StoreError> {
+    let transaction = connection.transaction()?;
+    let tenants: Vec<String> = transaction
+        .prepare_cached("SELECT DISTINCT tenant FROM delivery WHERE due_at <= ?1")?
+        .query_map([now], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut taken = Vec::new();
+    for tenant in tenants {
+        let most = i64::try_from(room(&tenant)).unwrap_or(i64::MAX);
+        let sql = format!("SELECT {COLUMNS} FROM delivery WHERE tenant = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3");
+        let mut select = transaction.prepare_cached(&sql)?;
+        for found in select.query_map(params![tenant, now, most], delivery)? {
+            taken.push(found?);
+        }
+    }
+    for delivery in &taken {
+        let sql = "UPDATE delivery SET due_at = ?2 WHERE id = ?1";
+        transaction.prepare_cached(sql)?.execute(params![delivery.id, until])?;
+    }
+    transaction.commit()?;
+    Ok(taken)
+}
+
 impl SqliteStore {
     /// Tells somebody of whatever happens to its subject from now on.
     ///
@@ -112,50 +139,32 @@ impl SqliteStore {
         self.call(move |connection| Ok(add(connection, &webhook)?))
     }
 
-    /// Takes what is due, so many of each tenant at most, and so that nobody else takes it before `until`.
+    /// Takes what is due, of each tenant what `room` has for it, and so that nobody else takes it before `until`; and says when
+    /// something else will be due.
     ///
     /// # Errors
     /// The database cannot be written.
-    pub fn take_deliveries(&self, until: SystemTime, of_each: u32) -> Result<Vec<Delivery>, StoreError> {
-        self.call(move |connection| {
-            let now = at(SystemTime::now());
-            let transaction = connection.transaction()?;
-            let tenants: Vec<String> = transaction
-                .prepare_cached("SELECT DISTINCT tenant FROM delivery WHERE due_at <= ?1")?
-                .query_map([now], |row| row.get(0))?
-                .collect::<Result<_, _>>()?;
-            let mut taken = Vec::new();
-            for tenant in tenants {
-                let sql = format!(
-                    "SELECT {COLUMNS} FROM delivery WHERE tenant = ?1 AND due_at <= ?2 ORDER BY due_at LIMIT ?3"
-                );
-                let mut select = transaction.prepare_cached(&sql)?;
-                for found in select.query_map(params![tenant, now, of_each], delivery)? {
-                    taken.push(found?);
-                }
-            }
-            for delivery in &taken {
-                let sql = "UPDATE delivery SET due_at = ?2 WHERE id = ?1";
-                transaction
-                    .prepare_cached(sql)?
-                    .execute(params![delivery.id, at(until)])?;
-            }
-            transaction.commit()?;
-            Ok(taken)
-        })
-    }
-
-    /// When the next one is due.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn next_delivery(&self) -> Result<Option<SystemTime>, StoreError> {
-        self.read(|connection| {
-            let next: Option<i64> = connection
-                .prepare_cached("SELECT min(due_at) FROM delivery")?
-                .query_row([], |row| row.get(0))?;
-            Ok(next.map(|next| time(next.cast_unsigned())))
-        })
+    pub fn take_deliveries(
+        &self,
+        until: SystemTime,
+        room: impl Fn(&str) -> usize + Send + 'static,
+    ) -> Result<(Vec<Delivery>, Option<SystemTime>), StoreError> {
+        let now = at(SystemTime::now());
+        let due = self.read(|connection| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM delivery WHERE due_at <= ?1)";
+            Ok(connection.prepare_cached(sql)?.query_row([now], |row| row.get(0))?)
+        })?;
+        // Mostly nothing is, and then nothing is written.
+        let taken = if due {
+            self.call(move |connection| take(connection, (now, at(until)), room))?
+        } else {
+            Vec::new()
+        };
+        let next: Option<i64> = self.read(|connection| {
+            let sql = "SELECT min(due_at) FROM delivery WHERE due_at > ?1";
+            Ok(connection.prepare_cached(sql)?.query_row([now], |row| row.get(0))?)
+        })?;
+        Ok((taken, next.map(|next| time(next.cast_unsigned()))))
     }
 
     /// Notes what came of an attempt.
@@ -256,12 +265,13 @@ mod tests {
         happens(&store, "b", "two", 1);
         happens(&store, "b", "one", 1);
         assert_eq!(store.deliveries().unwrap(), (6, 0), "another tenant's id is nobody's");
-        let first = store.take_deliveries(later, 2).unwrap();
+        let take = |most: usize| store.take_deliveries(later, move |_| most).unwrap().0;
+        let first = take(2);
         let of = |found: &[Delivery]| found.iter().map(|one| one.tenant.clone()).collect::<Vec<_>>();
         assert_eq!(of(&first), ["a", "a", "b"]);
-        assert_eq!(of(&store.take_deliveries(later, 2).unwrap()), ["a", "a"]);
-        assert_eq!(of(&store.take_deliveries(later, 2).unwrap()), ["a"]);
-        assert_eq!(of(&store.take_deliveries(later, 2).unwrap()), [""; 0]);
+        assert_eq!(of(&take(2)), ["a", "a"]);
+        assert_eq!(of(&take(2)), ["a"]);
+        assert_eq!(of(&take(2)), [""; 0]);
         assert_eq!(first[0].secret.as_deref(), Some(&[1, 2, 3][..]));
         assert!(first[0].id.starts_with("evt_") && first[0].id.len() == 36);
         assert_ne!(first[0].id, first[1].id);
@@ -270,7 +280,7 @@ mod tests {
         store
             .attempted(&first[1], Attempt::Again(SystemTime::UNIX_EPOCH))
             .unwrap();
-        let again = store.take_deliveries(later, 9).unwrap();
+        let again = take(9);
         assert_eq!((again.len(), &again[0].id, again[0].attempts), (1, &first[1].id, 1));
         store.attempted(&again[0], Attempt::GivenUp).unwrap();
         assert_eq!(store.deliveries().unwrap(), (4, 1));
@@ -278,10 +288,15 @@ mod tests {
         let far = SystemTime::now() + Duration::from_hours(2);
         happens(&store, "a", "one", 1);
         store.attempted(&again[0], Attempt::Again(far)).unwrap();
-        assert_eq!(store.take_deliveries(later, 9).unwrap().len(), 0);
+        assert_eq!(take(9).len(), 0);
         store.attempted(&again[0], Attempt::TargetGone).unwrap();
         assert_eq!(store.deliveries().unwrap(), (1, 5));
-        assert!(store.next_delivery().unwrap().is_some());
+        let none = store.take_deliveries(later, |_| 9).unwrap();
+        assert_eq!(
+            (none.0.len(), none.1.is_some()),
+            (0, true),
+            "the one of the other tenant is taken until then"
+        );
         store.forget_webhooks(far).unwrap();
         assert_eq!(store.deliveries().unwrap(), (1, 0));
         happens(&store, "a", "one", 1);

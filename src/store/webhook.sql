@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS delivery (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX IF NOT EXISTS delivery_due ON delivery (tenant, due_at);
+CREATE INDEX IF NOT EXISTS delivery_next ON delivery (due_at);
 CREATE INDEX IF NOT EXISTS delivery_target ON delivery (url, tenant);
 
 CREATE TRIGGER IF NOT EXISTS webhook_due AFTER INSERT ON happening

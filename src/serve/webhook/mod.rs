@@ -10,6 +10,7 @@ mod target;
 pub(super) use target::LONGEST as LONGEST_URL;
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -19,7 +20,7 @@ use axum::{Extension, extract::State, response::Response};
 use rand::Rng as _;
 use rustls::RootCertStore;
 use serde::{Deserialize, Serialize};
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use utoipa::ToSchema;
 
 use self::{
@@ -39,8 +40,8 @@ use crate::{
 };
 
 /// Attempts of one tenant at one time.
-const OF_EACH: u32 = 4;
-/// Attempts of all tenants.
+const OF_EACH: usize = 4;
+/// Attempts of all tenants from which on nobody begins another.
 const AT_ONCE: usize = 64;
 /// The next pause is so many times the last one.
 const STEP: u32 = 3;
@@ -232,46 +233,54 @@ pub(super) async fn deliver(shared: Shared, resolver: Arc<dyn Resolve>, stop: St
         Err(error) => return tracing::error!(%error, "no webhook can be delivered"),
     };
     let mut bell = shared.bell.listen();
-    let mut under_way = JoinSet::new();
+    let (mut under_way, mut tenants) = (JoinSet::new(), HashMap::new());
     loop {
-        while under_way.try_join_next().is_some() {}
-        let room = AT_ONCE.saturating_sub(under_way.len());
-        let lease = SystemTime::now() + options.timeout + MARGIN;
-        let (taken, next) = match blocking(&shared.store, move |store| take(store, lease, room)).await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::error!(%error, "webhooks cannot be read");
-                (Vec::new(), LOOK)
-            }
-        };
-        for delivery in taken {
-            let (shared, sender) = (Arc::clone(&shared), Arc::clone(&sender));
-            under_way.spawn(async move { one(&shared, &sender, delivery).await });
+        while let Some(ended) = under_way.try_join_next_with_id() {
+            tenants.remove(&task(ended));
         }
+        let lease = SystemTime::now() + options.timeout + MARGIN;
+        let room = room(&tenants);
+        let found = blocking(&shared.store, move |store| store.take_deliveries(lease, room)).await;
+        let (taken, next) = found.unwrap_or_else(|error| {
+            tracing::error!(%error, "webhooks cannot be read");
+            (Vec::new(), None)
+        });
+        for delivery in taken {
+            let (shared, sender, tenant) = (Arc::clone(&shared), Arc::clone(&sender), delivery.tenant.clone());
+            let attempt = under_way.spawn(async move { one(&shared, &sender, delivery).await });
+            tenants.insert(attempt.id(), tenant);
+        }
+        let wait = next.map_or(LOOK, |next| next.duration_since(SystemTime::now()).unwrap_or_default());
         tokio::select! {
             () = stop.requested() => return,
             () = bell.rings() => {}
-            _ = under_way.join_next(), if !under_way.is_empty() => {}
-            () = tokio::time::sleep(next) => {}
+            Some(ended) = under_way.join_next_with_id() => {
+                tenants.remove(&task(ended));
+            }
+            () = tokio::time::sleep(wait.min(LOOK)) => {}
         }
     }
 }
 
-fn take(store: &SqliteStore, lease: SystemTime, room: usize) -> Result<(Vec<Delivery>, Duration), StoreError> {
-    // Without anything due nothing is written.
-    let until = |next: Option<SystemTime>| {
-        let wait = next.map(|next| next.duration_since(SystemTime::now()).unwrap_or_default());
-        wait.map_or(LOOK, |wait| wait.min(LOOK))
-    };
-    let next = until(store.next_delivery()?);
-    if room == 0 {
-        return Ok((Vec::new(), LOOK));
+fn task(ended: Result<(Id, ()), JoinError>) -> Id {
+    match ended {
+        Ok((id, ())) => id,
+        Err(error) => error.id(),
     }
-    if next > Duration::ZERO {
-        return Ok((Vec::new(), next));
+}
+
+/// How many attempts each tenant may begin now.
+fn room(tenants: &HashMap<Id, String>) -> impl Fn(&str) -> usize + Send + use<> {
+    let all = AT_ONCE.saturating_sub(tenants.len());
+    let mut busy: HashMap<String, usize> = HashMap::new();
+    for tenant in tenants.values() {
+        *busy.entry(tenant.clone()).or_default() += 1;
     }
-    let taken = store.take_deliveries(lease, OF_EACH)?;
-    Ok((taken, until(store.next_delivery()?)))
+    move |tenant| {
+        OF_EACH
+            .saturating_sub(busy.get(tenant).copied().unwrap_or_default())
+            .min(all)
+    }
 }
 
 async fn blocking<T: Send + 'static>(

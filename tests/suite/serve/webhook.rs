@@ -3,7 +3,10 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    sync::mpsc::{Receiver, channel},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, channel},
+    },
     thread,
 };
 
@@ -57,6 +60,7 @@ impl<T: Read + Write + Send> Both for T {}
 struct Receiving {
     address: SocketAddr,
     heard: Receiver<Heard>,
+    most_open: Arc<AtomicUsize>,
 }
 
 impl Receiving {
@@ -68,6 +72,8 @@ impl Receiving {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (tell, heard) = channel();
+        let (open, most_open) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let most = Arc::clone(&most_open);
         thread::spawn(move || {
             for (turn, stream) in listener.incoming().enumerate() {
                 let Ok(stream) = stream else { return };
@@ -81,12 +87,20 @@ impl Receiving {
                 }
                 let answer = &answers[turn.min(answers.len() - 1)];
                 thread::spawn({
-                    let answer = answer.clone();
-                    move || answer_with(stream, &answer)
+                    let (answer, open) = (answer.clone(), Arc::clone(&open));
+                    most.fetch_max(open.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                    move || {
+                        answer_with(stream, &answer);
+                        open.fetch_sub(1, Ordering::Relaxed);
+                    }
                 });
             }
         });
-        Self { address, heard }
+        Self {
+            address,
+            heard,
+            most_open,
+        }
     }
 
     fn url(&self) -> String {
@@ -300,6 +314,25 @@ fn what_is_not_taken_is_sent_again_with_the_same_id() {
     counted(&api, "presend_webhooks_total{result=\"failed\"} 5");
     // An endless body is not read.
     counted(&api, "presend_webhooks_total{result=\"delivered\"} 1");
+}
+
+#[test]
+fn a_tenant_has_few_attempts_at_one_time() {
+    let receiver = Receiving::start(vec![Vec::new()]);
+    let mut options = lab();
+    options.webhooks.give_up = Duration::ZERO;
+    let api = Api::with_options(Limits::default(), &[], options);
+    let subjects: Vec<String> = (0..16).map(|number| format!("subject {number}")).collect();
+    for subject in &subjects {
+        happens(api.store.path(), subject, (&receiver.url(), None));
+    }
+    for _ in &subjects {
+        receiver.next();
+    }
+    waiting(&api, (0, 16));
+    let most = receiver.most_open.load(Ordering::Relaxed);
+    // The receiver sees the end of one a moment after the next has begun.
+    assert!((2..8).contains(&most), "{most}");
 }
 
 #[test]
