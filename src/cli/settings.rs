@@ -2,6 +2,8 @@
 //!
 //! A setting is written once, as a field of [`Overlay`]: clap reads the flag and the variable from it, serde the file's key.
 
+mod keys;
+
 use std::{
     net::IpAddr,
     path::{Path, PathBuf},
@@ -13,6 +15,7 @@ use clap::parser::ValueSource;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::keys::{BOUNCE_POLICY, LINT, PATIENCE_KEYS, RELOADED_KEYS, SECRETS, SERVE};
 use super::{
     classify::known_provider,
     config::{self, ConfigFile},
@@ -181,57 +184,6 @@ const PACE: &str = "Pace and patience";
 const MEMORY: &str = "What is remembered";
 const WAY_OUT: &str = "Way out";
 const LABS: &str = "For labs and tests";
-/// The table of what only the server needs; shown by itself.
-const SERVE: &str = "serve";
-/// The table of what only `presend lint` needs.
-const LINT: &str = "lint";
-
-/// What of it is never shown.
-const SECRETS: [&str; 2] = ["receive_mailgun_key", "receive_postmark_login"];
-/// The table of the bounce policy; shown nowhere, because it holds a table itself.
-const BOUNCE_POLICY: &str = "bounce_policy";
-
-/// Settings that may differ from one run of a job to the next.
-const PATIENCE_KEYS: [&str; 23] = [
-    "i_own",
-    // It is one.
-    "owner_secret",
-    "guard_refusals",
-    "guard_percent",
-    "no_wait",
-    "timeout_connect",
-    "timeout_reply",
-    "timeout_session",
-    "retry_profile",
-    "retry",
-    "retry_ladder",
-    "source_ip",
-    "ip",
-    // It may hold a password.
-    "proxy",
-    "db",
-    "no_store",
-    "keep_days",
-    "max_age",
-    "refresh",
-    "offline",
-    // It decides about events, not about answers.
-    "bounce_policy",
-    SERVE,
-    LINT,
-];
-
-/// Settings that `presend serve` reads again on SIGHUP.
-const RELOADED_KEYS: [&str; 8] = [
-    "allow_list",
-    "block_list",
-    "replies",
-    "bounce",
-    "send_catch_all",
-    "max_age",
-    "refresh",
-    "offline",
-];
 
 /// Which defaults apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Engine, Outcome, resolve::Settled};
+use super::{Engine, Outcome, list::List, resolve::Settled};
 use crate::{
     input::Row,
     schedule::Standing,
@@ -45,12 +45,13 @@ impl Answers {
         }
     }
 
-    /// What was told about some addresses stands, whatever an earlier run found.
-    pub(super) fn tell(&mut self, told: HashMap<u32, Arc<Told>>) {
-        for id in told.keys() {
-            self.set(*id, Slot::Told);
+    /// What was told about some addresses, and what the operator's lists say of others, stands, whatever an earlier run found.
+    pub(super) fn tell(&mut self, list: &mut List) {
+        self.told = std::mem::take(&mut list.told);
+        let told: Vec<u32> = self.told.keys().copied().chain(list.listed.drain()).collect();
+        for id in told {
+            self.set(id, Slot::Told);
         }
-        self.told = told;
     }
 
     /// Why nobody was asked about the rest.

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{
     Engine, VerifyError,
     answers::{Answers, unasked},
-    list::{List, NOBODY},
+    list::List,
     open::Open,
     resolve::{Next, ROUTES, next},
 };
@@ -204,7 +204,7 @@ fn read(engine: &Engine, table: &mut Table, plan: &mut Plan) -> Result<List, Ver
     let (mut list, mut row) = (List::default(), Row::default());
     while table.read_row(&mut row)? {
         list.add(engine, &row)?;
-        if list.rows.last() == Some(&NOBODY) {
+        if list.last_needs_nobody() {
             count(plan, unasked(engine, &row).verdict.reason, 1);
         }
     }

@@ -1,6 +1,9 @@
 //! The list as it was imported: each different address once.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     Engine, VerifyError,
@@ -29,6 +32,8 @@ pub(super) struct List {
     pub(super) firsts: Vec<usize>,
     /// Of which something was told, so that nobody is asked.
     pub(super) told: HashMap<u32, Arc<Told>>,
+    /// About which the operator's lists decide.
+    pub(super) listed: HashSet<u32>,
     /// The addresses of each domain, by its number.
     of_domains: Vec<Vec<u32>>,
 }
@@ -45,10 +50,9 @@ impl List {
 
     pub(super) fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<Option<Domain>, VerifyError> {
         let settings = &engine.settings;
-        let parsed = Address::parse(typed, settings.rules).ok();
-        let (id, new) = match parsed.filter(|address| settings.user_lists.decide(address).is_none()) {
-            Some(address) => self.join(engine, &address)?,
-            None => (NOBODY, None),
+        let (id, new) = match Address::parse(typed, settings.rules) {
+            Ok(address) => self.join(engine, &address)?,
+            Err(_) => (NOBODY, None),
         };
         self.rows.push(id);
         Ok(new)
@@ -73,18 +77,21 @@ impl List {
             return Ok((id, None));
         }
         self.copies.push(1);
-        // It has a number all the same: what is told may differ from one run of a job to the next, its records do not.
-        let told = engine.told(address);
-        let asked = told.is_none().then_some(id);
+        // It has a number all the same: what is told and listed may differ from one run of a job to the next, its records do not.
+        let listed = engine.settings.user_lists.decide(address).is_some();
+        let told = if listed { None } else { engine.told(address) };
+        let asked = (!listed && told.is_none()).then_some(id);
         match self.of_domains.get_mut(domain as usize) {
             Some(ids) => ids.extend(asked),
             None => self.of_domains.push(asked.into_iter().collect()),
         }
+        if listed {
+            self.listed.insert(id);
+        }
         if let Some(told) = told {
             self.told.insert(id, told);
-            return Ok((id, None));
         }
-        Ok((id, new_domain))
+        Ok((id, asked.and(new_domain)))
     }
 
     /// No more rows come: what only joining needed is given back.
@@ -107,6 +114,13 @@ impl List {
     /// Rows that repeat an earlier address.
     pub(super) fn duplicates(&self) -> u64 {
         self.copies.iter().map(|copies| u64::from(*copies) - 1).sum()
+    }
+
+    /// The row that was added last is judged by itself, or by the operator's lists.
+    pub(super) fn last_needs_nobody(&self) -> bool {
+        self.rows
+            .last()
+            .is_some_and(|id| *id == NOBODY || self.listed.contains(id))
     }
 
     /// Rows that are judged without asking anybody.

@@ -297,7 +297,7 @@ async fn run(
 ) -> Result<Summary, VerifyError> {
     let ledger = engine.ledger(&store, lease)?;
     let mut answers = restored(&ledger, list.addresses.len())?;
-    answers.tell(std::mem::take(&mut list.told));
+    answers.tell(&mut list);
     progress.rows_need_nobody(list.unasked());
     for id in (0..).take(list.addresses.len()) {
         if answers.is_settled(id) {

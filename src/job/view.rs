@@ -116,7 +116,7 @@ impl Engine {
         let mut list = run::read_back(self, &store, &lease, &Progress::default())?;
         let ledger = self.ledger(&store, lease)?;
         let mut answers = run::restored(&ledger, list.addresses.len())?;
-        answers.tell(std::mem::take(&mut list.told));
+        answers.tell(&mut list);
         Ok(View::new(job.number, &mut list, answers))
     }
 

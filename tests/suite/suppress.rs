@@ -1,7 +1,7 @@
 //! From events to suppressions to what `verify` says, by the program and by the engine.
 
 use std::{
-    io,
+    fs, io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -9,7 +9,8 @@ use std::{
 use presend::{
     bounce::{Event, EventKind, Origin},
     input::{InputOptions, Row, Table},
-    job::{Aged, Engine, Outcome, Progress, Sink, Stop, aged},
+    job::{Aged, Engine, Outcome, Progress, Settings, Sink, Stop, aged},
+    lists::UserLists,
     serve::Sandbox,
     store::{Author, NewSuppression, Scope, SqliteStore, Store},
     suppress::{Lookup, Mailing, SuppressionReason},
@@ -332,6 +333,42 @@ async fn verify(engine: &Engine) -> Said {
         .unwrap();
     assert!(summary.complete, "{summary:?}");
     said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_stay_with_their_addresses_when_the_operators_lists_change() {
+    let sandbox = Sandbox::start().await.unwrap();
+    let store = Arc::new(SqliteStore::private().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let block = folder.path().join("block.txt");
+    fs::write(&block, "valid@sandbox.test\n").unwrap();
+    let lists = [UserLists::load(&[], &[block]).unwrap(), UserLists::default()];
+    let mut engines = Vec::new();
+    for user_lists in lists {
+        let settings = Settings {
+            user_lists,
+            ..sandbox.settings().unwrap()
+        };
+        let engine = Engine::start(settings).await.unwrap();
+        engines.push(engine.with_store(Arc::clone(&store) as Arc<dyn Store>));
+    }
+    let reasons = |said: Said| -> Vec<&str> { said.0.into_iter().map(|(_, reason, _)| reason).collect() };
+    let blocked = ["block_listed", "mailbox_unknown", "block_listed", "mailbox_unknown"];
+    assert_eq!(reasons(verify(&engines[0]).await)[..4], blocked);
+    let job = store.jobs().unwrap().pop().unwrap();
+    let mut shown = Said::default();
+    engines[1].export(&job, &mut shown).unwrap();
+    let shown = reasons(shown);
+    assert_eq!(
+        (shown[1], shown[3]),
+        ("mailbox_unknown", "mailbox_unknown"),
+        "{shown:?}"
+    );
+    assert_eq!(
+        (shown[0], shown[2]),
+        ("interrupted", "interrupted"),
+        "nobody was asked about it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
