@@ -1,5 +1,6 @@
 //! Colours, numbers and columns for people. anstream removes the colours where they are not wanted.
 
+pub(super) use crate::output::grouped;
 use anstyle::{AnsiColor, Style};
 
 use crate::output::Terminal;
@@ -13,19 +14,6 @@ pub(super) const FAIR: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(A
 /// `text` in `style`.
 pub(super) fn paint(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
-}
-
-/// `1234567` as `1,234,567`.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// `part` of `whole` in per mille, rounded down, so that nothing above zero ever looks like a round hundred.

@@ -22,6 +22,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use clean::grouped;
 pub use clean::{clean, cut_to_width, width};
 pub use columns::{COLUMNS, FILE_COLUMN};
 pub(crate) use csv::is_formula;

@@ -1,7 +1,7 @@
 //! What all events together say: rates, trends, spikes with their likely cause, alerts for the sender, and how often what
 //! presend called valid bounced.
 //!
-//! Reads events as a stream and counts; what it keeps is bounded by [`KEYS`] for each kind of key. Must not decide about anybody.
+//! Reads events as a stream and counts; what it keeps is bounded by `KEYS` for each kind of key. Must not decide about anybody.
 
 mod calibrate;
 mod collect;

@@ -5,6 +5,7 @@ mod plot;
 use std::fmt::{self, Write as _};
 
 use super::{By, Calibrated, Group, LIMITS, Rate, Report, Standing};
+use crate::output::grouped;
 
 /// Allows what the page holds and nothing else: no script, no request.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -320,19 +321,6 @@ fn head(columns: &[&str], out: &mut String) -> fmt::Result {
     }
     out.push_str("</tr>");
     Ok(())
-}
-
-/// `1,234,567`
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 /// Text from anywhere, in an element or a quoted attribute.

@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::{Text, grouped};
+use super::Text;
 use crate::bounce::insight::Group;
+use crate::output::grouped;
 
 const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 52.0;
