@@ -16,6 +16,7 @@ use super::{
 const HEAD: &str = "\
 # presend.toml: every setting. What stands behind `#` is the default, or an example where there is none; take the `#` away to
 # set it. Names of files are relative to this file. Flags and `PRESEND_*` variables win over it; `presend config check` reads it.
+# Two tables are not here: `[lint]` is in docs/lint.md, `[bounce_policy]` in docs/suppression.md.
 ";
 
 pub(super) fn run() -> anyhow::Result<Exit> {
@@ -80,6 +81,12 @@ fn example(key: &str) -> Option<Value> {
         "tls_key" => json!("key.pem"),
         "trusted_proxy" => json!(["10.0.0.0/8"]),
         "cors_origin" => json!(["https://app.example.com"]),
+        "mailing_list" => json!("newsletter"),
+        "receive_ses_cert" => json!(["sns.pem"]),
+        "receive_ses_topic" => json!(["arn:aws:sns:eu-west-1:123456789012:bounces"]),
+        "receive_sendgrid_key" => json!("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE..."),
+        "receive_mailgun_key" => json!("the signing key of its webhooks"),
+        "receive_postmark_login" => json!("presend:a long password"),
         _ => return None,
     })
 }

@@ -125,6 +125,7 @@ impl Quotas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store as _;
 
     #[test]
     fn a_quota_comes_back_bit_by_bit() {
@@ -153,6 +154,7 @@ mod tests {
         quotas.spend(&key, ALL, 2, allowance).unwrap();
         quotas.spend(&key, 7, 1, allowance).unwrap();
         quotas.write();
+        store.flush().blocking_recv().unwrap().unwrap();
         let again = Quotas::load(Arc::clone(&store)).unwrap();
         assert!(again.spend(&key, ALL, 1, allowance).is_err());
         again.spend(&key, 7, 1, allowance).unwrap();
