@@ -470,12 +470,12 @@ impl Engine {
         engine
     }
 
-    /// What is known about a text before anybody answered.
+    /// What the text itself says before anybody answered. What was told about it is not looked up: that is an answer.
     #[must_use]
     pub fn pending(&self, typed: &str) -> Outcome {
-        let mut outcome = self.read(typed);
+        let mut outcome = self.read_without(typed);
         let evidence = &outcome.evidence;
-        if evidence.syntax.is_none() && evidence.list.is_none() && evidence.told.is_none() {
+        if evidence.syntax.is_none() && evidence.list.is_none() {
             outcome.conclude(Evidence::not_tried(NotTried::Budget), self.settings.policy);
         }
         outcome

@@ -476,30 +476,25 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
         None => None,
     };
     let mut results: HashMap<u32, Settled> = open.known.into_iter().map(|known| (known.id, known)).collect();
-    let start = Start {
-        domains: open.asked,
-        addresses: Arc::clone(&list.addresses),
-        tally: Arc::default(),
-        stop,
-        ledger: ledger.as_ref(),
-        histories: open.histories,
-        hurried: true,
-    };
-    let mut probing = Probing::start(engine, start);
     let mut asked = Vec::new();
-    while let Some(settled) = probing.next(&Progress::default()).await {
-        for settled in settled {
-            if settled.standing == Standing::Attempt {
-                for (index, typed) in (0..)
-                    .zip(typed)
-                    .filter(|(index, _)| list.rows.get(*index) == Some(&settled.id))
-                {
+    if !open.asked.is_empty() {
+        let start = Start {
+            domains: open.asked,
+            addresses: Arc::clone(&list.addresses),
+            tally: Arc::default(),
+            stop,
+            ledger: ledger.as_ref(),
+            histories: open.histories,
+            hurried: true,
+        };
+        let attempt = |settled: &Settled| {
+            for (typed, (index, id)) in typed.iter().zip(list.rows.iter().enumerate()) {
+                if *id == settled.id {
                     heard(index, engine.settled(typed, settled.clone()));
                 }
-            } else {
-                asked.push(settled);
             }
-        }
+        };
+        asked = ask_few(Probing::start(engine, start), attempt).await;
     }
     if let Some(ledger) = &ledger {
         let (kept, _) = mpsc::unbounded_channel();
@@ -526,4 +521,17 @@ pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, V
         },
     };
     Ok(typed.iter().zip(&list.rows).map(outcome).collect())
+}
+
+/// Asks until every address is settled; `attempt` hears of answers that another question may better.
+async fn ask_few(mut probing: Probing<'_>, mut attempt: impl FnMut(&Settled)) -> Vec<Settled> {
+    let mut asked = Vec::new();
+    while let Some(settled) = probing.next(&Progress::default()).await {
+        let (attempts, settled): (Vec<_>, Vec<_>) = settled
+            .into_iter()
+            .partition(|settled| settled.standing == Standing::Attempt);
+        attempts.iter().for_each(&mut attempt);
+        asked.extend(settled);
+    }
+    asked
 }

@@ -356,6 +356,9 @@ fn describe(operation: &mut Operation, open: bool, takes_body: bool) {
             Code::UnsupportedMediaType,
         ]);
     }
+    // The HTTP library says so by itself, before there is a request.
+    let too_long =
+        ResponseBuilder::new().description("The target or the header of the request is too long; without a body.");
     for response in operation.responses.responses.values_mut() {
         if let RefOr::T(response) = response {
             response.headers.insert(
@@ -369,6 +372,8 @@ fn describe(operation: &mut Operation, open: bool, takes_body: bool) {
         }
     }
     add_problems(operation, &codes);
+    let responses = &mut operation.responses.responses;
+    responses.insert("431".to_owned(), RefOr::T(too_long.build()));
 }
 
 fn add_problems(operation: &mut Operation, codes: &[Code]) {

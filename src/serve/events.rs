@@ -25,6 +25,8 @@ use crate::{
 const MOST: usize = 1_000;
 /// Characters of a text.
 const LONGEST: usize = 2_000;
+/// And of an id, which is not cut: two that begin alike are two.
+const LONGEST_ID: usize = 250;
 /// The members of an event, by the names under which exports have them.
 const COLUMNS: [&str; 11] = [
     "recipient",
@@ -48,7 +50,7 @@ const COLUMNS: [&str; 11] = [
     "reply": "550 5.1.1 No such user", "list": "news"
 }]}))]
 pub(super) struct EventsRequest {
-    /// Up to 1,000 of them, all or none.
+    /// Up to 1,000 of them, all or none, in a body of at most `max_body` bytes.
     #[schema(min_items = 1, max_items = 1_000)]
     events: Vec<EventBody>,
 }
@@ -65,7 +67,6 @@ pub(super) struct EventBody {
     address: String,
     /// What happened.
     #[serde(rename = "type")]
-    #[schema(inline)]
     kind: EventType,
     /// When.
     #[schema(format = DateTime)]
@@ -183,9 +184,10 @@ impl EventBody {
             ("list", self.list.as_deref()),
             ("id", self.id.as_deref()),
         ];
-        let long = |(_, text): &&(&str, Option<&str>)| text.is_some_and(|text| text.chars().count() > LONGEST);
+        let most = |name: &str| if name == "id" { LONGEST_ID } else { LONGEST };
+        let long = |(name, text): &&(&str, Option<&str>)| text.is_some_and(|text| text.chars().count() > most(name));
         if let Some((name, _)) = cells.iter().find(long) {
-            let said = format!("The text has more than {LONGEST} characters.");
+            let said = format!("The text has more than {} characters.", most(name));
             return Err(Problem::new(Code::InvalidValue, said).at(format!("/events/{index}/{name}")));
         }
         let read = columns.event(|column| cells.get(column).and_then(|(_, text)| *text));

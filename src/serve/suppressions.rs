@@ -15,7 +15,7 @@ use super::{
     body::{Strict, json},
     events::failed,
     gate::Caller,
-    problem::{Code, Problem},
+    problem::{Code, Problem, ProblemBody},
 };
 use crate::{
     address::{Address, Rules},
@@ -46,7 +46,6 @@ pub(super) struct SuppressionBody {
     #[schema(max_length = 1_000, example = "jane.doe@example.com")]
     address: String,
     /// Why.
-    #[schema(inline)]
     reason: WhyBody,
     /// For this list only.
     #[schema(max_length = 500)]
@@ -152,7 +151,10 @@ pub(super) async fn list(
 #[utoipa::path(
     get, path = "/v1/suppressions/after/{number}", tag = "events", operation_id = "suppressions_after",
     params(("number" = i64, Path, description = "From `next`.", minimum = 0)),
-    responses((status = 200, description = "Active entries, the oldest first.", body = Page)),
+    responses(
+        (status = 200, description = "Active entries, the oldest first.", body = Page),
+        (status = 404, description = "No page of `next`.", body = ProblemBody, content_type = "application/problem+json"),
+    ),
 )]
 pub(super) async fn after(
     State(shared): State<Shared>,

@@ -507,6 +507,7 @@ fn check_owner(connection: &Connection, path: &Path) -> Result<i64, StoreError> 
 fn reader(path: &Path) -> Result<Connection, StoreError> {
     let explain = |error| StoreError::explain(error, path);
     let reader = Connection::open_with_flags(path, flags()).map_err(explain)?;
+    reader.set_prepared_statement_cache_capacity(32);
     reader.busy_timeout(PATIENCE).map_err(explain)?;
     reader.pragma_update(None, "query_only", true).map_err(explain)?;
     Ok(reader)
