@@ -106,6 +106,23 @@ pub enum Origin {
 }
 
 impl Event {
+    /// An event of which nothing else is known.
+    #[must_use]
+    pub fn new(recipient: impl Into<Arc<str>>, kind: EventKind, at: SystemTime, origin: Origin) -> Self {
+        Self {
+            recipient: recipient.into(),
+            kind,
+            at,
+            status: None,
+            reply: None,
+            remote_mta: None,
+            message_id: None,
+            list: None,
+            origin,
+            foreign_id: None,
+        }
+    }
+
     /// What makes two reports of the same thing one: the reporter's own name of it with the recipient, else everything
     /// that was said. Sixteen bytes of SHA-256.
     #[must_use]

@@ -102,10 +102,7 @@ pub(super) fn run(args: &RefreshArgs, matches: &ArgMatches) -> anyhow::Result<Ex
     };
     let table = Table::from_reader(&mut text.as_bytes(), "what has aged", &options)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::listen()
-    };
+    let signals = Signals::listen_on(&runtime);
     let missing = resolved.identity_hint();
     if let Some(missing) = &missing {
         hint(missing);

@@ -55,6 +55,12 @@ impl Signals {
         Self {}
     }
 
+    /// Starts to listen, from outside of the runtime.
+    pub(super) fn listen_on(runtime: &tokio::runtime::Runtime) -> Self {
+        let _inside = runtime.enter();
+        Self::listen()
+    }
+
     /// Waits for the next signal.
     pub(super) async fn next(&mut self) {
         #[cfg(unix)]

@@ -42,10 +42,7 @@ pub(super) fn run(args: &VerifyArgs, matches: &ArgMatches) -> anyhow::Result<Exi
         return dry_run::run(args, &resolved, settings, table, &runtime);
     }
     // From the first words on an interruption is polite; before them there is nothing to be polite about.
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::listen()
-    };
+    let signals = Signals::listen_on(&runtime);
     let quiet = args.display.quiet;
     if !quiet {
         say_understood(&table);

@@ -216,16 +216,24 @@ impl Engine {
             scheduler.understand_by(classifier.clone());
         }
         Ok(Self {
+            classifier,
+            ..self.told_otherwise(settings)
+        })
+    }
+
+    /// The same engine with other settings.
+    fn told_otherwise(&self, settings: Settings) -> Self {
+        Self {
             route: self.route.clone(),
             clock: Arc::clone(&self.clock),
-            classifier,
+            classifier: self.classifier.clone(),
             manners: manners(&settings),
             scheduler: self.scheduler.clone(),
             meter: self.meter.clone(),
             store: self.store.clone(),
             told: self.told.clone(),
             settings,
-        })
+        }
     }
 
     /// Keeps jobs and answers in `store`, and uses what is there.
@@ -449,17 +457,9 @@ impl Engine {
             transcript,
             ..self.settings.clone()
         };
-        Self {
-            route: self.route.clone().filter(|_| level > Level::Syntax),
-            clock: Arc::clone(&self.clock),
-            classifier: self.classifier.clone(),
-            manners: manners(&settings),
-            scheduler: self.scheduler.clone(),
-            meter: self.meter.clone(),
-            store: self.store.clone(),
-            told: self.told.clone(),
-            settings,
-        }
+        let mut engine = self.told_otherwise(settings);
+        engine.route = engine.route.filter(|_| level > Level::Syntax);
+        engine
     }
 
     /// The same engine, taking answers of another age.

@@ -59,19 +59,9 @@ pub fn evaluate(store: &SqliteStore, policy: &BouncePolicy, now: SystemTime) -> 
         verdicts: Vec::new(),
         done: Evaluated::default(),
     };
-    let mut of_one: Vec<KeptEvent> = Vec::new();
-    store.each_event(&Events::AboutNewsOr(since, of_age), |event| {
-        if of_one.first().is_some_and(|first| first.person != event.person) {
-            evaluation.look(&of_one)?;
-            of_one.clear();
-        }
-        if of_one.len() == MOST {
-            of_one.drain(..MOST / 2);
-        }
-        of_one.push(event);
-        Ok::<_, StoreError>(ControlFlow::Continue(()))
+    each_person(store, &Events::AboutNewsOr(since, of_age), |events| {
+        evaluation.look(events)
     })?;
-    evaluation.look(&of_one)?;
     evaluation.write()?;
     let done = evaluation.done;
     let at = i64::try_from(
@@ -98,8 +88,7 @@ pub fn watched(
     mut see: impl FnMut(&str, &Watched),
 ) -> Result<(), StoreError> {
     let since = now.checked_sub(policy.gap).unwrap_or(SystemTime::UNIX_EPOCH);
-    let mut of_one: Vec<KeptEvent> = Vec::new();
-    let mut look = |events: &[KeptEvent]| -> Result<(), StoreError> {
+    let look = |events: &[KeptEvent]| -> Result<(), StoreError> {
         let Some(last) = events.last() else { return Ok(()) };
         let releases = releases(store, last.person)?;
         let history = History {
@@ -114,7 +103,17 @@ pub fn watched(
     };
     let nobody_new = store.newest_event()?;
     let lately = [since..now, now..now];
-    store.each_event(&Events::AboutNewsOr(nobody_new, lately), |event| {
+    each_person(store, &Events::AboutNewsOr(nobody_new, lately), look)
+}
+
+/// Shows `look` what happened to each recipient, of the newest [`MOST`] events at least the later half.
+fn each_person(
+    store: &SqliteStore,
+    wanted: &Events,
+    mut look: impl FnMut(&[KeptEvent]) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
+    let mut of_one: Vec<KeptEvent> = Vec::new();
+    store.each_event(wanted, |event| {
         if of_one.first().is_some_and(|first| first.person != event.person) {
             look(&of_one)?;
             of_one.clear();
@@ -247,16 +246,13 @@ mod tests {
 
     fn event(recipient: &str, kind: EventKind, hours_ago: u64) -> Event {
         Event {
-            recipient: recipient.into(),
-            kind,
-            at: SystemTime::now() - Duration::from_hours(hours_ago),
-            status: None,
             reply: Some("550 5.1.1 No such user".into()),
-            remote_mta: None,
-            message_id: None,
-            list: None,
-            origin: Origin::Log,
-            foreign_id: None,
+            ..Event::new(
+                recipient,
+                kind,
+                SystemTime::now() - Duration::from_hours(hours_ago),
+                Origin::Log,
+            )
         }
     }
 

@@ -270,16 +270,13 @@ mod tests {
 
     fn event(kind: EventKind, days_ago: u32) -> Event {
         Event {
-            recipient: "jane@acme-corp.com".into(),
-            kind,
-            at: SystemTime::now() - DAY * days_ago,
-            status: None,
             reply: Some("550 5.1.1 No such user".into()),
-            remote_mta: None,
-            message_id: None,
-            list: None,
-            origin: Origin::Log,
-            foreign_id: None,
+            ..Event::new(
+                "jane@acme-corp.com",
+                kind,
+                SystemTime::now() - DAY * days_ago,
+                Origin::Log,
+            )
         }
     }
 

@@ -1,7 +1,8 @@
 //! The HTTP API over real connections on loopback, against the sandbox.
 
 use std::{
-    net::SocketAddr,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -223,4 +224,19 @@ fn key(tenant: &str, scopes: &str, rate: Option<&str>, quota: Option<&str>) -> (
 
 fn ask(address: &str) -> Value {
     json!({ "address": address })
+}
+
+/// Writes bytes as they are and reads until the other side closes.
+fn raw(api: &Api, chunks: &[&[u8]]) -> String {
+    let mut stream = TcpStream::connect(api.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    for chunk in chunks {
+        // The server may have closed already.
+        if stream.write_all(chunk).is_err() {
+            break;
+        }
+    }
+    let mut said = Vec::new();
+    let _ = stream.read_to_end(&mut said);
+    String::from_utf8_lossy(&said).into_owned()
 }

@@ -411,18 +411,7 @@ async fn a_list_asks_nobody_about_the_suppressed_and_a_finished_job_shows_them_t
 async fn what_happened_to_mail_outranks_an_older_probe_and_no_newer_one() {
     let sandbox = Sandbox::start().await.unwrap();
     let store = Arc::new(SqliteStore::private().unwrap());
-    let event = |recipient: &str, kind, at| Event {
-        recipient: recipient.into(),
-        kind,
-        at,
-        status: None,
-        reply: None,
-        remote_mta: None,
-        message_id: None,
-        list: None,
-        origin: Origin::Service,
-        foreign_id: None,
-    };
+    let event = |recipient: &str, kind, at| Event::new(recipient, kind, at, Origin::Service);
     let hour = Duration::from_hours(1);
     let old = event("valid@sandbox.test", EventKind::Delivered, SystemTime::now() - hour);
     store.add_events(vec![old], false).unwrap();
@@ -473,17 +462,9 @@ async fn the_oldest_and_most_mailed_are_asked_about_first() {
         "the dead are left in peace"
     );
     let last = all.last().unwrap().clone();
-    let event = |number: u64| Event {
-        recipient: last.as_str().into(),
-        kind: EventKind::Delivered,
-        at: SystemTime::now() + Duration::from_secs(number),
-        status: None,
-        reply: None,
-        remote_mta: None,
-        message_id: None,
-        list: None,
-        origin: Origin::Service,
-        foreign_id: None,
+    let event = |number: u64| {
+        let at = SystemTime::now() + Duration::from_secs(number);
+        Event::new(last.as_str(), EventKind::Delivered, at, Origin::Service)
     };
     store.add_events((0..5).map(event).collect(), false).unwrap();
     assert_eq!(aged(&store, &wanted(31, 1)).unwrap(), [last]);

@@ -414,16 +414,10 @@ mod tests {
 
     fn event(recipient: String, kind: EventKind, at: SystemTime, list: &str) -> Event {
         Event {
-            recipient: recipient.into(),
-            kind,
-            at,
-            status: None,
             reply: Some("550 5.7.1 blocked".into()),
             remote_mta: Some("gmail-smtp-in.l.google.com".into()),
-            message_id: None,
             list: Some(list.into()),
-            origin: Origin::Log,
-            foreign_id: None,
+            ..Event::new(recipient, kind, at, Origin::Log)
         }
     }
 

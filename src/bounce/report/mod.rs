@@ -200,16 +200,9 @@ impl Letter {
             .or_else(|| headers.id("in-reply-to"))
             .or_else(|| headers.id("references"));
         Event {
-            recipient,
-            kind,
-            at,
-            status: None,
-            reply: None,
-            remote_mta: None,
             message_id,
             list: original.and_then(Headers::list),
-            origin: Origin::Report,
-            foreign_id: None,
+            ..Event::new(recipient, kind, at, Origin::Report)
         }
     }
 

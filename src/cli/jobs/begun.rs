@@ -37,10 +37,7 @@ pub(super) fn resume(args: &ResumeArgs, matches: &ArgMatches) -> anyhow::Result<
         same_list(args, &job, &store)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let signals = {
-        let _inside = runtime.enter();
-        Signals::listen()
-    };
+    let signals = Signals::listen_on(&runtime);
     let missing = resolved.identity_hint();
     if let Some(missing) = &missing {
         hint(missing);

@@ -59,18 +59,7 @@ fn kept(number: i64, kind: EventKind, at: SystemTime) -> KeptEvent {
         tenant: "".into(),
         added_at: at + HOUR,
         apart: false,
-        event: Event {
-            recipient: "jane@a.example".into(),
-            kind,
-            at,
-            status: None,
-            reply: None,
-            remote_mta: None,
-            message_id: None,
-            list: None,
-            origin: Origin::Report,
-            foreign_id: None,
-        },
+        event: Event::new("jane@a.example", kind, at, Origin::Report),
     }
 }
 

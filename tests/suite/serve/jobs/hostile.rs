@@ -1,22 +1,8 @@
 //! Hostile lists and requests about lists.
 
-use std::{io::Read, net::TcpStream};
+use std::net::TcpStream;
 
 use super::*;
-
-/// Writes bytes as they are and reads until the other side closes.
-fn raw(api: &Api, chunks: &[&[u8]]) -> String {
-    let mut stream = TcpStream::connect(api.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    for chunk in chunks {
-        if stream.write_all(chunk).is_err() {
-            break;
-        }
-    }
-    let mut said = Vec::new();
-    let _ = stream.read_to_end(&mut said);
-    String::from_utf8_lossy(&said).into_owned()
-}
 
 fn head(length: &str) -> String {
     format!(
