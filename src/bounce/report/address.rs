@@ -46,6 +46,16 @@ fn around(text: &str, at: usize, after: usize) -> Option<Spot<'_>> {
     let length = rest.iter().position(|byte| !in_domain(*byte)).unwrap_or(rest.len());
     let domain = text.get(at + 1..at + 1 + length)?.trim_end_matches(['.', '-', '_']);
     let mut start = start;
+    // `dda:SMTP=jane@example.com` of an X.400 address.
+    for lead in ["smtp=", "rfc822=", "rfc-822="] {
+        if text
+            .get(start..at)
+            .and_then(|local| local.get(..lead.len()))
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(lead))
+        {
+            start += lead.len();
+        }
+    }
     // Quotes and marks around an address are not part of it.
     while text
         .get(start..at)
@@ -85,7 +95,8 @@ fn mistyped(text: &str) -> Option<Arc<str>> {
     let text = text.trim().trim_start_matches('<').trim_end_matches('>');
     let (local, domain) = text.rsplit_once('@')?;
     let label = |label: &str| {
-        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(known)
     };
     let good = text.len() <= 254
         && (1..=64).contains(&local.len())
@@ -155,6 +166,7 @@ mod tests {
             ("nobody@localhost and @example.com", &[]),
             ("übung@bücher.example", &["übung@bücher.example"]),
             ("a@example.com@example.org", &["a@example.com"]),
+            ("c=US;a= ;p=X;dda:SMTP=JANE@EXAMPLE.COM; on Fri", &["JANE@EXAMPLE.COM"]),
         ] {
             let found: Vec<_> = all(text).map(|spot| spot.text).collect();
             assert_eq!(found, expected, "{text}");
@@ -170,6 +182,7 @@ mod tests {
             ("rfc822; Jane <jane@example.com>", Some("jane@example.com")),
             ("utf-8; \\x{E4}b@example.com", Some("äb@example.com")),
             ("x400; /c=de/a=x/", None),
+            ("rfc822; jane@bad_name.example", Some("jane@bad_name.example")),
             ("rfc822; nobody", None),
         ] {
             assert_eq!(of_field(field).as_deref(), expected, "{field}");

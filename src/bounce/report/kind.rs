@@ -88,6 +88,7 @@ static BOUNCE_SUBJECTS: LazyLock<Phrases> = LazyLock::new(|| {
         "nicht zugestellt",
         "übermittlungs",
         "non remis",
+        "non-remis",
         "non délivr",
         "échec",
         "echec",
@@ -252,6 +253,7 @@ static CHALLENGES: LazyLock<Phrases> = LazyLock::new(|| {
         "approved senders list",
         "approved sender list",
         "added to my allowed",
+        "list of approved senders",
         "add you to my",
         "whitelist request",
         "whitelisted",
@@ -370,6 +372,7 @@ static BOUNCE_TEXTS: LazyLock<Phrases> = LazyLock::new(|| {
         "delivery status notification",
         "failed addresses",
         "failed recipient",
+        "pas pu etre",
         "rejected your message",
         "error delivering",
         "nicht zugestellt",
@@ -418,6 +421,8 @@ static DELAYS: LazyLock<Phrases> = LazyLock::new(|| {
         "still undelivered after",
         "not yet been delivered",
         "not been delivered yet",
+        "has been postponed",
+        "will continue to try to deliver",
         "has been delayed",
         "is delayed",
         "delivery delayed",
@@ -495,7 +500,9 @@ pub(super) fn is_delay(subject: &str, text: &str) -> bool {
         "verzöger",
         "retard",
     ];
-    (late.iter().any(|word| subject.contains(word)) && !subject.contains("fail")) || DELAYS.are_in(text)
+    let ends = ["fail", "user unknown", "unknown user", "no such user"];
+    let says_late = late.iter().any(|word| subject.contains(word));
+    says_late && !ends.iter().any(|word| subject.contains(word)) || DELAYS.are_in(text)
 }
 
 /// A person's mail about a bounce.
@@ -561,6 +568,14 @@ fn is_unsubscribe(subject: &str, text: &str, daemon: bool) -> bool {
     let short = text.trim().len() <= 300 && text.split_whitespace().count() <= 12;
     let blank = subject.is_empty() || subject.chars().all(|c| c.is_ascii_digit());
     !daemon && (word(&subject) && subject.len() <= 200 || blank && short && word(text))
+}
+
+/// Who called the message junk at Outlook.com, whose reports (JMRP) are messages with a message inside and no fields of RFC 5965.
+pub(super) fn junk(headers: &Headers, original: &Headers) -> Option<std::sync::Arc<str>> {
+    let subject = headers.get("subject")?.trim_start().to_ascii_lowercase();
+    let recipient = original.get("x-hmxmroriginalrecipient")?;
+    let is_report = subject.starts_with("complaint about message from");
+    address::mailbox(recipient.trim_matches(['<', '>', ' '])).filter(|_| is_report)
 }
 
 /// Who wrote the message.

@@ -125,15 +125,18 @@ pub fn read(message: &[u8], received: Option<SystemTime>) -> Reading {
     };
     let letter = Letter::new(parts, received);
     let found = letter.read();
-    match (&found, letter.parts.inner.as_deref()) {
-        // Somebody passed a report on: the one inside tells.
-        (Reading::Other(Other::Ordinary), Some(inner)) => {
-            match Parts::read(inner).map(|parts| Letter::new(parts, received)) {
-                Some(inner) if inner.parts.status.is_some() || inner.parts.feedback.is_some() => inner.read(),
-                Some(_) | None => found,
-            }
-        }
-        _ => found,
+    // Somebody passed a report on, or wrapped it into another that names nobody: the one inside tells.
+    let passes_on = match found {
+        Reading::Other(other) => matches!(other, Other::Ordinary | Other::NoRecipient),
+        Reading::Events(Form::Words, _) => !Text::new(&letter.parts.text).names(&letter.parts.headers),
+        Reading::Events(..) => false,
+    };
+    match letter.parts.inner.as_deref().filter(|_| passes_on) {
+        Some(inner) => match Parts::read(inner).map(|parts| Letter::new(parts, received)) {
+            Some(inner) if inner.parts.status.is_some() || inner.parts.feedback.is_some() => inner.read(),
+            Some(_) | None => found,
+        },
+        None => found,
     }
 }
 
@@ -158,6 +161,9 @@ impl Letter {
         let fields = parts.status.as_deref().or_else(|| status::inside(&parts.text));
         if let Some(fields) = fields {
             let status = Status::read(fields);
+            if status.asks_back() {
+                return Reading::Other(Other::Challenge);
+            }
             let read = self.standard(&status);
             // Fields about files and programs: perhaps the words name an address.
             if !matches!(read, Reading::Other(Other::NoRecipient)) {
@@ -166,6 +172,15 @@ impl Letter {
         }
         if parts.receipt {
             return Reading::Other(Other::Receipt);
+        }
+        if let Some(recipient) = parts
+            .original
+            .as_ref()
+            .and_then(|original| kind::junk(&parts.headers, original))
+        {
+            let event = |at| self.event(recipient, EventKind::Complained, at, parts.original.as_ref());
+            let events = self.at.map(event);
+            return finish(Form::Feedback, events.into_iter().collect(), self.at.is_some());
         }
         let claims_report = parts.status.is_some() || parts.media_type == "multipart/report";
         match kind::of(&parts.headers, &parts.text) {
@@ -184,7 +199,9 @@ impl Letter {
         if !text.starts_with('{') {
             return None;
         }
-        let value = serde_json::Deserializer::from_str(text).into_iter().next()?.ok()?;
+        // It is one line, and hosts break lines of more than 998 bytes (RFC 5321 section 4.5.3.1.6).
+        let line = text.replace(['\r', '\n'], "");
+        let value = serde_json::Deserializer::from_str(&line).into_iter().next()?.ok()?;
         let events = service::read(&value)?.events;
         (!events.is_empty()).then_some(Reading::Events(Form::Service, events))
     }

@@ -75,7 +75,7 @@ pub(super) fn at(lines: &[&str]) -> (usize, Option<usize>) {
             mark = Some(number);
         }
         // What is indented is told of the message, not the message.
-        if indented == 0 && is_field(line) && is_block(lines, number) {
+        if indented == 0 && is_field(unquoted(line)) && is_block(lines, number) {
             return (mark.unwrap_or(number).min(number), Some(number));
         }
     }
@@ -90,6 +90,11 @@ pub(super) fn at(lines: &[&str]) -> (usize, Option<usize>) {
         }
         Some(_) | None => (lines.len(), None),
     }
+}
+
+/// A line of a message that is quoted as people do.
+fn unquoted(line: &str) -> &str {
+    line.strip_prefix('>').map_or(line, str::trim_start)
 }
 
 /// A sentence about the copy, not a line above it.
@@ -135,6 +140,9 @@ fn is_block(lines: &[&str], start: usize) -> bool {
     let mut fields = 0;
     let mut certain = false;
     for line in lines.iter().skip(start).take(16) {
+        let line = line
+            .strip_prefix('>')
+            .map_or(*line, |rest| rest.strip_prefix(' ').unwrap_or(rest));
         let folded = line.starts_with([' ', '\t']);
         let line = line.trim();
         if is_field(line) {

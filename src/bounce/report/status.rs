@@ -88,6 +88,15 @@ impl Status {
         status
     }
 
+    /// Whether it is a question back in the form of a report: Boxbe holds the message until the sender follows a link.
+    pub(super) fn asks_back(&self) -> bool {
+        let asks = |recipient: &Recipient| {
+            let said = recipient.diagnostic.as_deref().unwrap_or_default().trim_start();
+            said.get(..7).is_some_and(|kind| kind.eq_ignore_ascii_case("x-boxbe"))
+        };
+        !self.recipients.is_empty() && self.recipients.iter().all(asks)
+    }
+
     fn push(&mut self, recipient: Recipient) {
         if recipient.is_begun() && self.recipients.len() < RECIPIENT_LIMIT {
             self.recipients.push(recipient);

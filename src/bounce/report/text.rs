@@ -23,6 +23,11 @@ const OWN: usize = 40;
 /// Longest part of a text that is given to the classifier as one reply.
 const TELLING: usize = 900;
 
+/// Fields that follow `To:` where a server repeats those of the message.
+const ADDRESSED: [&str; 10] = [
+    "Subject:", "Betreff:", "Objet:", "Objet :", "Asunto:", "Oggetto:", "Cc:", "CC:", "Sent:", "Date:",
+];
+
 /// A text, with the fields of the returned message cut off.
 #[derive(Debug)]
 pub(super) struct Text<'t> {
@@ -62,6 +67,18 @@ const OTHERS: [&str; 22] = [
     "von",
     "de",
     "received",
+];
+
+/// Words in the label of an address that is no recipient: `Sender Address:`.
+const SENDERS: [&str; 8] = [
+    "sender",
+    "from",
+    "originator",
+    "absender",
+    "expéditeur",
+    "remitente",
+    "mittente",
+    "отправител",
 ];
 
 /// Words before an address that is one.
@@ -142,6 +159,11 @@ impl<'t> Text<'t> {
         whole
     }
 
+    /// Whether the text itself names a recipient, not only the message that came back.
+    pub(super) fn names(&self, headers: &Headers) -> bool {
+        headers.get("x-failed-recipients").is_some() || !choose(&self.candidates(headers, None)).is_empty()
+    }
+
     /// Everybody whom the text names as a recipient, by `given` names first.
     pub(super) fn failed(&self, headers: &Headers, original: Option<&Headers>) -> Vec<Failed> {
         let candidates = self.candidates(headers, original);
@@ -217,20 +239,16 @@ impl<'t> Text<'t> {
                 let Some(mailbox) = address::mailbox(spot.text) else {
                     continue;
                 };
-                let (mut score, own_line) = standing_in_line(line, spot);
+                let (score, own_line) = standing_in_line(line, spot);
                 let below = self.lines.get(number + 1).map_or("", |line| line.trim_start());
-                if ["Subject:", "Betreff:", "Objet:", "Asunto:", "Cc:", "CC:"]
-                    .iter()
-                    .any(|field| below.starts_with(field))
-                {
-                    // To whom the message was, not who did not get it.
-                    score -= 7;
-                }
+                // To whom the message was, not who did not get it: a list may stand there, which is well.
+                let addressed = ADDRESSED.iter().any(|field| below.starts_with(field));
                 candidates.push(Candidate {
                     mailbox,
                     line: number,
                     score: score + standing,
-                    own_line: own_line && score + standing >= 3,
+                    own_line: own_line && !addressed && score + standing >= 3,
+                    addressed,
                 });
             }
         }
@@ -249,28 +267,34 @@ impl<'t> Text<'t> {
         let mut remote = None;
         let best = mentions
             .iter()
-            .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)));
-        let place = best.map(|found| found.line);
-        let elsewhere = mentions.iter().filter(|found| Some(found.line) != place).take(8);
-        let elsewhere = elsewhere
-            .filter_map(|found| Some(Told::read(self.lines.get(found.line)?)))
-            .filter(|told| told.code.is_some());
-        if let Some(place) = place {
+            .max_by_key(|found| (!found.addressed, found.score, std::cmp::Reverse(found.line)));
+        if let Some(place) = best.map(|found| found.line) {
             let after = own_lines.partition_point(|other| other.line <= place);
             let mut others = own_lines.get(after..).unwrap_or_default().iter().take(OWN);
             let next = others.find(|other| other.mailbox != recipient);
             let next = next.map_or(self.lines.len(), |other| other.line);
-            let own = self.lines.get(place..next.min(place + OWN)).unwrap_or_default();
+            let end = next.min(place + OWN);
+            let own = self.lines.get(place..end).unwrap_or_default();
             remote = host_in(own);
             told.extend(replies(own));
-            told.extend(elsewhere);
+            // Lines of its own were read whole.
+            let elsewhere = mentions
+                .iter()
+                .filter(|found| !(place..end).contains(&found.line))
+                .take(8);
+            let elsewhere = elsewhere.filter_map(|found| Some(Told::read(self.lines.get(found.line)?)));
+            told.extend(elsewhere.filter(|told| told.code.is_some()));
+            if alone {
+                told.extend(replies(&self.lines));
+            }
             let paragraph = paragraph(own, &recipient);
             if !paragraph.is_empty() {
                 told.push(Told::read(&paragraph));
             }
+        } else if alone {
+            told.extend(replies(&self.lines));
         }
         if alone {
-            told.extend(replies(&self.lines));
             remote = remote.or_else(|| host_in(&self.lines));
         }
         Failed {
@@ -287,6 +311,8 @@ struct Candidate {
     line: usize,
     score: i32,
     own_line: bool,
+    /// It stands where the message says whom it is to.
+    addressed: bool,
 }
 
 /// The recipients among the candidates: all that stand alone on a line, else the best one.
@@ -302,7 +328,7 @@ fn choose(candidates: &[Candidate]) -> Vec<std::sync::Arc<str>> {
         let best = candidates
             .iter()
             .filter(|found| found.score > -3)
-            .max_by_key(|found| (found.score, std::cmp::Reverse(found.line)));
+            .max_by_key(|found| (!found.addressed, found.score, std::cmp::Reverse(found.line)));
         chosen.extend(best.map(|found| found.mailbox.clone()));
     }
     chosen
@@ -354,7 +380,9 @@ fn standing_in_line(line: &str, spot: Spot<'_>) -> (i32, bool) {
     let last = lower.rsplit([' ', '\t', '<', '(']).next().unwrap_or_default();
     if bare {
         let alone = after.is_empty() || after.starts_with([':', ',', ';', '-', '(', '.', '=']);
-        return if alone {
+        // `jane@example.com Invalid Address, ERROR_CODE :550 ...`
+        let tells = spot.start < 6 && !after.is_empty() && Told::read(after).code.is_some();
+        return if alone || tells {
             (10, true)
         } else {
             (6, spot.start < 6 && after.starts_with("on "))
@@ -363,7 +391,8 @@ fn standing_in_line(line: &str, spot: Spot<'_>) -> (i32, bool) {
     if lower.ends_with("rcpt to:") || lower.ends_with("rcpt to") {
         return (7, false);
     }
-    if lower.ends_with("mail from:") || lower.ends_with("mail from") || OTHERS.contains(&last) {
+    let of_sender = SENDERS.iter().any(|word| lower.contains(word)) && last.ends_with(':');
+    if of_sender || lower.ends_with("mail from:") || lower.ends_with("mail from") || OTHERS.contains(&last) {
         return (-6, false);
     }
     // A name of the recipient, or a label, before its address on a line of its own.
@@ -375,6 +404,10 @@ fn standing_in_line(line: &str, spot: Spot<'_>) -> (i32, bool) {
     }
     if RECIPIENTS.contains(&last) {
         return (6, false);
+    }
+    // An X.400 address with one of ours in it.
+    if lower.ends_with("dda:smtp=") {
+        return (9, true);
     }
     if line.contains("://") || lower.contains("message-id") {
         return (-6, false);
@@ -404,8 +437,8 @@ fn replies(lines: &[&str]) -> Vec<Told> {
     let mut number = 0;
     // The answer to RCPT comes after DATA was sent, and then DATA is refused.
     let pipelined = lines.iter().any(|line| REFUSED_DATA.are_in(line));
-    while let Some(line) = lines.get(number) {
-        let line = line.trim();
+    while let Some(raw) = lines.get(number) {
+        let line = raw.trim();
         let first = Told::read(line);
         number += 1;
         if first.code.is_none() || told.len() >= 12 {
@@ -418,17 +451,22 @@ fn replies(lines: &[&str]) -> Vec<Told> {
             .map_or("", |line| line.trim());
         let mut whole = line.to_owned();
         let from = number;
-        while let Some(next) = lines.get(number).map(|line| line.trim()) {
+        let indent = indentation(raw);
+        while let Some(raw) = lines.get(number) {
+            let next = raw.trim().trim_start_matches("<<< ");
+            // Postfix breaks its lines anywhere, before an address as well.
+            let wordless = number == from && !first.text.contains(' ');
+            let goes_on = next.starts_with('<') && (wordless || indentation(raw) >= indent.max(1));
             let ends = next.is_empty()
                 || number - from >= 12
                 || whole.len() > TELLING
-                || next.starts_with([':', '<', '>', '-', '=']);
+                || next.starts_with([':', '<', '>', '-', '=']) && !goes_on;
             let another = Told::read(next).code.is_some_and(|code| Some(code) != first.code);
             if ends || another || next.contains('@') && next.ends_with(':') {
                 break;
             }
             whole.push(' ');
-            whole.push_str(next.trim_start_matches("<<< "));
+            whole.push_str(next);
             number += 1;
         }
         let mut reply = Told::read(&whole);
@@ -443,12 +481,22 @@ fn replies(lines: &[&str]) -> Vec<Told> {
     told
 }
 
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start().len()
+}
+
+/// A line drawn across the text: what follows is something else, often a signature.
+fn is_rule(line: &str) -> bool {
+    line.len() >= 8 && line.bytes().all(|byte| b"_-=~*#+".contains(&byte))
+}
+
 /// The words below a recipient, without its own line where that holds nothing else.
 fn paragraph(own: &[&str], recipient: &str) -> String {
     let mut words = String::new();
     for (index, line) in own.iter().enumerate() {
         let line = line.trim();
-        if index > 0 && line.is_empty() && words.len() > 20 || words.len() > TELLING {
+        let ends = line.is_empty() && words.len() > 20 || is_rule(line);
+        if index > 0 && ends || words.len() > TELLING {
             break;
         }
         let rest = if index == 0 {
