@@ -2,6 +2,8 @@
 //!
 //! Must not decide what follows from an event; see `crate::suppress`.
 
+mod unknown;
+
 use std::{
     ops::{ControlFlow, Range},
     time::SystemTime,
@@ -9,6 +11,8 @@ use std::{
 
 use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
+
+pub use self::unknown::Unknown;
 
 use super::{
     SqliteStore, StoreError,
@@ -112,7 +116,7 @@ pub enum Events {
     /// order of time.
     AboutNewsSince(i64),
     /// The same, and about everybody of whom something came to mean more with time: a bounce within one of these times.
-    AboutNewsOr(i64, [Range<SystemTime>; 2]),
+    AboutNewsOr(i64, [Range<SystemTime>; 3]),
 }
 
 const COLUMNS: &str = "number, person, tenant, mailbox, domain, kind, class, transient, at, added_at, status, reply, \
@@ -204,14 +208,16 @@ impl SqliteStore {
                 select.query(params![at(range.start), at(range.end)])
             }
             Events::AboutNewsSince(number) => select.query([number]),
-            Events::AboutNewsOr(number, [one, other]) => {
+            Events::AboutNewsOr(number, [one, other, third]) => {
                 let at = |at| millis(at).cast_signed();
                 select.query(params![
                     number,
                     at(one.start),
                     at(one.end),
                     at(other.start),
-                    at(other.end)
+                    at(other.end),
+                    at(third.start),
+                    at(third.end)
                 ])
             }
         }
@@ -298,7 +304,8 @@ impl Events {
             Self::AboutNewsOr(..) => format!(
                 "SELECT {COLUMNS} FROM event WHERE person IN (SELECT person FROM event WHERE number > ?1 \
                  UNION SELECT person FROM event WHERE at >= ?2 AND at < ?3 AND class IS NOT NULL \
-                 UNION SELECT person FROM event WHERE at >= ?4 AND at < ?5 AND class IS NOT NULL) \
+                 UNION SELECT person FROM event WHERE at >= ?4 AND at < ?5 AND class IS NOT NULL \
+                 UNION SELECT person FROM event WHERE at >= ?6 AND at < ?7 AND class IS NOT NULL) \
                  ORDER BY person, at, id"
             ),
         }

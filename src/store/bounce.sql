@@ -24,6 +24,9 @@ CREATE TABLE IF NOT EXISTS event (
 
 CREATE UNIQUE INDEX IF NOT EXISTS event_person ON event (person, id);
 CREATE INDEX IF NOT EXISTS event_at ON event (at);
+-- Everybody whom a host did not know, in order of time: waves are found in it without looking at anything else.
+CREATE INDEX IF NOT EXISTS event_unknown ON event (at, person, domain, remote_mta)
+    WHERE class = 'user_unknown' AND kind = 'bounced' AND transient = 0 AND apart = 0;
 
 -- How events and suppressions are kept, and how far they were looked at.
 CREATE TABLE IF NOT EXISTS bounce_state (

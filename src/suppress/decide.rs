@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{BouncePolicy, Reach, SuppressionReason, Treatment, is_unsure};
+use super::{BouncePolicy, Reach, SuppressionReason, Treatment, is_unsure, wave::Waves};
 use crate::{
     bounce::EventKind,
     replies::{Class, Persistence},
@@ -40,7 +40,12 @@ pub struct History<'a> {
     pub accepted: &'a [SystemTime],
     /// When a person let the recipient go.
     pub releases: &'a [Release],
+    /// When whole mail hosts knew nobody; `None` is never.
+    pub waves: Option<&'a Waves>,
 }
+
+/// A mail host refused so many at once that it may be at fault.
+const IN_A_WAVE: &str = "unknown_in_a_wave";
 
 /// How sure a decision is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,13 +116,14 @@ pub fn decide(history: &History<'_>, policy: &BouncePolicy, now: SystemTime) -> 
     }
     let mut decided = Decided::default();
     for (scope, events) in courses {
-        let mut course = Course::new(scope, policy, now);
+        let mut course = Course::new(scope, history.waves, policy, now);
         for step in steps(&events, history.accepted, policy, now) {
             course.take(&step);
         }
         course.finish(&mut decided);
     }
     decided.decisions.extend(wishes(&events));
+    events.retain(|event| !in_a_wave(event, history.waves));
     decided.decisions.extend(elsewhere(&events, policy, now));
     decided
 }
@@ -129,6 +135,12 @@ fn counts(event: &KeptEvent, releases: &[Release]) -> bool {
     let decided_at = releases.iter().filter(concerns).map(|release| release.at).max();
     // What was known when the person decided was weighed then, whatever its date.
     !event.apart && decided_at.is_none_or(|at| event.event.at > at && event.added_at > at)
+}
+
+/// Whether an unknown user may be the fault of the host.
+fn in_a_wave(event: &KeptEvent, waves: Option<&Waves>) -> bool {
+    let unknown = class(event.event.kind) == Some(Class::UserUnknown);
+    unknown && waves.is_some_and(|waves| waves.hold(event))
 }
 
 /// By time; at one instant a delivery comes first, so that a failure is not the end of a row that it interrupts.
@@ -327,6 +339,7 @@ fn class(kind: EventKind) -> Option<Class> {
 /// What happened to one recipient within one scope, as far as it was gone through.
 struct Course<'a> {
     scope: Scope,
+    waves: Option<&'a Waves>,
     policy: &'a BouncePolicy,
     now: SystemTime,
     hard: Row<'a>,
@@ -338,9 +351,10 @@ struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    fn new(scope: Scope, policy: &'a BouncePolicy, now: SystemTime) -> Self {
+    fn new(scope: Scope, waves: Option<&'a Waves>, policy: &'a BouncePolicy, now: SystemTime) -> Self {
         Self {
             scope,
+            waves,
             policy,
             now,
             hard: Row::default(),
@@ -358,6 +372,7 @@ impl<'a> Course<'a> {
                 self.soft.clear();
                 self.full.clear();
                 self.denied = None;
+                self.decisions.retain(|_, decision| decision.rule != IN_A_WAVE);
             }
             Step::Failure(at, event, treatment) => self.fail(at, event, treatment),
         }
@@ -375,6 +390,16 @@ impl<'a> Course<'a> {
                     (at, vec![event.number]),
                 );
             }
+            return;
+        }
+        if treatment == Treatment::Hard && in_a_wave(event, self.waves) {
+            // It counts neither for this rule nor for another: a host at fault says nothing about a mailbox.
+            self.decide(
+                SuppressionReason::HardBounce,
+                IN_A_WAVE,
+                Confidence::Unsure,
+                (at, vec![event.number]),
+            );
             return;
         }
         if treatment == Treatment::Hard && self.hard.add(at, event, policy.gap) >= policy.hard_count {

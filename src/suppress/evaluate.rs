@@ -3,13 +3,14 @@
 //! Reads events one recipient after the other, so that memory does not grow with their number.
 
 use std::{
-    ops::ControlFlow,
+    ops::{ControlFlow, Range},
     time::{Duration, SystemTime},
 };
 
 use super::{
     BouncePolicy,
     decide::{Confidence, Decision, History, Release, Watched, decide},
+    wave::{Finder, Wave, Waves},
 };
 use crate::{
     address::{Address, Rules},
@@ -24,6 +25,8 @@ use crate::{
 const TOGETHER: usize = 1_000;
 /// Events of one recipient that are looked at; of more, the last.
 const MOST: usize = 10_000;
+/// Who took mail or was found within so long before a wave was alive.
+const ALIVE: Duration = Duration::from_hours(90 * 24);
 
 /// What an evaluation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,10 +54,14 @@ pub fn evaluate(store: &SqliteStore, policy: &BouncePolicy, now: SystemTime) -> 
     let newest = store.newest_event()?;
     let earlier = |at: SystemTime| at.checked_sub(policy.wait).unwrap_or(SystemTime::UNIX_EPOCH);
     // What was dated ahead and is reached, and what was pending and has waited.
-    let of_age = [before..now, earlier(before)..earlier(now)];
+    let waves = waves(store, policy)?;
+    let (touched, seen) = touched(store, &waves)?;
+    let of_age = [before..now, earlier(before)..earlier(now), touched];
+    let waves = Waves::new(&waves);
     let mut evaluation = Evaluation {
         store,
         policy,
+        waves: &waves,
         now,
         verdicts: Vec::new(),
         done: Evaluated::default(),
@@ -69,12 +76,55 @@ pub fn evaluate(store: &SqliteStore, policy: &BouncePolicy, now: SystemTime) -> 
             .unwrap_or_default()
             .as_millis(),
     );
-    store.set_bounce_state(vec![
+    let mut state = vec![
         ("policy", print),
         ("evaluated_event", newest),
         ("evaluated_at", at.unwrap_or(i64::MAX)),
-    ])?;
+    ];
+    state.extend(seen);
+    store.set_bounce_state(state)?;
     Ok(done)
+}
+
+/// What looks like the fault of mail hosts, in everything that is kept.
+fn waves(store: &SqliteStore, policy: &BouncePolicy) -> Result<Vec<Wave>, StoreError> {
+    let Some(mut finder) = Finder::new(policy) else {
+        return Ok(Vec::new());
+    };
+    store.each_unknown(|unknown| finder.see(unknown))?;
+    finder.waves(|people, before| {
+        let within = (before.checked_sub(ALIVE).unwrap_or(SystemTime::UNIX_EPOCH), before);
+        let mut alive = 0;
+        for person in people {
+            let (arrived, mailbox) = store.arrived_within(*person, within)?;
+            let found = |mailbox: &str| -> Result<bool, StoreError> {
+                let times = accepted(store, mailbox)?;
+                Ok(times.iter().any(|at| (within.0..within.1).contains(at)))
+            };
+            let is_alive = arrived || mailbox.map_or(Ok(false), |mailbox| found(&mailbox))?;
+            alive += usize::from(is_alive);
+        }
+        Ok(alive)
+    })
+}
+
+/// When bounces were told that other waves than the last time concern: whoever bounced then is decided about again. And what is
+/// to be kept of these waves.
+fn touched(store: &SqliteStore, waves: &[Wave]) -> Result<(Range<SystemTime>, [(&'static str, i64); 3]), StoreError> {
+    let print = stable_hash(format!("{waves:?}").as_bytes(), 0).cast_signed();
+    let at = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    let millis = |at: SystemTime| {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).unwrap_or(i64::MAX - 1)
+    };
+    let from = waves.iter().map(|wave| millis(wave.from)).min().unwrap_or(i64::MAX);
+    let to = waves.iter().map(|wave| millis(wave.to) + 1).max().unwrap_or(0);
+    let known = |name, otherwise| Ok::<_, StoreError>(store.bounce_state(name)?.unwrap_or(otherwise));
+    let first = from.min(known("waves_from", i64::MAX)?);
+    let last = to.max(known("waves_to", 0)?);
+    let changed = store.bounce_state("waves")? != Some(print) && first < last;
+    let range = if changed { at(first)..at(last) } else { at(0)..at(0) };
+    Ok((range, [("waves", print), ("waves_from", from), ("waves_to", to)]))
 }
 
 /// Who is on the way to being suppressed, as `see` is told one by one.
@@ -95,6 +145,7 @@ pub fn watched(
             events,
             accepted: &[],
             releases: &releases,
+            waves: None,
         };
         for watched in decide(&history, policy, now).watched {
             see(&last.event.recipient, &watched);
@@ -102,7 +153,7 @@ pub fn watched(
         Ok(())
     };
     let nobody_new = store.newest_event()?;
-    let lately = [since..now, now..now];
+    let lately = [since..now, now..now, now..now];
     each_person(store, &Events::AboutNewsOr(nobody_new, lately), look)
 }
 
@@ -130,6 +181,7 @@ fn each_person(
 struct Evaluation<'a> {
     store: &'a SqliteStore,
     policy: &'a BouncePolicy,
+    waves: &'a Waves,
     now: SystemTime,
     verdicts: Vec<Verdicts>,
     done: Evaluated,
@@ -144,6 +196,7 @@ impl Evaluation<'_> {
             events,
             accepted: &[],
             releases: &releases,
+            waves: Some(self.waves),
         };
         let mut decided = decide(&history, self.policy, self.now);
         let found;
@@ -372,6 +425,57 @@ mod tests {
         store.add_events(vec![later], false).unwrap();
         assert_eq!(run(&store, 1).applied.again, 1);
         assert!(of(&store, "jane@a.example").last().unwrap().again);
+    }
+
+    fn open(store: &SqliteStore, who: &str) -> Vec<(SuppressionState, Box<str>)> {
+        let open = of(store, who).into_iter().filter(|kept| kept.ended.is_none());
+        open.map(|kept| (kept.state, kept.by_rule.unwrap().rule)).collect()
+    }
+
+    /// In the first hours of an outage nobody can know, so who was suppressed then is held as well; in whatever order it is told.
+    #[test]
+    fn an_outage_is_held_for_a_person_and_what_comes_later_decides() {
+        let who = |number: usize| format!("user{number}@a.example");
+        let delivered = || -> Vec<Event> {
+            let of = |number| event(&who(number), EventKind::Delivered, 10 * 24);
+            (0..60).map(of).collect()
+        };
+        let refused =
+            |range: Range<usize>| -> Vec<Event> { range.map(|number| event(&who(number), HARD, 5)).collect() };
+        for imports in [
+            vec![delivered(), refused(0..60)],
+            vec![delivered(), refused(0..30), refused(30..60), refused(0..60)],
+            vec![refused(0..60), delivered()],
+            vec![refused(40..60), delivered(), refused(0..45)],
+        ] {
+            let store = SqliteStore::private().unwrap();
+            for import in imports {
+                store.add_events(import, false).unwrap();
+                run(&store, 0);
+            }
+            let held = (SuppressionState::Review, "unknown_in_a_wave".into());
+            for number in 0..60 {
+                assert_eq!(open(&store, &who(number)), [held.clone()], "{number}");
+            }
+            // Refused again when the host is well, the mailbox is gone; mail that arrives says that it never was.
+            let later = vec![event(&who(1), HARD, 1), event(&who(2), EventKind::Delivered, 1)];
+            store.add_events(later, false).unwrap();
+            assert_eq!(
+                (run(&store, 0).applied.suppressed, run(&store, 0).applied),
+                (1, Applied::default())
+            );
+            assert_eq!(open(&store, &who(1)), [(SuppressionState::Active, "hard".into())]);
+            assert_eq!(open(&store, &who(2)), []);
+            assert_eq!(open(&store, &who(3)), [held]);
+        }
+    }
+
+    #[test]
+    fn a_bad_import_is_no_outage() {
+        let store = SqliteStore::private().unwrap();
+        let refused = (0..200).map(|number| event(&format!("bought{number}@a.example"), HARD, 5));
+        store.add_events(refused.collect(), false).unwrap();
+        assert_eq!(run(&store, 0).applied.suppressed, 200);
     }
 
     #[test]

@@ -7,10 +7,11 @@ pub mod evaluate;
 mod lookup;
 mod policy;
 mod shape;
+pub mod wave;
 
 pub use evaluate::{Evaluated, evaluate};
 pub use lookup::{Feedback, Lookup, Mailing, day, suppressed};
 
 pub use crate::verdict::SuppressionReason;
-pub use policy::{BouncePolicy, Elsewhere, PolicyError, PolicyTable, Reach, Treatment, is_unsure};
+pub use policy::{BouncePolicy, Elsewhere, Outage, PolicyError, PolicyTable, Reach, Treatment, is_unsure};
 pub use shape::SuppressionRecord;

@@ -49,6 +49,30 @@ pub struct Elsewhere {
     pub within: Duration,
 }
 
+/// Unknown users at one mail host, so many within so short a time that the host may be at fault: they wait for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outage {
+    /// So many recipients.
+    pub count: usize,
+    /// Within this time.
+    pub within: Duration,
+    /// Such a share of them, in percent, was alive shortly before: took mail, or was found by a probe.
+    pub alive_percent: usize,
+    /// Or there are so many times more of them than on any day of the four weeks before.
+    pub factor: usize,
+}
+
+impl Default for Outage {
+    fn default() -> Self {
+        Self {
+            count: 50,
+            within: HOUR,
+            alive_percent: 20,
+            factor: 10,
+        }
+    }
+}
+
 /// When failures suppress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BouncePolicy {
@@ -74,6 +98,8 @@ pub struct BouncePolicy {
     pub reach: Reach,
     /// Suppress everywhere for what happened in several lists.
     pub elsewhere: Option<Elsewhere>,
+    /// Hold what looks like the fault of a mail host.
+    pub outage: Option<Outage>,
     /// Decisions of low confidence wait for a person.
     pub review: bool,
     /// What the operator sees otherwise.
@@ -94,6 +120,7 @@ impl Default for BouncePolicy {
             gap: 180 * DAY,
             reach: Reach::AllLists,
             elsewhere: None,
+            outage: Some(Outage::default()),
             review: true,
             classes: BTreeMap::new(),
         }
@@ -139,6 +166,10 @@ pub struct PolicyTable {
     reach: Option<Reach>,
     elsewhere_lists: Option<u32>,
     elsewhere_days: Option<u32>,
+    outage_count: Option<u32>,
+    outage_minutes: Option<u32>,
+    outage_alive_percent: Option<u32>,
+    outage_factor: Option<u32>,
     review: Option<bool>,
     #[serde(default)]
     classes: BTreeMap<Class, Treatment>,
@@ -215,6 +246,7 @@ impl BouncePolicy {
             }),
             (None, Some(_)) => return Err(PolicyError::Elsewhere),
         };
+        policy.outage = table.outage(policy.outage.unwrap_or_default())?;
         policy.classes.clone_from(&table.classes);
         if policy != profile {
             policy.name.push('+');
@@ -230,6 +262,29 @@ impl BouncePolicy {
             (Treatment::Hard, Persistence::Transient) => Treatment::Soft,
             (treatment, _) => treatment,
         }
+    }
+}
+
+impl PolicyTable {
+    /// The rule about waves, where the profile says `known`.
+    fn outage(&self, known: Outage) -> Result<Option<Outage>, PolicyError> {
+        let mut rule = known;
+        if self.outage_count == Some(0) {
+            return Ok(None);
+        }
+        if let Some(count) = self.outage_count {
+            rule.count = number("outage_count", count, (2, 1_000_000))? as usize;
+        }
+        if let Some(minutes) = self.outage_minutes {
+            rule.within = Duration::from_mins(number("outage_minutes", minutes, (1, 1440))?.into());
+        }
+        if let Some(percent) = self.outage_alive_percent {
+            rule.alive_percent = number("outage_alive_percent", percent, (1, 100))? as usize;
+        }
+        if let Some(factor) = self.outage_factor {
+            rule.factor = number("outage_factor", factor, (2, 1_000))? as usize;
+        }
+        Ok(Some(rule))
     }
 }
 
@@ -353,11 +408,21 @@ mod tests {
             changed.treatment(Class::DomainNotFound, Persistence::Permanent),
             Treatment::Hard
         );
+        assert_eq!(read("outage_count = 0").unwrap().outage, None);
+        let outage = read("outage_count = 500\noutage_minutes = 30").unwrap().outage.unwrap();
+        assert_eq!((outage.count, outage.within), (500, HOUR / 2));
         for (text, said) in [
             ("profile = 'mine'", "say `default`, `hubspot` or `strict`"),
             ("hard_count = 3", "`hard_count = 3` does not work: from 1 to 2"),
             ("soft_count = 0", "from 1 to 100"),
             ("elsewhere_days = 3", "needs `elsewhere_lists`"),
+            (
+                "outage_count = 1",
+                "`outage_count = 1` does not work: from 2 to 1000000",
+            ),
+            ("outage_minutes = 0", "from 1 to 1440"),
+            ("outage_alive_percent = 101", "from 1 to 100"),
+            ("outage_factor = 1", "from 2 to 1000"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");

@@ -117,8 +117,11 @@ impl Told {
             .map(|code| code / 100)
             .or_else(|| self.enhanced.or(status).map(|status| u16::from(status.class)));
         let passes = class.passes() || class == Class::QueueExpired;
+        // `550 ... temporarily locked, try again later` is no end of a mailbox, whatever the code.
+        let by_text = || self.meaning(status, None).persistence == Persistence::Transient;
         match digit {
             Some(4) => Persistence::Transient,
+            Some(5) if class == Class::UserDisabled && by_text() => Persistence::Transient,
             Some(5) => Persistence::Permanent,
             _ if passes => Persistence::Transient,
             _ => Persistence::Permanent,
