@@ -1,10 +1,12 @@
 //! `presend suppress`: who gets no more mail, and why.
 
 mod files;
+mod review;
 
 pub(super) use files::quoted;
 
 use std::{
+    collections::BTreeSet,
     fmt::Write as _,
     io::{self, Write as _},
     ops::ControlFlow,
@@ -53,6 +55,7 @@ Examples:
   presend suppress export --since 30d --output new.csv
   presend suppress review                          what waits for a person
   presend suppress review --approve 12 --approve 14 --note 'gone, says the company'
+  presend suppress review --rule unknown_in_a_wave --domain mail.example --reject-all --note 'their outage'
   presend suppress apply                           decide again about what is new, as `presend bounces import` does
 
 A dead mailbox is dead for every list; `--list` says that an entry is for one list only."
@@ -149,6 +152,18 @@ enum SuppressCommand {
         /// Let these go. Repeatable.
         #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
         reject: Vec<i64>,
+        /// Only what this rule decided, such as `unknown_in_a_wave`.
+        #[arg(long, value_name = "RULE")]
+        rule: Option<String>,
+        /// Only addresses of this domain.
+        #[arg(long, value_name = "DOMAIN")]
+        domain: Option<String>,
+        /// Suppress all that `--rule` and `--domain` leave.
+        #[arg(long, conflicts_with_all = ["approve", "reject", "reject_all"])]
+        approve_all: bool,
+        /// Let all of them go.
+        #[arg(long, conflicts_with_all = ["approve", "reject"])]
+        reject_all: bool,
         /// Why.
         #[arg(long, value_name = "TEXT")]
         note: Option<String>,
@@ -293,7 +308,9 @@ pub(super) fn run(args: &SuppressArgs, matches: &ArgMatches) -> anyhow::Result<E
             note,
             place,
         } => return remove(&place.open(matches)?.0, addresses, (list.as_deref(), note.as_deref())),
-        SuppressCommand::List { which, json, place } => list(&place.open(matches)?.0, &which.wanted(), *json)?,
+        SuppressCommand::List { which, json, place } => {
+            list(&place.open(matches)?.0, &which.wanted(), *json, |_| true)?
+        }
         SuppressCommand::Why { address, json, place } => why(&place.open(matches)?.0, address, *json)?,
         SuppressCommand::Import {
             inputs,
@@ -318,20 +335,26 @@ pub(super) fn run(args: &SuppressArgs, matches: &ArgMatches) -> anyhow::Result<E
         SuppressCommand::Review {
             approve,
             reject,
+            rule,
+            domain,
+            approve_all,
+            reject_all,
             note,
             json,
             place,
         } => {
             let (store, _) = place.open(matches)?;
-            if approve.is_empty() && reject.is_empty() {
-                let waiting = Suppressions {
-                    state: Some(SuppressionState::Review),
-                    ..Suppressions::default()
-                };
-                list(&store, &waiting, *json)?;
-            } else {
-                return review(&store, (approve, reject), note.as_deref());
+            let waiting = review::Waiting {
+                rule: rule.as_deref(),
+                domain: domain.as_deref(),
+            };
+            if *approve_all || *reject_all {
+                return waiting.decide(&store, *approve_all, note.as_deref());
             }
+            if !approve.is_empty() || !reject.is_empty() {
+                return review::decide(&store, (approve, reject), note.as_deref());
+            }
+            waiting.list(&store, *json)?;
         }
         SuppressCommand::Apply { profile, place } => {
             let (store, resolved) = place.open(matches)?;
@@ -436,10 +459,18 @@ fn remove(store: &SqliteStore, typed: &[String], (list, why): (Option<&str>, Opt
     Ok(if missing > 0 { Exit::Failed } else { Exit::Done })
 }
 
-fn list(store: &SqliteStore, wanted: &Suppressions, json: bool) -> anyhow::Result<()> {
+fn list(
+    store: &SqliteStore,
+    wanted: &Suppressions,
+    json: bool,
+    is_meant: impl Fn(&Suppression) -> bool,
+) -> anyhow::Result<()> {
     let mut out = anstream::stdout().lock();
     let mut count = 0_u64;
     store.each_suppression(wanted, |kept| {
+        if !is_meant(&kept) {
+            return anyhow::Ok(ControlFlow::Continue(()));
+        }
         count += 1;
         if json {
             serde_json::to_writer(&mut out, &SuppressionRecord::from(kept))?;
@@ -527,6 +558,16 @@ fn why(store: &SqliteStore, typed: &str, json: bool) -> anyhow::Result<()> {
     for kept in &entries {
         write!(out, "{}", line(kept))?;
     }
+    let named = entries
+        .iter()
+        .filter_map(|kept| kept.by_rule.as_ref())
+        .flat_map(|by| &by.events);
+    let gone: BTreeSet<&i64> = named
+        .filter(|number| !events.iter().any(|kept| kept.number == **number))
+        .collect();
+    for number in gone {
+        writeln!(out, "  event {number}  forgotten for its age")?;
+    }
     for kept in &events {
         writeln!(out, "{}", event_line(kept))?;
     }
@@ -576,24 +617,6 @@ fn event_line(kept: &KeptEvent) -> String {
     )
 }
 
-fn review(store: &SqliteStore, (approve, reject): (&[i64], &[i64]), why: Option<&str>) -> anyhow::Result<Exit> {
-    let all = approve
-        .iter()
-        .map(|number| (number, true))
-        .chain(reject.iter().map(|number| (number, false)));
-    let (mut done, mut missing) = (0, 0);
-    for (number, approved) in all {
-        if store.review(*number, approved, why.map(Into::into))? {
-            done += 1;
-        } else {
-            missing += 1;
-            note(&format!("entry {number} does not wait for anybody"));
-        }
-    }
-    note(&format!("decided about {}", counted(done, "entry", "entries")));
-    Ok(if missing > 0 { Exit::Failed } else { Exit::Done })
-}
-
 /// Decides about what is new, and says what came of it.
 pub(super) fn apply(store: &SqliteStore, policy: &BouncePolicy, quiet: bool) -> Result<(), StoreError> {
     let done = suppress::evaluate(store, policy, SystemTime::now())?;
@@ -608,6 +631,7 @@ pub(super) fn apply(store: &SqliteStore, policy: &BouncePolicy, quiet: bool) -> 
         (applied.review, "wait for a person (`presend suppress review`)"),
         (applied.again, "of them had been let go before"),
         (applied.lifted, "let go: what was reported since does not bear them out"),
+        (done.forgotten, "events were too old and are forgotten"),
     ] {
         if count > 0 {
             let _ = write!(said, "; {count} {what}");

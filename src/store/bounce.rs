@@ -2,6 +2,7 @@
 //!
 //! Must not decide what follows from an event; see `crate::suppress`.
 
+mod ageing;
 mod unknown;
 
 use std::{

@@ -27,6 +27,8 @@ const TOGETHER: usize = 1_000;
 const MOST: usize = 10_000;
 /// Who took mail or was found within so long before a wave was alive.
 const ALIVE: Duration = Duration::from_hours(90 * 24);
+/// How often one looks for events that are too old.
+const FORGET_EVERY: Duration = Duration::from_hours(24);
 
 /// What an evaluation did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,6 +37,8 @@ pub struct Evaluated {
     pub looked_at: u64,
     /// What changed.
     pub applied: Applied,
+    /// Events that were forgotten for their age.
+    pub forgotten: u64,
 }
 
 /// Decides about everybody of whom something was added or came of age since the last time; about all when the policy changed.
@@ -70,20 +74,27 @@ pub fn evaluate(store: &SqliteStore, policy: &BouncePolicy, now: SystemTime) -> 
         evaluation.look(events)
     })?;
     evaluation.write()?;
-    let done = evaluation.done;
-    let at = i64::try_from(
-        now.duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_millis(),
-    );
+    let mut done = evaluation.done;
     let mut state = vec![
         ("policy", print),
         ("evaluated_event", newest),
-        ("evaluated_at", at.unwrap_or(i64::MAX)),
+        ("evaluated_at", millis(now)),
     ];
     state.extend(seen);
+    // After everybody was decided about, so that who is suppressed by an old event keeps it.
+    let last = store.bounce_state("forgot_at")?.unwrap_or(0);
+    let due = !same || millis(now).saturating_sub(last) >= i64::try_from(FORGET_EVERY.as_millis()).unwrap_or(i64::MAX);
+    if let Some(before) = now.checked_sub(policy.keep).filter(|_| due) {
+        done.forgotten = store.forget_events(before)?;
+        state.push(("forgot_at", millis(now)));
+    }
     store.set_bounce_state(state)?;
     Ok(done)
+}
+
+fn millis(at: SystemTime) -> i64 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX - 1)
 }
 
 /// What looks like the fault of mail hosts, in everything that is kept.
@@ -113,10 +124,6 @@ fn waves(store: &SqliteStore, policy: &BouncePolicy) -> Result<Vec<Wave>, StoreE
 fn touched(store: &SqliteStore, waves: &[Wave]) -> Result<(Range<SystemTime>, [(&'static str, i64); 3]), StoreError> {
     let print = stable_hash(format!("{waves:?}").as_bytes(), 0).cast_signed();
     let at = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    let millis = |at: SystemTime| {
-        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX - 1)
-    };
     let from = waves.iter().map(|wave| millis(wave.from)).min().unwrap_or(i64::MAX);
     let to = waves.iter().map(|wave| millis(wave.to) + 1).max().unwrap_or(0);
     let known = |name, otherwise| Ok::<_, StoreError>(store.bounce_state(name)?.unwrap_or(otherwise));
@@ -467,6 +474,44 @@ mod tests {
             assert_eq!(open(&store, &who(1)), [(SuppressionState::Active, "hard".into())]);
             assert_eq!(open(&store, &who(2)), []);
             assert_eq!(open(&store, &who(3)), [held]);
+        }
+    }
+
+    #[test]
+    fn events_age_and_who_is_suppressed_keeps_the_reason() {
+        let store = SqliteStore::private().unwrap();
+        let people = ["dead", "full", "let.go", "alive"].map(|name| format!("{name}@a.example"));
+        let [dead, full, let_go, alive] = &people;
+        let mut old: Vec<_> = [60, 40, 20, 10].map(|day| event(full, SOFT, day * 24)).into();
+        old.extend([
+            event(dead, HARD, 9),
+            event(let_go, HARD, 9),
+            event(alive, EventKind::Delivered, 9),
+        ]);
+        store.add_events(old, false).unwrap();
+        assert_eq!(run(&store, 0).applied.suppressed, 3);
+        let person = |who: &str| store.recipients().unwrap().person(who);
+        store.release(person(let_go), ("", None), Author::Person, None).unwrap();
+        let events = |who: &str| store.events_about(person(who)).unwrap().len();
+        let young = 730 * 24 - 60 * 24;
+        assert_eq!(run(&store, young - 24).forgotten, 0);
+        // Nothing is lifted, and nothing is without its reason, ten years later and whatever the policy.
+        for hours in [730 * 24, 3650 * 24] {
+            let done = run(&store, hours);
+            assert_eq!(
+                (done.applied, done.forgotten),
+                (Applied::default(), if hours == 730 * 24 { 2 } else { 0 })
+            );
+            let strict = BouncePolicy::profile("strict").unwrap();
+            let later = SystemTime::now() + Duration::from_hours(hours);
+            assert_eq!(evaluate(&store, &strict, later).unwrap().applied.lifted, 0);
+            assert_eq!([dead, full, let_go, alive].map(|who| events(who)), [1, 4, 0, 0]);
+        }
+        for (who, named) in [(dead, 1), (full, 4)] {
+            let kept = of(&store, who).pop().unwrap();
+            let by = kept.by_rule.clone().unwrap();
+            assert!(kept.counts(SystemTime::now()) && by.events.len() == named, "{kept:?}");
+            assert_eq!(by.reply.as_deref(), Some("550 5.1.1 No such user"));
         }
     }
 

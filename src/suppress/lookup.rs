@@ -12,7 +12,8 @@ use crate::{
     bounce::EventKind,
     replies::{Hardness, Persistence},
     store::{
-        Author, KeptEvent, Person, Recipients, SqliteStore, Store, StoreError, Suppression, address_key, domain_key,
+        Author, KeptEvent, Person, Recipients, SqliteStore, Store, StoreError, Suppression, SuppressionState,
+        address_key, domain_key,
     },
     verdict::{Testimony, Told},
 };
@@ -171,7 +172,7 @@ impl Lookup {
             | EventKind::Unsubscribed => return Ok(None),
         };
         let too_old = now.duration_since(at).unwrap_or_default() > most.min(age);
-        if too_old || self.was_let_go(person, last)? || self.was_probed_since(address, at)? {
+        if too_old || self.is_doubted(person, last)? || self.was_probed_since(address, at)? {
             return Ok(None);
         }
         let text = match what {
@@ -184,17 +185,22 @@ impl Lookup {
         Ok(Some(Told { what, at, text }))
     }
 
-    /// A person who let somebody go wants to know what is true now.
-    fn was_let_go(&self, person: Person, event: &KeptEvent) -> Result<bool, StoreError> {
+    /// A person who let somebody go wants to know what is true now; and of what waits for a person nobody knows yet.
+    fn is_doubted(&self, person: Person, event: &KeptEvent) -> Result<bool, StoreError> {
         let kept = self.store.suppressions_of(person)?;
-        let since = |kept: &Suppression| {
+        let doubted = |kept: &Suppression| {
+            let waits = kept.state == SuppressionState::Review
+                && kept
+                    .by_rule
+                    .as_ref()
+                    .is_some_and(|by| by.events.contains(&event.number));
             let by_person = kept
                 .ended
                 .as_ref()
                 .filter(|(_, by, _)| matches!(by, Author::Person | Author::Api));
-            by_person.is_some_and(|(at, ..)| *at >= event.event.at)
+            waits || by_person.is_some_and(|(at, ..)| *at >= event.event.at)
         };
-        Ok(kept.iter().any(since))
+        Ok(kept.iter().any(doubted))
     }
 
     fn was_probed_since(&self, address: &Address, at: SystemTime) -> Result<bool, StoreError> {

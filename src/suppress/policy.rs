@@ -102,6 +102,8 @@ pub struct BouncePolicy {
     pub outage: Option<Outage>,
     /// Decisions of low confidence wait for a person.
     pub review: bool,
+    /// Events are forgotten after so long, but for those about whoever is suppressed.
+    pub keep: Duration,
     /// What the operator sees otherwise.
     pub classes: BTreeMap<Class, Treatment>,
 }
@@ -122,6 +124,7 @@ impl Default for BouncePolicy {
             elsewhere: None,
             outage: Some(Outage::default()),
             review: true,
+            keep: 730 * DAY,
             classes: BTreeMap::new(),
         }
     }
@@ -171,6 +174,7 @@ pub struct PolicyTable {
     outage_alive_percent: Option<u32>,
     outage_factor: Option<u32>,
     review: Option<bool>,
+    keep_days: Option<u32>,
     #[serde(default)]
     classes: BTreeMap<Class, Treatment>,
 }
@@ -246,6 +250,15 @@ impl BouncePolicy {
             }),
             (None, Some(_)) => return Err(PolicyError::Elsewhere),
         };
+        if let Some(days) = table.keep_days {
+            // What is forgotten sooner than a rule asks for would make the rule never apply.
+            let asked = policy
+                .soft_span
+                .max(policy.full_span)
+                .max(policy.elsewhere.map_or(DAY, |rule| rule.within));
+            let least = u32::try_from(asked.as_secs() / DAY.as_secs()).unwrap_or(u32::MAX);
+            policy.keep = DAY * number("keep_days", days, (least.max(1), 36_500))?;
+        }
         policy.outage = table.outage(policy.outage.unwrap_or_default())?;
         policy.classes.clone_from(&table.classes);
         if policy != profile {
@@ -423,6 +436,8 @@ mod tests {
             ("outage_minutes = 0", "from 1 to 1440"),
             ("outage_alive_percent = 101", "from 1 to 100"),
             ("outage_factor = 1", "from 2 to 1000"),
+            ("keep_days = 13", "`keep_days = 13` does not work: from 14 to 36500"),
+            ("keep_days = 30\nelsewhere_lists = 3", "from 60 to 36500"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(said), "{text}: {error}");

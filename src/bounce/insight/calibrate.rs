@@ -41,8 +41,10 @@ struct Mailed {
     domain: Box<str>,
     mailbox: Box<str>,
     key: i64,
+    /// The last end that mail had.
     at: SystemTime,
-    bounced: bool,
+    /// The last hard bounce.
+    bounced: Option<SystemTime>,
 }
 
 /// Compares what was said before with what happened within the time of a report.
@@ -62,14 +64,17 @@ pub fn calibrate(store: &SqliteStore, wanted: &Wanted) -> Result<Vec<Calibrated>
             known.entry(found.address).or_default().push(found);
         }
         for mailed in of_domain {
-            let before = |known: &&Known| known.checked_at <= mailed.at;
-            let last = known
-                .get(&mailed.key)
-                .into_iter()
-                .flatten()
-                .filter(before)
-                .max_by_key(|known| known.checked_at);
-            let Some(last) = last else { continue };
+            let probes = known.get(&mailed.key).map(Vec::as_slice).unwrap_or_default();
+            let last_before = |at: SystemTime| {
+                let before = probes.iter().filter(move |known| known.checked_at <= at);
+                before.max_by_key(|known| known.checked_at)
+            };
+            // What happened before anybody asked says nothing about the answer.
+            let foretold = mailed.bounced.and_then(last_before);
+            let bounced = foretold.is_some();
+            let Some(last) = foretold.or_else(|| last_before(mailed.at)) else {
+                continue;
+            };
             let kept = match store.record(last.job, last.place, Reading::default()) {
                 Err(StoreError::Gone) => continue,
                 kept => kept?,
@@ -86,11 +91,11 @@ pub fn calibrate(store: &SqliteStore, wanted: &Wanted) -> Result<Vec<Calibrated>
                 .as_ref()
                 .and_then(|host| host.provider)
                 .unwrap_or(NAMELESS);
-            let (all, bounced) = counted
+            let (all, of_them) = counted
                 .entry((provider.to_owned(), said.label.name(), said.reason.into_owned()))
                 .or_default();
             *all += 1;
-            *bounced += u64::from(mailed.bounced);
+            *of_them += u64::from(bounced);
         }
     }
     let calibrated = counted
@@ -108,7 +113,7 @@ pub fn calibrate(store: &SqliteStore, wanted: &Wanted) -> Result<Vec<Calibrated>
     Ok(calibrated)
 }
 
-/// Each recipient whose mail had an end, once: a hard bounce counts more than a delivery before it.
+/// Each recipient whose mail had an end, once.
 fn mailed(store: &SqliteStore, wanted: &Wanted) -> Result<Vec<Mailed>, StoreError> {
     let mut all: HashMap<[u8; 16], Mailed> = HashMap::new();
     let rules = Rules {
@@ -127,9 +132,8 @@ fn mailed(store: &SqliteStore, wanted: &Wanted) -> Result<Vec<Mailed>, StoreErro
             return Ok(ControlFlow::Continue(()));
         }
         if let Some(known) = all.get_mut(&kept.person.0) {
-            if bounced && !known.bounced {
-                (known.bounced, known.at) = (true, kept.event.at);
-            }
+            known.at = known.at.max(kept.event.at);
+            known.bounced = known.bounced.max(bounced.then_some(kept.event.at));
         } else if all.len() < MOST
             && let Ok(address) = Address::parse(&kept.event.recipient, rules)
         {
@@ -138,7 +142,7 @@ fn mailed(store: &SqliteStore, wanted: &Wanted) -> Result<Vec<Mailed>, StoreErro
                 mailbox: address.mailbox().into(),
                 key: address_key(address.join_hash(false)),
                 at: kept.event.at,
-                bounced,
+                bounced: bounced.then_some(kept.event.at),
             };
             all.insert(kept.person.0, mailed);
         }
