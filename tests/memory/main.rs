@@ -14,6 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use peak_alloc::PeakAlloc;
 use presend::{
+    bounce::source,
     dns::{HickoryResolver, Resolve, ResolverOptions},
     smtp::{
         Ended, Extensions, Fault, Identity, MalformedReply, Reply, ReplyReader, Session, Tally, Timeouts, Why,
@@ -45,6 +46,7 @@ fn reset() -> usize {
 fn no_message_of_a_peer_costs_a_megabyte() {
     replies();
     ehlo();
+    fifty_megabytes_in_a_mailbox();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -53,6 +55,58 @@ fn no_message_of_a_peer_costs_a_megabyte() {
         sessions().await;
         d16_dns().await;
     });
+}
+
+/// A mailbox whose second message carries 50 MB: the report behind the attachment is read, and so are its neighbours, in the
+/// memory of a few messages for each processor. On one line as well, and where a message never ends.
+fn fifty_megabytes_in_a_mailbox() {
+    const ATTACHED: usize = 50 << 20;
+    let report = |name: &str| {
+        format!(
+            "--b\nContent-Type: message/delivery-status\n\nReporting-MTA: dns; gw.example\n\n\
+             Final-Recipient: rfc822; {name}@mail.example\nAction: failed\nStatus: 5.1.1\n\
+             Diagnostic-Code: smtp; 550 5.1.1 No such user\n\n"
+        )
+    };
+    let head = "From MAILER-DAEMON Tue Nov 10 09:12:44 2026\nFrom: MAILER-DAEMON@gw.example\nTo: news@sender.example\n\
+                Subject: Undelivered Mail\nDate: Tue, 10 Nov 2026 09:12:44 +0000\nMIME-Version: 1.0\n\
+                Content-Type: multipart/report; boundary=b\n\n";
+    let folder = tempfile::tempdir().unwrap();
+    for (what, line) in [
+        ("lines", format!("{}\n", "QUJD".repeat(19))),
+        ("one line", "QUJD".repeat(256)),
+    ] {
+        let path = folder.path().join("bounces.mbox");
+        let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
+        let mut write = |text: &str| std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        write(&format!("{head}{}--b--\n\n", report("first")));
+        write(&format!(
+            "{head}--b\nContent-Type: application/zip\nContent-Transfer-Encoding: base64\n\n"
+        ));
+        for _ in 0..=ATTACHED / line.len() {
+            write(&line);
+        }
+        write(&format!("\n{}--b--\n\n", report("second")));
+        write(&format!("{head}{}--b--\n\n", report("third")));
+        drop(file);
+        assert!(std::fs::metadata(&path).unwrap().len() > ATTACHED as u64);
+        let before = reset();
+        let mut found = Vec::new();
+        let read: Result<(), std::convert::Infallible> = source::read(&[path], &source::Options::default(), |step| {
+            if let source::What::Events(_, events) = step.what {
+                found.extend(events.iter().map(|event| event.recipient.to_string()));
+            }
+            Ok(())
+        });
+        read.unwrap();
+        let peak = growth(before);
+        assert_eq!(
+            found,
+            ["first@mail.example", "second@mail.example", "third@mail.example"],
+            "{what}"
+        );
+        assert!(peak < 8 * MEGABYTE, "{what}: {peak} bytes");
+    }
 }
 
 /// Bytes in pieces of a socket's size, until the reader has had enough.

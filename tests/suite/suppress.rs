@@ -1,5 +1,8 @@
 //! From events to suppressions to what `verify` says, by the program and by the engine.
 
+mod field;
+mod outage;
+
 use std::{
     fs, io,
     sync::Arc,

@@ -75,7 +75,8 @@ fn recipient_status_and_class_are_right() {
         }
     }
     assert!(expected.len() >= 120, "{} reports", expected.len());
-    assert!(right * 100 >= all * 97, "{right} of {all}");
+    // 97 % are promised of what nobody has seen; of these every one is known.
+    assert_eq!(right, all);
 }
 
 #[test]
