@@ -12,11 +12,12 @@ use super::{
     settings::{Overlay, object},
     show::toml_value,
 };
+use crate::suppress::PolicyTable;
 
 const HEAD: &str = "\
 # presend.toml: every setting. What stands behind `#` is the default, or an example where there is none; take the `#` away to
 # set it. Names of files are relative to this file. Flags and `PRESEND_*` variables win over it; `presend config check` reads it.
-# Two tables are not here: `[lint]` is in docs/lint.md, `[bounce_policy]` in docs/suppression.md.
+# One table is not here: `[lint]` is in docs/lint.md.
 ";
 
 pub(super) fn run() -> anyhow::Result<Exit> {
@@ -28,6 +29,7 @@ fn write(out: &mut impl Write) -> anyhow::Result<()> {
     out.write_all(HEAD.as_bytes())?;
     let defaults = object(&Overlay::of_service())?;
     write_settings(out, &Overlay::augment_args(Command::new("presend")), &defaults)?;
+    write_bounce_policy(out)?;
     writeln!(out, "\n# What only `presend serve` needs.\n[serve]")?;
     let defaults = object(&ServeOverlay::defaults())?;
     write_settings(out, &ServeOverlay::augment_args(Command::new("serve")), &defaults)?;
@@ -52,6 +54,22 @@ fn write_settings(out: &mut impl Write, command: &Command, defaults: &Map<String
         }
         let default = defaults.get(key).filter(|value| !value.is_null()).cloned();
         let value = example(key).or(default).unwrap_or_default();
+        writeln!(out, "#{key} = {}", toml_value(&value))?;
+    }
+    Ok(())
+}
+
+fn write_bounce_policy(out: &mut impl Write) -> anyhow::Result<()> {
+    writeln!(
+        out,
+        "\n# After which bounces an address gets no more mail: docs/suppression.md.\n[bounce_policy]"
+    )?;
+    for (key, default) in object(&PolicyTable::written_out())? {
+        let value = example(&key).unwrap_or(default);
+        writeln!(out)?;
+        for line in wrapped(PolicyTable::help(&key)) {
+            writeln!(out, "# {line}")?;
+        }
         writeln!(out, "#{key} = {}", toml_value(&value))?;
     }
     Ok(())
@@ -82,6 +100,7 @@ fn example(key: &str) -> Option<Value> {
         "trusted_proxy" => json!(["10.0.0.0/8"]),
         "cors_origin" => json!(["https://app.example.com"]),
         "mailing_list" => json!("newsletter"),
+        "classes" => json!({ "domain_not_found": "hard" }),
         "receive_ses_cert" => json!(["sns.pem"]),
         "receive_ses_topic" => json!(["arn:aws:sns:eu-west-1:123456789012:bounces"]),
         "receive_sendgrid_key" => json!("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE..."),
@@ -132,13 +151,19 @@ mod tests {
             all.push_str(line);
             all.push('\n');
             if setting.is_some() {
-                let table = if all.contains("\n[serve]\n") { "[serve]\n" } else { "" };
+                let begun = |table: &&&str| all.contains(&format!("\n{table}"));
+                let table = ["[serve]\n", "[bounce_policy]\n"].iter().find(begun).unwrap_or(&"");
                 let alone = format!("{table}{line}\n");
                 config::parse(&alone, Path::new("one.toml")).unwrap_or_else(|error| panic!("{line}: {error:#}"));
             }
         }
         config::parse(&all, Path::new("all.toml")).unwrap_or_else(|error| panic!("{error:#}"));
-        for key in Overlay::keys().iter().chain(&Overlay::serve_keys()) {
+        let policy = object(&PolicyTable::written_out()).unwrap();
+        for key in Overlay::keys()
+            .iter()
+            .chain(&Overlay::serve_keys())
+            .chain(policy.keys())
+        {
             assert!(text.contains(&format!("\n#{key} = ")), "{key}");
         }
     }

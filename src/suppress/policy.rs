@@ -279,6 +279,72 @@ impl BouncePolicy {
 }
 
 impl PolicyTable {
+    /// The default policy, with every key that has a default.
+    #[must_use]
+    pub fn written_out() -> Self {
+        let policy = BouncePolicy::default();
+        let count = |count: usize| u32::try_from(count).ok();
+        let of = |span: Duration, unit: Duration| u32::try_from(span.as_secs() / unit.as_secs()).ok();
+        let outage = policy.outage.unwrap_or_default();
+        Self {
+            profile: Some(policy.name),
+            hard_count: count(policy.hard_count),
+            soft_count: count(policy.soft_count),
+            soft_days: of(policy.soft_span, DAY),
+            full_count: count(policy.full_count),
+            full_days: of(policy.full_span, DAY),
+            denied_hours: of(policy.denied_span, HOUR),
+            wait_hours: of(policy.wait, HOUR),
+            gap_days: of(policy.gap, DAY),
+            reach: Some(policy.reach),
+            elsewhere_lists: Some(0),
+            elsewhere_days: Some(60),
+            outage_count: count(outage.count),
+            outage_minutes: of(outage.within, HOUR / 60),
+            outage_alive_percent: count(outage.alive_percent),
+            outage_factor: count(outage.factor),
+            review: Some(policy.review),
+            keep_days: of(policy.keep, DAY),
+            classes: policy.classes,
+        }
+    }
+
+    /// What a key says, in a sentence; empty for a key that is not one.
+    #[must_use]
+    pub fn help(key: &str) -> &'static str {
+        match key {
+            "profile" => "What the other keys change: `default`, `hubspot` or `strict`",
+            "hard_count" => "Hard bounces that suppress: 1, or 2",
+            "soft_count" => {
+                "Soft bounces in a row that suppress, with no delivery and no probe that found the mailbox between"
+            }
+            "soft_days" => "And over so many days at least",
+            "full_count" => "The same when the mailbox was full",
+            "full_days" => "And over so many days at least",
+            "denied_hours" => "A 4xx that says `no such user` suppresses at its second time, so many hours later",
+            "wait_hours" => "What is pending, or about DNS, counts as soft after so many hours without another word",
+            "gap_days" => "A longer gap ends a row",
+            "reach" => "How far a bounce reaches: `all_lists`, or `one_list`, the one that bounced",
+            "elsewhere_lists" => {
+                "Unknown users of so many separate lists or tenants are suppressed everywhere; 0 is never"
+            }
+            "elsewhere_days" => "Within so many days",
+            "outage_count" => {
+                "So many unknown users at one mail host within `outage_minutes` may be the host's fault and wait for a person, \
+                 if they were alive shortly before or the host was quiet; 0 is never"
+            }
+            "outage_minutes" => "Within so many minutes",
+            "outage_alive_percent" => "Such a share of them took mail, or was found by a probe, within 90 days before",
+            "outage_factor" => "Or there are so many times more of them than on the worst day of four weeks",
+            "review" => "Decisions of low confidence wait for a person",
+            "keep_days" => "Events are forgotten after so many days, but for those of whoever is suppressed",
+            "classes" => {
+                "What a bounce of a class of `presend reasons` counts as: hard, soft, full, wait, alert, ignore"
+            }
+            _ => "",
+        }
+    }
+
     /// The rule about waves, where the profile says `known`.
     fn outage(&self, known: Outage) -> Result<Option<Outage>, PolicyError> {
         let mut rule = known;
@@ -400,6 +466,16 @@ mod tests {
                     "{class:?}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn what_is_written_out_is_the_default() {
+        let table = PolicyTable::written_out();
+        assert_eq!(BouncePolicy::of_table(&table).unwrap(), BouncePolicy::default());
+        let keys = serde_json::to_value(&table).unwrap();
+        for (key, value) in keys.as_object().unwrap() {
+            assert!(!value.is_null() && !PolicyTable::help(key).is_empty(), "{key}");
         }
     }
 
