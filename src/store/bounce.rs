@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, TransactionBehavior, params};
 use sha2::{Digest, Sha256};
 
-pub use self::unknown::Unknown;
+pub use self::unknown::{Unknown, Wave};
 
 use super::{
     SqliteStore, StoreError,

@@ -28,6 +28,15 @@ CREATE INDEX IF NOT EXISTS event_at ON event (at);
 CREATE INDEX IF NOT EXISTS event_unknown ON event (at, person, domain, remote_mta)
     WHERE class = 'user_unknown' AND kind = 'bounced' AND transient = 0 AND apart = 0;
 
+-- Times at which a mail host knew so many people less than usual that it may have been at fault.
+CREATE TABLE IF NOT EXISTS wave (
+    house TEXT    NOT NULL, -- the recipients' domain, or the registrable domain of the host
+    began INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
+    held  INTEGER NOT NULL, -- 0: many at once, and no more than that
+    PRIMARY KEY (house, began)
+) STRICT, WITHOUT ROWID;
+
 -- How events and suppressions are kept, and how far they were looked at.
 CREATE TABLE IF NOT EXISTS bounce_state (
     name  TEXT    NOT NULL PRIMARY KEY,

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
 pub use api::{Accepted, ApiJob, Viewer, Wish};
-pub use bounce::{Added, Events, KeptEvent, Person, Recipients, Unknown};
+pub use bounce::{Added, Events, KeptEvent, Person, Recipients, Unknown, Wave};
 pub use error::StoreError;
 pub use happening::{Happening, HappeningKind};
 pub use heap::Offset;

@@ -10,12 +10,12 @@ use std::{
 use super::{
     BouncePolicy,
     decide::{Confidence, Decision, History, Release, Watched, decide},
-    wave::{Finder, Wave, Waves},
+    wave::{self, Finder, Waves},
 };
 use crate::{
     address::{Address, Rules},
     store::{
-        Applied, Author, ByRule, Events, KeptEvent, Person, Reading, SqliteStore, Store, StoreError, Verdicts,
+        Applied, Author, ByRule, Events, KeptEvent, Person, Reading, SqliteStore, Store, StoreError, Verdicts, Wave,
         address_key, domain_key, stable_hash,
     },
     verdict::{Label, Policy, judge},
@@ -58,10 +58,8 @@ pub fn evaluate(store: &SqliteStore, policy: &BouncePolicy, now: SystemTime) -> 
     let newest = store.newest_event()?;
     let earlier = |at: SystemTime| at.checked_sub(policy.wait).unwrap_or(SystemTime::UNIX_EPOCH);
     // What was dated ahead and is reached, and what was pending and has waited.
-    let waves = waves(store, policy)?;
-    let (touched, seen) = touched(store, &waves)?;
+    let (waves, touched) = waves(store, policy, since)?;
     let of_age = [before..now, earlier(before)..earlier(now), touched];
-    let waves = Waves::new(&waves);
     let mut evaluation = Evaluation {
         store,
         policy,
@@ -80,7 +78,6 @@ pub fn evaluate(store: &SqliteStore, policy: &BouncePolicy, now: SystemTime) -> 
         ("evaluated_event", newest),
         ("evaluated_at", millis(now)),
     ];
-    state.extend(seen);
     // After everybody was decided about, so that who is suppressed by an old event keeps it.
     let last = store.bounce_state("forgot_at")?.unwrap_or(0);
     let due = !same || millis(now).saturating_sub(last) >= i64::try_from(FORGET_EVERY.as_millis()).unwrap_or(i64::MAX);
@@ -97,14 +94,71 @@ fn millis(at: SystemTime) -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX - 1)
 }
 
-/// What looks like the fault of mail hosts, in everything that is kept.
-fn waves(store: &SqliteStore, policy: &BouncePolicy) -> Result<Vec<Wave>, StoreError> {
-    let Some(mut finder) = Finder::new(policy) else {
-        return Ok(Vec::new());
+/// What looks like the fault of mail hosts, with what was added after an event; and between when bounces were told of that this
+/// concerns otherwise than before: whoever bounced then is decided about again.
+fn waves(store: &SqliteStore, policy: &BouncePolicy, since: i64) -> Result<(Waves, Range<SystemTime>), StoreError> {
+    let known = store.waves()?;
+    let found = match Finder::new(policy) {
+        None => Vec::new(),
+        Some(finder) => match news(store, &known, since)? {
+            None => return Ok((Waves::new(&known), NEVER)),
+            Some(within) => found(store, policy, finder, (&known, within))?,
+        },
     };
-    store.each_unknown(|unknown| finder.see(unknown))?;
-    finder.waves(|people, before| {
-        let within = (before.checked_sub(ALIVE).unwrap_or(SystemTime::UNIX_EPOCH), before);
+    let differ = |waves: &[Wave], others: &[Wave]| -> Vec<Wave> {
+        waves.iter().filter(|wave| !others.contains(wave)).cloned().collect()
+    };
+    let changed = [differ(&known, &found), differ(&found, &known)].concat();
+    if changed.is_empty() {
+        return Ok((Waves::new(&found), NEVER));
+    }
+    let from = changed.iter().map(|wave| wave.from).min();
+    let to = changed
+        .iter()
+        .filter_map(|wave| wave.to.checked_add(Duration::from_millis(1)))
+        .max();
+    let waves = Waves::new(&found);
+    store.keep_waves(found)?;
+    Ok((waves, from.zip(to).map_or(NEVER, |(from, to)| from..to)))
+}
+
+const NEVER: Range<SystemTime> = SystemTime::UNIX_EPOCH..SystemTime::UNIX_EPOCH;
+
+/// Between when there may be other waves than are known: about unknown users that are new, and about waves before which somebody
+/// took mail, as is new.
+fn news(store: &SqliteStore, known: &[Wave], since: i64) -> Result<Option<(SystemTime, SystemTime)>, StoreError> {
+    let [unknown, delivered] = store.told_since(since)?;
+    let after = |wave: &&Wave| {
+        delivered.is_some_and(|(first, last)| {
+            wave.from > first && wave.from.duration_since(last).unwrap_or_default() <= ALIVE
+        })
+    };
+    let told = known.iter().filter(after).map(|wave| (wave.from, wave.to));
+    Ok(told
+        .chain(unknown)
+        .reduce(|(from, to), (other_from, other_to)| (from.min(other_from), to.max(other_to))))
+}
+
+/// The waves, looked for anew where something is new: those before it stay, and four weeks after it the usual is another.
+fn found(
+    store: &SqliteStore,
+    policy: &BouncePolicy,
+    mut finder: Finder,
+    (known, (from, to)): (&[Wave], (SystemTime, SystemTime)),
+) -> Result<Vec<Wave>, StoreError> {
+    let window = policy.outage.map_or(Duration::ZERO, |rule| rule.within);
+    let earlier = |at: SystemTime, by: Duration| at.checked_sub(by).unwrap_or(SystemTime::UNIX_EPOCH);
+    let later = |at: SystemTime, by: Duration| at.checked_add(by).unwrap_or(at);
+    let (first, last) = (earlier(from, window), later(to, wave::BEFORE + window));
+    let is_old = |wave: &&Wave| wave.to < first || wave.from > last;
+    // A wave that goes on before and behind is looked at from its beginning to its end.
+    let touched = || known.iter().filter(|wave| !is_old(wave));
+    let begin = touched().map(|wave| wave.from).fold(first, SystemTime::min);
+    let end = touched().map(|wave| wave.to).fold(last, SystemTime::max);
+    let usual = earlier(begin, wave::BEFORE + Duration::from_hours(24));
+    store.each_unknown((usual, later(end, window)), |unknown| finder.see(unknown))?;
+    let mut waves = finder.waves(|people, before| {
+        let within = (earlier(before, ALIVE), before);
         let mut alive = 0;
         for person in people {
             let (arrived, mailbox) = store.arrived_within(*person, within)?;
@@ -115,23 +169,12 @@ fn waves(store: &SqliteStore, policy: &BouncePolicy) -> Result<Vec<Wave>, StoreE
             let is_alive = arrived || mailbox.map_or(Ok(false), |mailbox| found(&mailbox))?;
             alive += usize::from(is_alive);
         }
-        Ok(alive)
-    })
-}
-
-/// When bounces were told that other waves than the last time concern: whoever bounced then is decided about again. And what is
-/// to be kept of these waves.
-fn touched(store: &SqliteStore, waves: &[Wave]) -> Result<(Range<SystemTime>, [(&'static str, i64); 3]), StoreError> {
-    let print = stable_hash(format!("{waves:?}").as_bytes(), 0).cast_signed();
-    let at = |millis: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0));
-    let from = waves.iter().map(|wave| millis(wave.from)).min().unwrap_or(i64::MAX);
-    let to = waves.iter().map(|wave| millis(wave.to) + 1).max().unwrap_or(0);
-    let known = |name, otherwise| Ok::<_, StoreError>(store.bounce_state(name)?.unwrap_or(otherwise));
-    let first = from.min(known("waves_from", i64::MAX)?);
-    let last = to.max(known("waves_to", 0)?);
-    let changed = store.bounce_state("waves")? != Some(print) && first < last;
-    let range = if changed { at(first)..at(last) } else { at(0)..at(0) };
-    Ok((range, [("waves", print), ("waves_from", from), ("waves_to", to)]))
+        Ok::<_, StoreError>(alive)
+    })?;
+    waves.retain(|wave| !is_old(&wave));
+    waves.extend(known.iter().filter(is_old).cloned());
+    waves.sort_unstable_by(|one, other| (&one.group, one.from).cmp(&(&other.group, other.from)));
+    Ok(waves)
 }
 
 /// Who is on the way to being suppressed, as `see` is told one by one.
@@ -296,255 +339,4 @@ fn accepted(store: &SqliteStore, mailbox: &str) -> Result<Vec<SystemTime>, Store
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        bounce::{Event, EventKind, Origin},
-        replies::{Class, Persistence},
-        store::{Suppression, SuppressionState},
-    };
-
-    fn event(recipient: &str, kind: EventKind, hours_ago: u64) -> Event {
-        Event {
-            reply: Some("550 5.1.1 No such user".into()),
-            ..Event::new(
-                recipient,
-                kind,
-                SystemTime::now() - Duration::from_hours(hours_ago),
-                Origin::Log,
-            )
-        }
-    }
-
-    const HARD: EventKind = EventKind::Bounced {
-        class: Class::UserUnknown,
-        persistence: Persistence::Permanent,
-    };
-    const SOFT: EventKind = EventKind::Bounced {
-        class: Class::QueueExpired,
-        persistence: Persistence::Permanent,
-    };
-    const PENDING: EventKind = EventKind::Deferred {
-        class: Class::Greylisted,
-    };
-
-    fn run(store: &SqliteStore, later: u64) -> Evaluated {
-        evaluate(
-            store,
-            &BouncePolicy::default(),
-            SystemTime::now() + Duration::from_hours(later),
-        )
-        .unwrap()
-    }
-
-    fn of(store: &SqliteStore, mailbox: &str) -> Vec<Suppression> {
-        store
-            .suppressions_of(store.recipients().unwrap().person(mailbox))
-            .unwrap()
-    }
-
-    #[test]
-    fn what_is_new_is_decided_once() {
-        let store = SqliteStore::private().unwrap();
-        let events = || vec![event("jane@a.example", HARD, 1), event("joe@a.example", SOFT, 1)];
-        store.add_events(events(), false).unwrap();
-        assert_eq!(
-            (run(&store, 0).looked_at, run(&store, 0).applied),
-            (2, Applied::default())
-        );
-        let jane = of(&store, "jane@a.example");
-        let rule = jane[0].by_rule.clone().unwrap();
-        assert_eq!(
-            (&*rule.rule, rule.events.len(), rule.reply.as_deref()),
-            ("hard", 1, Some("550 5.1.1 No such user"))
-        );
-        assert!(of(&store, "joe@a.example").is_empty());
-        store.add_events(vec![event("kim@a.example", HARD, 1)], false).unwrap();
-        assert_eq!(run(&store, 0).applied.suppressed, 1);
-    }
-
-    #[test]
-    fn the_order_of_imports_does_not_matter() {
-        let soft = |hours| event("jane@a.example", SOFT, hours);
-        let days = [20, 15, 10, 2].map(|day| vec![soft(day * 24)]);
-        let delivered = vec![event("jane@a.example", EventKind::Delivered, 12 * 24)];
-        for imports in [
-            vec![days.concat(), delivered.clone()],
-            vec![delivered.clone(), days.concat()],
-            vec![days[..2].concat(), delivered, days[2..].concat(), days.concat()],
-        ] {
-            let store = SqliteStore::private().unwrap();
-            for import in imports {
-                store.add_events(import, false).unwrap();
-                run(&store, 0);
-            }
-            let open = of(&store, "jane@a.example")
-                .into_iter()
-                .filter(|kept| kept.ended.is_none());
-            assert_eq!(open.count(), 0);
-        }
-    }
-
-    #[test]
-    fn what_is_pending_comes_of_age_without_a_new_event() {
-        let store = SqliteStore::private().unwrap();
-        let mut events: Vec<_> = [20, 15, 10].map(|day| event("jane@a.example", SOFT, day * 24)).into();
-        events.push(event("jane@a.example", PENDING, 1));
-        store.add_events(events, false).unwrap();
-        assert_eq!(run(&store, 0).applied.suppressed, 0);
-        assert_eq!(run(&store, 70).applied.suppressed, 0);
-        assert_eq!(run(&store, 72).applied.suppressed, 1);
-        assert_eq!(run(&store, 73).applied, Applied::default());
-    }
-
-    #[test]
-    fn a_date_ahead_waits_for_its_day() {
-        let store = SqliteStore::private().unwrap();
-        let ahead = Event {
-            at: SystemTime::now() + Duration::from_hours(5),
-            ..event("jane@a.example", HARD, 0)
-        };
-        store.add_events(vec![ahead], false).unwrap();
-        assert_eq!(run(&store, 0).applied.review, 1);
-        assert_eq!(of(&store, "jane@a.example")[0].state, SuppressionState::Review);
-        assert_eq!(run(&store, 6).applied.suppressed, 1);
-    }
-
-    #[test]
-    fn who_was_let_go_and_bounces_again_is_suppressed_again_and_flagged() {
-        let store = SqliteStore::private().unwrap();
-        let jane = store.recipients().unwrap().person("jane@a.example");
-        store.add_events(vec![event("jane@a.example", HARD, 5)], false).unwrap();
-        run(&store, 0);
-        store
-            .release(jane, ("", None), Author::Person, Some("it works".into()))
-            .unwrap();
-        store.add_events(vec![event("jane@a.example", HARD, 4)], false).unwrap();
-        assert_eq!(
-            run(&store, 0).applied,
-            Applied::default(),
-            "an old bounce, reported late"
-        );
-        let later = Event {
-            at: SystemTime::now() + Duration::from_millis(5),
-            ..event("jane@a.example", HARD, 0)
-        };
-        store.add_events(vec![later], false).unwrap();
-        assert_eq!(run(&store, 1).applied.again, 1);
-        assert!(of(&store, "jane@a.example").last().unwrap().again);
-    }
-
-    fn open(store: &SqliteStore, who: &str) -> Vec<(SuppressionState, Box<str>)> {
-        let open = of(store, who).into_iter().filter(|kept| kept.ended.is_none());
-        open.map(|kept| (kept.state, kept.by_rule.unwrap().rule)).collect()
-    }
-
-    /// In the first hours of an outage nobody can know, so who was suppressed then is held as well; in whatever order it is told.
-    #[test]
-    fn an_outage_is_held_for_a_person_and_what_comes_later_decides() {
-        let who = |number: usize| format!("user{number}@a.example");
-        let delivered = || -> Vec<Event> {
-            let of = |number| event(&who(number), EventKind::Delivered, 10 * 24);
-            (0..60).map(of).collect()
-        };
-        let refused =
-            |range: Range<usize>| -> Vec<Event> { range.map(|number| event(&who(number), HARD, 5)).collect() };
-        for imports in [
-            vec![delivered(), refused(0..60)],
-            vec![delivered(), refused(0..30), refused(30..60), refused(0..60)],
-            vec![refused(0..60), delivered()],
-            vec![refused(40..60), delivered(), refused(0..45)],
-        ] {
-            let store = SqliteStore::private().unwrap();
-            for import in imports {
-                store.add_events(import, false).unwrap();
-                run(&store, 0);
-            }
-            let held = (SuppressionState::Review, "unknown_in_a_wave".into());
-            for number in 0..60 {
-                assert_eq!(open(&store, &who(number)), [held.clone()], "{number}");
-            }
-            // Refused again when the host is well, the mailbox is gone; mail that arrives says that it never was.
-            let later = vec![event(&who(1), HARD, 1), event(&who(2), EventKind::Delivered, 1)];
-            store.add_events(later, false).unwrap();
-            assert_eq!(
-                (run(&store, 0).applied.suppressed, run(&store, 0).applied),
-                (1, Applied::default())
-            );
-            assert_eq!(open(&store, &who(1)), [(SuppressionState::Active, "hard".into())]);
-            assert_eq!(open(&store, &who(2)), []);
-            assert_eq!(open(&store, &who(3)), [held]);
-        }
-    }
-
-    #[test]
-    fn events_age_and_who_is_suppressed_keeps_the_reason() {
-        let store = SqliteStore::private().unwrap();
-        let people = ["dead", "full", "let.go", "alive"].map(|name| format!("{name}@a.example"));
-        let [dead, full, let_go, alive] = &people;
-        let mut old: Vec<_> = [60, 40, 20, 10].map(|day| event(full, SOFT, day * 24)).into();
-        old.extend([
-            event(dead, HARD, 9),
-            event(let_go, HARD, 9),
-            event(alive, EventKind::Delivered, 9),
-        ]);
-        store.add_events(old, false).unwrap();
-        assert_eq!(run(&store, 0).applied.suppressed, 3);
-        let person = |who: &str| store.recipients().unwrap().person(who);
-        store.release(person(let_go), ("", None), Author::Person, None).unwrap();
-        let events = |who: &str| store.events_about(person(who)).unwrap().len();
-        let young = 730 * 24 - 60 * 24;
-        assert_eq!(run(&store, young - 24).forgotten, 0);
-        // Nothing is lifted, and nothing is without its reason, ten years later and whatever the policy.
-        for hours in [730 * 24, 3650 * 24] {
-            let done = run(&store, hours);
-            assert_eq!(
-                (done.applied, done.forgotten),
-                (Applied::default(), if hours == 730 * 24 { 2 } else { 0 })
-            );
-            let strict = BouncePolicy::profile("strict").unwrap();
-            let later = SystemTime::now() + Duration::from_hours(hours);
-            assert_eq!(evaluate(&store, &strict, later).unwrap().applied.lifted, 0);
-            assert_eq!([dead, full, let_go, alive].map(|who| events(who)), [1, 4, 0, 0]);
-        }
-        for (who, named) in [(dead, 1), (full, 4)] {
-            let kept = of(&store, who).pop().unwrap();
-            let by = kept.by_rule.clone().unwrap();
-            assert!(kept.counts(SystemTime::now()) && by.events.len() == named, "{kept:?}");
-            assert_eq!(by.reply.as_deref(), Some("550 5.1.1 No such user"));
-        }
-    }
-
-    #[test]
-    fn a_bad_import_is_no_outage() {
-        let store = SqliteStore::private().unwrap();
-        let refused = (0..200).map(|number| event(&format!("bought{number}@a.example"), HARD, 5));
-        store.add_events(refused.collect(), false).unwrap();
-        assert_eq!(run(&store, 0).applied.suppressed, 200);
-    }
-
-    #[test]
-    fn a_new_policy_decides_about_everybody() {
-        let store = SqliteStore::private().unwrap();
-        let soft = [20, 15, 1].map(|day| event("jane@a.example", SOFT, day * 24));
-        store.add_events(soft.into(), false).unwrap();
-        assert_eq!(run(&store, 0).applied.suppressed, 0);
-        let mut near = Vec::new();
-        watched(
-            &store,
-            &BouncePolicy::default(),
-            SystemTime::now(),
-            |mailbox, watched| {
-                near.push((mailbox.to_owned(), watched.failures));
-            },
-        )
-        .unwrap();
-        assert_eq!(near, [("jane@a.example".to_owned(), 3)]);
-        let strict = BouncePolicy::profile("strict").unwrap();
-        assert_eq!(
-            evaluate(&store, &strict, SystemTime::now()).unwrap().applied.suppressed,
-            1
-        );
-        assert_eq!(run(&store, 0).applied.lifted, 1);
-    }
-}
+mod tests;

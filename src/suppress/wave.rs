@@ -14,36 +14,25 @@ use std::{
 use super::{BouncePolicy, Outage};
 use crate::{
     address::{Domain, Rules},
-    store::{KeptEvent, Person, Unknown},
+    store::{KeptEvent, Person, Unknown, Wave},
 };
 
 const DAY: Duration = Duration::from_hours(24);
 /// How far back a host must have been quiet.
-const BEFORE: Duration = Duration::from_hours(28 * 24);
+pub(super) const BEFORE: Duration = Duration::from_hours(28 * 24);
 /// On so many days at least it told of unknown users, or nobody can say what is usual.
 const USUAL_DAYS: usize = 3;
-
-/// One wave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wave {
-    /// The domain of the recipients, or the registrable domain of the host that answered.
-    pub group: Box<str>,
-    /// Its first refusal.
-    pub from: SystemTime,
-    /// Its last.
-    pub to: SystemTime,
-}
 
 /// Waves whose refusals wait for a person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Waves(HashMap<Box<str>, Vec<(SystemTime, SystemTime)>>);
 
 impl Waves {
-    /// These.
+    /// Those of these that are held.
     #[must_use]
     pub fn new(waves: &[Wave]) -> Self {
         let mut of_groups: HashMap<Box<str>, Vec<(SystemTime, SystemTime)>> = HashMap::new();
-        for wave in waves {
+        for wave in waves.iter().filter(|wave| wave.held) {
             of_groups
                 .entry(wave.group.clone())
                 .or_default()
@@ -87,6 +76,8 @@ fn house(host: &str) -> Option<Box<str>> {
 pub struct Finder {
     rule: Outage,
     groups: HashMap<Box<str>, Group>,
+    /// Whose hosts they are, by name.
+    houses: HashMap<Box<str>, Option<Box<str>>>,
 }
 
 #[derive(Debug, Default)]
@@ -114,22 +105,29 @@ impl Finder {
         Some(Self {
             rule: policy.outage?,
             groups: HashMap::new(),
+            houses: HashMap::new(),
         })
     }
 
     /// One recipient that a host does not know; in order of time.
     pub fn see(&mut self, unknown: &Unknown) {
-        let house = unknown.remote_mta.as_deref().and_then(house);
+        let host = unknown.remote_mta.as_deref();
+        if let Some(host) = host.filter(|host| !self.houses.contains_key(*host)) {
+            self.houses.insert(host.into(), house(host));
+        }
+        let house = host.and_then(|host| self.houses.get(host)?.as_deref());
         let house = house.filter(|house| **house != *unknown.domain);
-        for group in [Some(unknown.domain.clone()), house].into_iter().flatten() {
-            self.groups
-                .entry(group)
-                .or_default()
-                .add(unknown.at, unknown.person, &self.rule);
+        for group in [Some(&*unknown.domain), house].into_iter().flatten() {
+            if !self.groups.contains_key(group) {
+                self.groups.insert(group.into(), Group::default());
+            }
+            if let Some(group) = self.groups.get_mut(group) {
+                group.add(unknown.at, unknown.person, &self.rule);
+            }
         }
     }
 
-    /// The waves that count, in order of groups and time. `alive` says how many of these people took mail, or were found, in
+    /// The waves, in order of groups and time, and which of them are held. `alive` says how many of these people took mail, or were found, in
     /// the weeks before a time.
     ///
     /// # Errors
@@ -144,13 +142,12 @@ impl Finder {
                 people.sort_unstable();
                 people.truncate(SAMPLE);
                 let share = |alive: usize| alive * 100 >= people.len() * self.rule.alive_percent;
-                if unusual || share(alive(&people, found.from)?) {
-                    waves.push(Wave {
-                        group: group.clone(),
-                        from: found.from,
-                        to: found.to,
-                    });
-                }
+                waves.push(Wave {
+                    group: group.clone(),
+                    from: found.from,
+                    to: found.to,
+                    held: unusual || share(alive(&people, found.from)?),
+                });
             }
         }
         waves.sort_unstable_by(|one, other| (&one.group, one.from).cmp(&(&other.group, other.from)));
@@ -237,7 +234,8 @@ mod tests {
         let mut finder = Finder::new(&BouncePolicy::default()).unwrap();
         unknown.iter().for_each(|unknown| finder.see(unknown));
         let waves = finder.waves(|people, _| Ok::<_, Infallible>(people.len() * alive / 100));
-        waves.unwrap_or_else(|error| match error {})
+        let waves = waves.unwrap_or_else(|error| match error {});
+        waves.into_iter().filter(|wave| wave.held).collect()
     }
 
     fn outage(people: u64, minutes: u64, start: u64) -> Vec<Unknown> {
