@@ -309,7 +309,7 @@ pub(super) fn run(args: &SuppressArgs, matches: &ArgMatches) -> anyhow::Result<E
             place,
         } => return remove(&place.open(matches)?.0, addresses, (list.as_deref(), note.as_deref())),
         SuppressCommand::List { which, json, place } => {
-            list(&place.open(matches)?.0, &which.wanted(), *json, |_| true)?
+            list(&place.open(matches)?.0, &which.wanted(), *json, |_| true)?;
         }
         SuppressCommand::Why { address, json, place } => why(&place.open(matches)?.0, address, *json)?,
         SuppressCommand::Import {

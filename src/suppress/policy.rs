@@ -318,9 +318,9 @@ impl PolicyTable {
             "soft_count" => {
                 "Soft bounces in a row that suppress, with no delivery and no probe that found the mailbox between"
             }
-            "soft_days" => "And over so many days at least",
+            "soft_days" => "From the first of them to the last at least so many days",
             "full_count" => "The same when the mailbox was full",
-            "full_days" => "And over so many days at least",
+            "full_days" => "And over so many days",
             "denied_hours" => "A 4xx that says `no such user` suppresses at its second time, so many hours later",
             "wait_hours" => "What is pending, or about DNS, counts as soft after so many hours without another word",
             "gap_days" => "A longer gap ends a row",

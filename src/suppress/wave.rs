@@ -232,7 +232,9 @@ mod tests {
     fn found(mut unknown: Vec<Unknown>, alive: usize) -> Vec<Wave> {
         unknown.sort_by_key(|unknown| (unknown.at, unknown.person));
         let mut finder = Finder::new(&BouncePolicy::default()).unwrap();
-        unknown.iter().for_each(|unknown| finder.see(unknown));
+        for unknown in &unknown {
+            finder.see(unknown);
+        }
         let waves = finder.waves(|people, _| Ok::<_, Infallible>(people.len() * alive / 100));
         let waves = waves.unwrap_or_else(|error| match error {});
         waves.into_iter().filter(|wave| wave.held).collect()

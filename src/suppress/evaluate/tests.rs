@@ -164,7 +164,7 @@ fn an_outage_is_held_for_a_person_and_what_comes_later_decides() {
         }
         let held = (SuppressionState::Review, "unknown_in_a_wave".into());
         for number in 0..60 {
-            assert_eq!(open(&store, &who(number)), [held.clone()], "{number}");
+            assert_eq!(open(&store, &who(number)), std::slice::from_ref(&held), "{number}");
         }
         // Refused again when the host is well, the mailbox is gone; mail that arrives says that it never was.
         let later = vec![event(&who(1), HARD, 1), event(&who(2), EventKind::Delivered, 1)];
