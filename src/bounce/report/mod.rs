@@ -125,18 +125,21 @@ pub fn read(message: &[u8], received: Option<SystemTime>) -> Reading {
     };
     let letter = Letter::new(parts, received);
     let found = letter.read();
+    let Some(inner) = letter.parts.inner.as_deref() else {
+        return found;
+    };
     // Somebody passed a report on, or wrapped it into another that names nobody: the one inside tells.
     let passes_on = match found {
         Reading::Other(other) => matches!(other, Other::Ordinary | Other::NoRecipient),
         Reading::Events(Form::Words, _) => !Text::new(&letter.parts.text).names(&letter.parts.headers),
         Reading::Events(..) => false,
     };
-    match letter.parts.inner.as_deref().filter(|_| passes_on) {
-        Some(inner) => match Parts::read(inner).map(|parts| Letter::new(parts, received)) {
-            Some(inner) if inner.parts.status.is_some() || inner.parts.feedback.is_some() => inner.read(),
-            Some(_) | None => found,
-        },
-        None => found,
+    if !passes_on {
+        return found;
+    }
+    match Parts::read(inner).map(|parts| Letter::new(parts, received)) {
+        Some(inner) if inner.parts.status.is_some() || inner.parts.feedback.is_some() => inner.read(),
+        Some(_) | None => found,
     }
 }
 

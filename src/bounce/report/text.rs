@@ -477,7 +477,8 @@ fn replies(lines: &[&str]) -> Vec<Told> {
         told.push(reply);
     }
     // What the other host answered says more than what this one made of it; both say more than a step that went well.
-    told.sort_by_key(|reply| reply.enhanced.is_none());
+    // A code without words says least: `5.1.10` is one thing to Exchange and another to RFC 7505.
+    told.sort_by_key(|reply| (reply.enhanced.is_none(), !reply.text.contains(' ')));
     told
 }
 
