@@ -4,7 +4,7 @@ use super::local;
 use crate::{
     bounce::event::EventKind,
     output,
-    replies::{Class, Meaning, Persistence, classify, providers},
+    replies::{Class, Hardness, Meaning, Persistence, classify, providers},
     smtp::{EnhancedStatusCode, Reply, Stage},
 };
 
@@ -21,6 +21,8 @@ pub(super) struct Told {
     pub(super) stage: Option<Stage>,
     /// The words, on one line, without the code.
     pub(super) text: String,
+    /// It is all that was written, not what somebody said of a recipient.
+    pub(super) loose: bool,
 }
 
 impl Told {
@@ -46,6 +48,16 @@ impl Told {
             enhanced,
             stage,
             text: words,
+            loose: false,
+        }
+    }
+
+    /// Reads all that was written: rules for replies find much in it that nobody said of a mailbox, such as a file of a program
+    /// that does not exist.
+    pub(super) fn loosely(text: &str) -> Self {
+        Self {
+            loose: true,
+            ..Self::read(text)
         }
     }
 
@@ -102,7 +114,12 @@ impl Told {
     /// What it says: a reply by the rules for replies, words without one first by those of mail systems.
     fn class(&self, status: Option<EnhancedStatusCode>, remote: Option<&str>) -> Class {
         let own = || local::class(&self.text);
-        let rules = || self.meaning(status, remote).class;
+        let rules = || match self.meaning(status, remote).class {
+            class if self.loose && self.code.is_none() && class.hardness(Persistence::Permanent) == Hardness::Hard => {
+                Class::AmbiguousDenied
+            }
+            class => class,
+        };
         if self.code.is_none() {
             return own().unwrap_or_else(rules);
         }

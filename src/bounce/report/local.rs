@@ -182,6 +182,11 @@ const WORDS: &[(Class, &[&str])] = &[
         ],
     ),
     (
+        // What we wrote into `To:`.
+        Class::ContentRejected,
+        &["malformed address:"],
+    ),
+    (
         Class::UserDisabled,
         &[
             "account has been disabled",
@@ -271,6 +276,8 @@ const WORDS: &[(Class, &[&str])] = &[
             "address does not exist",
             "address doesn't exist",
             "is not a registered",
+            "invalid final delivery userid",
+            "does not have a final email delivery point",
             "existiert nicht",
             "nicht bekannt",
             "unbekannt",
@@ -437,6 +444,7 @@ const WORDS: &[(Class, &[&str])] = &[
             "can't create output",
             "command died with status",
             "unable to open mailbox",
+            "no such file or directory",
             "local configuration error",
             "configuration error",
         ],

@@ -233,7 +233,7 @@ impl Letter {
         let alone = status.recipients.len() == 1;
         let words = text.failed(&self.parts.headers, self.parts.original.as_ref());
         let words = Words {
-            whole: Told::read(&text.whole()),
+            whole: Told::loosely(&text.whole()),
             first: alone
                 .then(|| words.first().map(|failed| failed.told.clone()))
                 .flatten()
@@ -295,8 +295,8 @@ impl Letter {
         let mut events = Vec::new();
         for failed in failed {
             let mut told = failed.told;
-            told.push(Told::read(&text.whole()));
-            told.push(Told::read(&without_form(subject)));
+            told.push(Told::loosely(&text.whole()));
+            told.push(Told::loosely(&without_form(subject)));
             let said = told.iter().find_map(|told| told.enhanced);
             let (told, class) = best(told, None, failed.remote.as_deref());
             let kind = if delayed {
