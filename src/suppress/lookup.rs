@@ -268,7 +268,7 @@ mod tests {
         address::Rules,
         bounce::{Event, Origin},
         replies::Class,
-        store::{NewSuppression, Scope},
+        store::{ByRule, NewSuppression, Scope, Verdicts},
         verdict::SuppressionReason,
     };
 
@@ -333,6 +333,43 @@ mod tests {
                 list: None,
             };
             assert_eq!(told(&store, &elsewhere), None, "another tenant's mail");
+        }
+    }
+
+    #[test]
+    fn a_bounce_that_waits_for_a_person_makes_nobody_invalid() {
+        for (unsure, expected) in [
+            (true, None),
+            (false, Some(Testimony::Suppressed(SuppressionReason::HardBounce))),
+        ] {
+            let store = Arc::new(SqliteStore::private().unwrap());
+            store.add_events(vec![event(HARD, 1)], false).unwrap();
+            let person = store.recipients().unwrap().person("jane@acme-corp.com");
+            let bounce = store.events_about(person).unwrap().remove(0);
+            let by_rule = ByRule {
+                rule: "unknown_in_a_wave".into(),
+                policy: "default".into(),
+                events: vec![bounce.number],
+                reply: None,
+                unsure,
+            };
+            let suppression = (
+                Scope::everywhere(),
+                SuppressionReason::HardBounce,
+                bounce.event.at,
+                by_rule,
+            );
+            let verdicts = Verdicts {
+                person,
+                mailbox: "jane@acme-corp.com".into(),
+                suppressions: vec![suppression],
+            };
+            store.apply_rules(vec![verdicts]).unwrap();
+            assert_eq!(
+                told(&store, &Mailing::default()).map(|told| told.what),
+                expected,
+                "{unsure}"
+            );
         }
     }
 
