@@ -1,34 +1,58 @@
-//! A silent ban: a host accepts the first recipients of ours and then refuses everybody in words that name nobody (HOSTILE R22).
+//! A silent ban: a host accepts the first recipients of ours and then refuses everybody (HOSTILE R22).
 //!
 //! A vague refusal after an acceptance counts once the host accepts somebody again. After two in a row, or where nobody else is
 //! left to ask about, whoever was accepted last is asked about once more: if he is refused now, so is everybody, whoever they
-//! are. Owns that rule for one set of hosts. Must not know budgets.
+//! are. Some hosts ban in the words of an unknown user, so from the third of those in a row on they wait for the same proof; it is
+//! asked for after four, then eight and so on, because an old list may well have so many. Owns that rule for one set of hosts.
+//! Must not know budgets.
 
 use super::domain::{Observation, vague_refusal};
 use crate::address::Address;
 
 /// Vague refusals in a row after which nobody else is asked about before the one who exists.
 const IN_A_ROW: u32 = 2;
+/// Certain refusals in a row from which on they wait for the proof, and after which it is asked for: at first, and at most.
+const CERTAIN: u32 = 3;
+const PATIENCE: [u32; 2] = [4, 64];
 
 /// What a set of hosts has shown lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Suspicion {
     /// Whoever was accepted last.
     good: Option<Address>,
     /// Vague refusals since.
     in_a_row: u32,
+    /// Certain ones since.
+    certain: u32,
+    /// Certain ones after which he is asked about.
+    patience: u32,
     /// He was refused: he comes first from now on.
     banned: bool,
     /// Domains, by number, whose refusals wait for the proof.
     held: Vec<usize>,
 }
 
+impl Default for Suspicion {
+    fn default() -> Self {
+        Self {
+            good: None,
+            in_a_row: 0,
+            certain: 0,
+            patience: PATIENCE[0],
+            banned: false,
+            held: Vec::new(),
+        }
+    }
+}
+
 /// What an answer does to those that came before it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Effect {
     None,
-    /// The domain's refusals wait for a proof.
+    /// The domain's vague refusals wait for a proof from now on.
     Holds,
+    /// Its certain ones do too, those before this one included.
+    HoldsBack,
     /// These domains' refusals count: the host still tells recipients apart.
     Proves(Vec<usize>),
 }
@@ -43,14 +67,28 @@ impl Suspicion {
             }
             return self.accepted();
         }
-        let vague = observation
-            .known()
-            .is_some_and(|answer| vague_refusal(answer).is_some());
-        if vague && !observation.throttled {
+        let Some(answer) = observation.known().filter(|_| !observation.throttled) else {
+            return Effect::None;
+        };
+        if vague_refusal(answer).is_some() {
             self.refused_vaguely(domain)
+        } else if answer.meaning.dead_recipient().is_some() {
+            self.refused_certainly(domain)
         } else {
             Effect::None
         }
+    }
+
+    fn refused_certainly(&mut self, domain: usize) -> Effect {
+        if self.good.is_none() {
+            return Effect::None;
+        }
+        self.certain += 1;
+        if self.certain < CERTAIN {
+            return Effect::None;
+        }
+        self.hold(domain);
+        Effect::HoldsBack
     }
 
     /// A refusal in words that name nobody, of a target or of the control recipient.
@@ -59,14 +97,12 @@ impl Suspicion {
             return Effect::None;
         }
         self.in_a_row += 1;
-        if !self.held.contains(&domain) {
-            self.held.push(domain);
-        }
+        self.hold(domain);
         Effect::Holds
     }
 
     fn accepted(&mut self) -> Effect {
-        self.in_a_row = 0;
+        (self.in_a_row, self.certain) = (0, 0);
         match self.held.as_slice() {
             [] => Effect::None,
             _ => Effect::Proves(std::mem::take(&mut self.held)),
@@ -75,7 +111,8 @@ impl Suspicion {
 
     /// Whom to ask about before anybody else; `others`: there is somebody else to ask about.
     pub(super) fn ask_first(&self, others: bool) -> Option<&Address> {
-        let due = self.banned || self.in_a_row >= IN_A_ROW || !others && !self.held.is_empty();
+        let many = self.in_a_row >= IN_A_ROW || self.certain >= self.patience;
+        let due = self.banned || many || !others && !self.held.is_empty();
         self.good.as_ref().filter(|_| due)
     }
 
@@ -104,14 +141,17 @@ impl Suspicion {
     /// He was accepted again.
     pub(super) fn cleared(&mut self) -> Vec<usize> {
         self.banned = false;
-        self.in_a_row = 0;
+        if self.certain >= CERTAIN {
+            self.patience = (self.patience * 2).min(PATIENCE[1]);
+        }
+        (self.in_a_row, self.certain) = (0, 0);
         std::mem::take(&mut self.held)
     }
 
     /// He was refused (`banned`), or there was no answer: the refusals that wait prove nothing.
     pub(super) fn not_cleared(&mut self, banned: bool) -> Vec<usize> {
         self.banned |= banned;
-        self.in_a_row = 0;
+        (self.in_a_row, self.certain) = (0, 0);
         std::mem::take(&mut self.held)
     }
 }

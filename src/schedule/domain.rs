@@ -236,6 +236,8 @@ enum Shown {
 pub(super) struct Held {
     /// Every done target from there on.
     pub(super) from: usize,
+    /// Those too whose refusals are certain by their words.
+    pub(super) certain: bool,
     /// The control recipient too.
     pub(super) control: bool,
 }
@@ -456,15 +458,39 @@ impl DomainState {
         self.unknown.known() == Some(&UnknownRecipients::Accepted)
     }
 
-    /// The vague refusals that wait for a proof will not get it: they are as good as said in anger.
-    pub(super) fn doubt_held(&mut self) {
-        let Some(Held { from, control }) = self.held.take() else {
+    /// Holds its refusals until the host shows that it still accepts somebody; those already done with, as far as nobody was
+    /// accepted after them, if they were `certain`.
+    pub(super) fn hold(&mut self, certain: bool, control: bool) {
+        let dead = |(_, other): &&(Tracked, Observation)| {
+            other
+                .known()
+                .is_some_and(|answer| answer.meaning.dead_recipient().is_some())
+        };
+        let mut from = self.done.len();
+        if certain {
+            from -= self.done.iter().rev().take_while(dead).count();
+        }
+        let held = self.held.get_or_insert(Held {
+            from,
+            certain,
+            control: false,
+        });
+        held.from = held.from.min(from);
+        held.certain |= certain;
+        held.control |= control;
+    }
+
+    /// The refusals that wait for a proof will not get it: they are as good as said in anger. Those that are certain by their
+    /// words stand where the proof was not `asked` for.
+    pub(super) fn doubt_held(&mut self, asked: bool) {
+        let Some(Held { from, certain, control }) = self.held.take() else {
             return;
         };
+        let certain = certain && asked;
         for (_, observation) in self.done.iter_mut().skip(from) {
-            observation.throttled |= observation
-                .known()
-                .is_some_and(|answer| vague_refusal(answer).is_some());
+            observation.throttled |= observation.known().is_some_and(|answer| {
+                vague_refusal(answer).is_some() || certain && answer.meaning.dead_recipient().is_some()
+            });
         }
         let refused = self.unknown.known() == Some(&UnknownRecipients::Refused);
         if refused && control {
@@ -477,7 +503,7 @@ impl DomainState {
     /// Moves every target that waits, for whatever reason, to the done ones.
     pub(super) fn give_up(&mut self, observation: &Observation) {
         self.done.extend(self.second.take().map(|second| *second));
-        self.doubt_held();
+        self.doubt_held(false);
         let delayed = self.delayed.drain(..).map(|delayed| delayed.tracked);
         for tracked in self.waiting.drain(..).chain(delayed) {
             self.done.push((tracked, observation.clone()));

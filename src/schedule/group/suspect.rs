@@ -29,7 +29,7 @@ impl Group {
                 let doubted = lane.suspicion.not_cleared(report.sentinel == Some(Sentinel::Refused));
                 for domain in &doubted {
                     if let Some(Some(state)) = self.domains.get_mut(*domain) {
-                        state.doubt_held();
+                        state.doubt_held(true);
                     }
                 }
                 doubted
@@ -40,7 +40,8 @@ impl Group {
             for (tracked, observation) in slice.answered.iter().filter(|(tracked, _)| tracked.before.is_none()) {
                 match lane.suspicion.heard(slice.domain, &tracked.target.address, observation) {
                     Effect::None => {}
-                    Effect::Holds => hold(&mut self.domains, slice.domain, false),
+                    Effect::Holds => hold(&mut self.domains, slice.domain, (false, false)),
+                    Effect::HoldsBack => hold(&mut self.domains, slice.domain, (true, false)),
                     Effect::Proves(domains) => free.extend(domains),
                 }
             }
@@ -50,7 +51,7 @@ impl Group {
         };
         for slice in report.slices.iter().filter(refused) {
             if lane.suspicion.refused_vaguely(slice.domain) == Effect::Holds {
-                hold(&mut self.domains, slice.domain, true);
+                hold(&mut self.domains, slice.domain, (false, true));
             }
         }
         let waiting = |domain: &usize| lane.suspicion.is_held(*domain);
@@ -68,11 +69,11 @@ impl Group {
         let Some(Some(state)) = self.domains.get(owner).filter(|_| !self.context.trusted) else {
             return;
         };
-        if state.held.is_some()
+        if let Some(held) = state.held
             && let Some(lane) = self.lanes.get_mut(state.lane)
         {
             lane.suspicion.hold(twin);
-            hold(&mut self.domains, twin, false);
+            hold(&mut self.domains, twin, (held.certain, false));
         }
     }
 
@@ -99,29 +100,29 @@ impl Group {
         let Some(lane) = self.lanes.get_mut(state.lane) else {
             return;
         };
+        let mut held = None;
         for (tracked, observation) in &state.done {
             match lane.suspicion.heard(index, &tracked.target.address, observation) {
                 Effect::None => {}
-                Effect::Holds => {
-                    state.held = Some(Held {
-                        from: 0,
-                        control: false,
-                    });
-                }
+                Effect::Holds => held = held.or(Some(false)),
+                Effect::HoldsBack => held = Some(true),
                 Effect::Proves(domains) => {
                     if domains.contains(&index) {
-                        state.held = None;
+                        held = None;
                     }
                 }
             }
         }
+        state.held = held.map(|certain| Held {
+            from: 0,
+            certain,
+            control: false,
+        });
     }
 }
 
-fn hold(domains: &mut [Option<DomainState>], index: usize, control: bool) {
+fn hold(domains: &mut [Option<DomainState>], index: usize, (certain, control): (bool, bool)) {
     if let Some(Some(state)) = domains.get_mut(index) {
-        let from = state.done.len();
-        let held = state.held.get_or_insert(Held { from, control: false });
-        held.control |= control;
+        state.hold(certain, control);
     }
 }

@@ -7,11 +7,19 @@ const BAN: &str = "550 Sorry, no mailbox here by that name";
 
 /// Takes whoever starts with `user` until it was asked about so many recipients; then refuses everybody.
 fn banning(after: usize, taking: &'static str) -> impl Fn(&Heard<'_>) -> Option<Act> + Send + Sync {
+    banning_in_words(after, taking, BAN)
+}
+
+fn banning_in_words(
+    after: usize,
+    taking: &'static str,
+    words: &'static str,
+) -> impl Fn(&Heard<'_>) -> Option<Act> + Send + Sync {
     let asked = std::sync::atomic::AtomicUsize::new(0);
     move |heard| {
         let rcpt = heard.rcpt()?;
         let before = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        (before >= after || !rcpt.starts_with(taking)).then(|| say(BAN))
+        (before >= after || !rcpt.starts_with(taking)).then(|| say(words))
     }
 }
 
@@ -93,6 +101,48 @@ async fn r22_vague_refusals_count_where_somebody_is_accepted_afterwards() {
     .await;
     assert_eq!(run.reason("dead1@d0.test"), "mailbox_unknown");
     assert_eq!(run.net.recipients().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn r22_a_ban_in_the_words_of_an_unknown_user_makes_nobody_invalid() {
+    for words in [
+        "550 5.1.1 User unknown",
+        "550 No such user here",
+        "550 5.2.1 Mailbox disabled",
+    ] {
+        let net = FakeNet::new("", banning_in_words(3, "user", words));
+        let addresses: Vec<String> = (0..12).map(|n| format!("user{n:02}@d0.test")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let run = Run::of(net, manners(), &addresses).await;
+        for address in &addresses {
+            assert_eq!(run.label(address), Label::Unknown, "{address}: {}", run.reason(address));
+        }
+        let asked = run.net.recipients();
+        let again = asked.iter().filter(|(_, rcpt)| rcpt == "user02@d0.test").count();
+        assert!(again > 1, "whoever was accepted last is asked about again: {asked:?}");
+        assert!(asked.len() < 12, "{asked:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_unknown_in_a_row_are_believed_and_cost_few_questions() {
+    let mut addresses: Vec<String> = (0..60).map(|n| format!("gone{n:02}@d0.test")).collect();
+    addresses.insert(0, "user1@d0.test".into());
+    addresses.push("user2@d1.test".into());
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let script = |heard: &Heard<'_>| (!heard.rcpt()?.starts_with("user")).then(|| say("550 5.1.1 User unknown"));
+    let owned = Manners {
+        owned: vec!["d0.test".into()],
+        ..manners()
+    };
+    let run = Run::of(FakeNet::new("", script), owned, &addresses).await;
+    for address in &addresses[1..61] {
+        assert_eq!(run.reason(address), "mailbox_unknown", "{address}");
+    }
+    assert_eq!(run.reason("user2@d1.test"), "mailbox_exists");
+    let asked = run.net.recipients();
+    let again = asked.iter().filter(|(_, rcpt)| rcpt.starts_with("user1@")).count() - 1;
+    assert!((1..=5).contains(&again), "after 4, 8, 16, 32: {again} times");
 }
 
 #[tokio::test(start_paused = true)]

@@ -43,9 +43,12 @@ async fn p9_a_list_of_guesses_is_left_alone_and_its_neighbours_are_not() {
                 .keys()
                 .all(|address| address.ends_with("@one.test") || run.reason(address) == "mailbox_exists")
     );
+    // Whoever was accepted last may come again, because so many were refused after it.
+    let asked: std::collections::HashSet<String> = run.net.recipients().into_iter().map(|(_, rcpt)| rcpt).collect();
+    let strangers: std::collections::HashSet<_> = run.controls().into_iter().collect();
     assert_eq!(
-        run.net.recipients().len() + guarded,
-        list.len() + run.controls().len(),
+        asked.len() + guarded,
+        list.len() + strangers.len(),
         "nobody else was asked about"
     );
     for (address, finding) in &run.findings {

@@ -345,7 +345,8 @@ async fn r21_the_last_who_are_accepted_are_followed_by_a_stranger() {
         let run = Run::of(net, manners(), &addresses).await;
         let valid = addresses.iter().filter(|address| run.label(address) == Label::Valid);
         assert_eq!(valid.count(), 0, "{refused} of {count} refused");
-        assert_eq!(run.controls().len(), 1, "{refused} of {count} refused");
+        // Of both shapes where nothing was known when the session began.
+        assert!((1..=2).contains(&run.controls().len()), "{refused} of {count} refused");
     }
 }
 
