@@ -21,24 +21,39 @@ use super::{
 /// A JSON body of one form: no member more, none twice.
 pub(super) struct Strict<T>(pub(super) T);
 
+/// The same of many things together.
+pub(super) struct Many<T>(pub(super) T);
+
 impl<T: DeserializeOwned> FromRequest<Shared> for Strict<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
-        let json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
-            let kind = value.to_str().unwrap_or_default();
-            let kind = kind.split(';').next().unwrap_or_default();
-            kind.trim().eq_ignore_ascii_case("application/json")
-        });
-        if !json {
-            return Err(Code::UnsupportedMediaType.into());
-        }
-        read(&whole(request, state).await?).map(Self)
+        strict(request, state, state.limits.max_body).await.map(Self)
     }
 }
 
-/// Bytes of a call of a sending service: they send up to a thousand events together.
-const CALL: usize = 2 << 20;
+impl<T: DeserializeOwned> FromRequest<Shared> for Many<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
+        strict(request, state, MANY.max(state.limits.max_body)).await.map(Self)
+    }
+}
+
+async fn strict<T: DeserializeOwned>(request: Request, state: &Shared, most: usize) -> Result<T, Problem> {
+    let json = request.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
+        let kind = value.to_str().unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default();
+        kind.trim().eq_ignore_ascii_case("application/json")
+    });
+    if !json {
+        return Err(Code::UnsupportedMediaType.into());
+    }
+    read(&within(request, state, most).await?)
+}
+
+/// Bytes of a body with many things: a thousand events of a sending service.
+const MANY: usize = 2 << 20;
 
 /// A body as it came: what is signed is its bytes.
 pub(super) struct Raw(pub(super) Bytes);
@@ -47,12 +62,8 @@ impl FromRequest<Shared> for Raw {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &Shared) -> Result<Self, Problem> {
-        within(request, state, CALL.max(state.limits.max_body)).await.map(Self)
+        within(request, state, MANY.max(state.limits.max_body)).await.map(Self)
     }
-}
-
-async fn whole(request: Request, state: &Shared) -> Result<Bytes, Problem> {
-    within(request, state, state.limits.max_body).await
 }
 
 async fn within(request: Request, state: &Shared, most: usize) -> Result<Bytes, Problem> {

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    body::{Strict, json},
+    body::{Many, json},
     gate::Caller,
     problem::{Code, Problem},
 };
@@ -50,7 +50,7 @@ const COLUMNS: [&str; 11] = [
     "reply": "550 5.1.1 No such user", "list": "news"
 }]}))]
 pub(super) struct EventsRequest {
-    /// Up to 1,000 of them, all or none, in a body of at most `max_body` bytes.
+    /// Up to 1,000 of them, all or none, in a body of at most 2 MiB.
     #[schema(min_items = 1, max_items = 1_000)]
     events: Vec<EventBody>,
 }
@@ -154,7 +154,7 @@ impl EventsTaken {
 pub(super) async fn events(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Strict(request): Strict<EventsRequest>,
+    Many(request): Many<EventsRequest>,
 ) -> Result<Response, Problem> {
     if request.events.is_empty() || request.events.len() > MOST {
         let said = format!("A request has 1 to {MOST} events.");

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     Shared,
-    body::{Strict, json},
+    body::{Many, Strict, json},
     events::failed,
     gate::Caller,
     problem::{Code, Problem, ProblemBody},
@@ -199,7 +199,7 @@ async fn page(shared: &Shared, caller: &Caller, after: i64) -> Result<Response, 
 pub(super) async fn suppress(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Strict(request): Strict<SuppressRequest>,
+    Many(request): Many<SuppressRequest>,
 ) -> Result<Response, Problem> {
     if request.suppressions.is_empty() || request.suppressions.len() > MOST {
         let said = format!("A request has 1 to {MOST} addresses.");

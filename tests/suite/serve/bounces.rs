@@ -72,6 +72,21 @@ fn events_suppress_and_the_same_ones_again_change_nothing() {
 }
 
 #[test]
+fn a_thousand_events_come_together() {
+    let api = Api::start(Limits::default());
+    let reply = format!("550 5.1.1 No such user {}", "x".repeat(200));
+    let event = |n: usize| event(&n.to_string(), &format!("user{n}@sandbox.test"), "bounced", &reply);
+    let body = |count: usize| json!({"events": (0..count).map(event).collect::<Vec<_>>()});
+    let taken = api.post("/v1/events", &body(1_000));
+    assert_eq!((taken.status, &taken.json()["new"]), (200, &1_000.into()));
+    let refused = api.post("/v1/events", &body(1_001));
+    assert_eq!(
+        (refused.status, &refused.json()["errors"][0]["pointer"]),
+        (400, &"/events".into())
+    );
+}
+
+#[test]
 fn suppressions_are_a_tenants_own() {
     let (ours, one) = key("one", "verify,events", None, None);
     let (theirs, two) = key("two", "verify,events", None, None);
