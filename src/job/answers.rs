@@ -10,7 +10,7 @@ use crate::{
     verdict::{Evidence, NotTried, Observed, Told},
 };
 
-/// How far an address is; eight bytes, because a list may have ten million.
+/// How far an address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     Open,
@@ -25,10 +25,54 @@ enum Slot {
     Told,
 }
 
+/// A slot in eight bytes, because a list may have ten million: its kind, the batch and the offset of its record.
+#[derive(Debug, Clone, Copy)]
+struct Packed(u64);
+
+/// Bits of a batch's number: a store of half a billion batches would be beyond SQLite's largest.
+const BATCH: u32 = 29;
+/// In a forged database a larger one is another batch, and its records are gone.
+const BATCHES: u32 = (1 << BATCH) - 1;
+
+impl From<Slot> for Packed {
+    fn from(slot: Slot) -> Self {
+        let (kind, place) = match slot {
+            Slot::Open => (0, None),
+            Slot::Unasked => (1, None),
+            Slot::Attempted(place) => (2, Some(place)),
+            Slot::Provisional(place) => (3, Some(place)),
+            Slot::Settled(place) => (4, Some(place)),
+            Slot::Told => (5, None),
+        };
+        let place = place.map_or(0, |place| {
+            (u64::from(place.batch & BATCHES) << 32) | u64::from(place.offset)
+        });
+        Self((kind << (32 + BATCH)) | place)
+    }
+}
+
+impl From<Packed> for Slot {
+    fn from(Packed(bits): Packed) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "the parts of the number")]
+        let place = Place {
+            batch: (bits >> 32) as u32 & BATCHES,
+            offset: bits as u32,
+        };
+        match bits >> (32 + BATCH) {
+            0 => Self::Open,
+            1 => Self::Unasked,
+            2 => Self::Attempted(place),
+            3 => Self::Provisional(place),
+            4 => Self::Settled(place),
+            _ => Self::Told,
+        }
+    }
+}
+
 /// Every address's answer.
 #[derive(Debug, Clone)]
 pub(super) struct Answers {
-    slots: Vec<Slot>,
+    slots: Vec<Packed>,
     settled: u64,
     told: HashMap<u32, Arc<Told>>,
     /// Why nobody was asked about the rest, once the run is over.
@@ -38,11 +82,15 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn new(addresses: usize) -> Self {
         Self {
-            slots: vec![Slot::Open; addresses],
+            slots: vec![Slot::Open.into(); addresses],
             settled: 0,
             told: HashMap::new(),
             over: NotTried::Interrupted,
         }
+    }
+
+    fn slot(&self, address: u32) -> Option<Slot> {
+        self.slots.get(address as usize).copied().map(Slot::from)
     }
 
     /// What was told about some addresses, and what the operator's lists say of others, stands, whatever an earlier run found.
@@ -62,13 +110,13 @@ impl Answers {
     /// Whether its row can be written.
     pub(super) fn is_known(&self, address: u32) -> bool {
         matches!(
-            self.slots.get(address as usize),
+            self.slot(address),
             Some(Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told)
         )
     }
 
     pub(super) fn is_settled(&self, address: u32) -> bool {
-        matches!(self.slots.get(address as usize), Some(Slot::Settled(_) | Slot::Told))
+        matches!(self.slot(address), Some(Slot::Settled(_) | Slot::Told))
     }
 
     /// Nothing is left for a later run.
@@ -87,8 +135,8 @@ impl Answers {
 
     /// Where an earlier run's attempt is.
     pub(super) fn attempt(&self, address: u32) -> Option<Place> {
-        match self.slots.get(address as usize) {
-            Some(Slot::Attempted(place)) => Some(*place),
+        match self.slot(address) {
+            Some(Slot::Attempted(place)) => Some(place),
             Some(Slot::Open | Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told) | None => None,
         }
     }
@@ -117,11 +165,12 @@ impl Answers {
     /// The run ends: every address that is not known is left.
     pub(super) fn leave_open(&mut self) {
         for slot in &mut self.slots {
-            *slot = match *slot {
+            let left = match Slot::from(*slot) {
                 Slot::Open => Slot::Unasked,
                 Slot::Attempted(place) => Slot::Provisional(place),
                 known @ (Slot::Unasked | Slot::Provisional(_) | Slot::Settled(_) | Slot::Told) => known,
             };
+            *slot = left.into();
         }
     }
 
@@ -129,15 +178,15 @@ impl Answers {
         if let Some(known) = self.slots.get_mut(address as usize) {
             let counts = |slot: Slot| u64::from(matches!(slot, Slot::Settled(_) | Slot::Told));
             self.settled += counts(slot);
-            self.settled -= counts(*known);
-            *known = slot;
+            self.settled -= counts((*known).into());
+            *known = slot.into();
         }
     }
 
     /// Where the record about an address is.
     pub(super) fn place(&self, address: u32) -> Option<Place> {
-        match self.slots.get(address as usize) {
-            Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) => Some(*place),
+        match self.slot(address) {
+            Some(Slot::Provisional(place) | Slot::Settled(place) | Slot::Attempted(place)) => Some(place),
             Some(Slot::Open | Slot::Unasked | Slot::Told) | None => None,
         }
     }
@@ -162,7 +211,7 @@ impl Answers {
 
     /// What is reported about a row whose record was read.
     pub(super) fn outcome_of(&self, engine: &Engine, row: &Row, address: u32, kept: Option<&Kept>) -> Outcome {
-        match (kept, self.slots.get(address as usize)) {
+        match (kept, self.slot(address)) {
             (Some(kept), _) => engine.reported(row.address(), kept),
             (None, Some(Slot::Open | Slot::Unasked)) if row.fault.is_none() => {
                 let mut outcome = engine.read(row.address());
@@ -230,4 +279,27 @@ pub(super) fn nothing_learned(settled: &Settled) -> Option<NotTried> {
         NotTried::Interrupted | NotTried::Budget | NotTried::PortBlocked | NotTried::ProxyDead
     );
     (over && settled.standing == Standing::Provisional && settled.retry_at.is_none()).then_some(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_takes_eight_bytes_and_loses_nothing() {
+        let far = Place {
+            batch: BATCHES,
+            offset: u32::MAX,
+        };
+        let near = Place { batch: 0, offset: 0 };
+        for slot in [Slot::Open, Slot::Unasked, Slot::Told] {
+            assert_eq!(Slot::from(Packed::from(slot)), slot);
+        }
+        for place in [far, near] {
+            for slot in [Slot::Attempted(place), Slot::Provisional(place), Slot::Settled(place)] {
+                assert_eq!(Slot::from(Packed::from(slot)), slot);
+            }
+        }
+        assert_eq!(size_of::<Packed>(), 8);
+    }
 }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    store::JobRecord,
-    verdict::{Action, Label},
+    store::{JobRecord, JobState},
+    verdict::{Action, Label, Reason},
 };
 
 /// Counts as the job's owner keeps them; what is missing or misshapen is nothing.
@@ -42,7 +42,10 @@ impl Counts {
     /// Of a job; what only holds while somebody works on it is left out when nobody does.
     #[must_use]
     pub fn of(job: &JobRecord) -> Self {
-        let counts: Self = serde_json::from_str(&job.summary).unwrap_or_default();
+        let mut counts: Self = serde_json::from_str(&job.summary).unwrap_or_default();
+        if job.state != JobState::Done {
+            counts.leave_out_interrupted();
+        }
         if job.taken {
             return counts;
         }
@@ -53,6 +56,22 @@ impl Counts {
             last_group: None,
             ..counts
         }
+    }
+
+    /// What a run leaves to the next one it writes out, and has not answered.
+    fn leave_out_interrupted(&mut self) {
+        let left = self.by_reason.remove(Reason::Interrupted.name()).unwrap_or_default();
+        let rows = [
+            (&mut self.by_label, Label::Unknown.name()),
+            (&mut self.by_action, Action::Hold.name()),
+        ];
+        for (counts, name) in rows {
+            if let Some(count) = counts.get_mut(name) {
+                *count = count.saturating_sub(left);
+            }
+            counts.retain(|_, count| *count > 0);
+        }
+        self.answered = self.answered.map(|answered| answered.saturating_sub(left));
     }
 
     /// Labels in the order of reports.
@@ -92,5 +111,43 @@ impl Counts {
             Value::Object(members) => members,
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn job(state: JobState) -> JobRecord {
+        let summary = json!({
+            "unique": 9, "answered": 10, "by_label": {"valid": 3, "unknown": 7}, "by_reason": {"mailbox_exists": 3, "greylisted": 2, "interrupted": 5},
+            "by_action": {"send": 3, "hold": 7},
+        });
+        JobRecord {
+            number: 1,
+            id: "abc".into(),
+            state,
+            source: "leads.csv".into(),
+            settings: String::new(),
+            layout: String::new(),
+            rows: 10,
+            summary: summary.to_string(),
+            created_at: SystemTime::UNIX_EPOCH,
+            updated_at: SystemTime::UNIX_EPOCH,
+            process: None,
+            taken: false,
+        }
+    }
+
+    #[test]
+    fn rows_that_wait_for_the_next_run_are_not_answered() {
+        let open = Counts::of(&job(JobState::Open));
+        assert_eq!(open.answered, Some(5));
+        assert_eq!(open.labels(), *json!({"valid": 3, "unknown": 2}).as_object().unwrap());
+        assert_eq!(open.by_action, BTreeMap::from([("hold".into(), 2), ("send".into(), 3)]));
+        assert!(!open.by_reason.contains_key("interrupted"));
+        assert_eq!(Counts::of(&job(JobState::Done)).answered, Some(10));
     }
 }

@@ -24,8 +24,9 @@ pub(super) struct List {
     joining: Joining,
     /// There when the list is closed.
     pub(super) addresses: Arc<Addresses>,
-    /// How many rows hold each address.
-    copies: Vec<u32>,
+    /// How many rows repeat an address that has several.
+    repeats: HashMap<u32, u32>,
+    repeated: u64,
     /// For each row the number of its address, or [`NOBODY`].
     pub(super) rows: Vec<u32>,
     /// The first row of each block of the store, when they were read from there.
@@ -71,12 +72,10 @@ impl List {
             new_domain,
         } = joined.ok_or(VerifyError::TooManyAddresses)?;
         if !new {
-            if let Some(copies) = self.copies.get_mut(id as usize) {
-                *copies += 1;
-            }
+            *self.repeats.entry(id).or_default() += 1;
+            self.repeated += 1;
             return Ok((id, None));
         }
-        self.copies.push(1);
         // It has a number all the same: what is told and listed may differ from one run of a job to the next, its records do not.
         let listed = engine.settings.user_lists.decide(address).is_some();
         let told = if listed { None } else { engine.told(address) };
@@ -107,13 +106,14 @@ impl List {
         domains.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 
+    /// How many rows hold an address.
     pub(super) fn copies(&self, id: u32) -> u64 {
-        self.copies.get(id as usize).copied().map_or(0, u64::from)
+        1 + self.repeats.get(&id).copied().map_or(0, u64::from)
     }
 
     /// Rows that repeat an earlier address.
     pub(super) fn duplicates(&self) -> u64 {
-        self.copies.iter().map(|copies| u64::from(*copies) - 1).sum()
+        self.repeated
     }
 
     /// The row that was added last is judged by itself, or by the operator's lists.

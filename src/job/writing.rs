@@ -30,7 +30,7 @@ const READ_AHEAD: usize = 3 * WRITE_AHEAD;
 /// Rows of those that are in memory at once, and what they become.
 const WRITE_SCATTERED: usize = 4_096;
 /// Rows whose records one thread reads at once.
-const SHARE: usize = 8_192;
+const SHARE: usize = 4_096;
 
 /// Writes every row whose address is known.
 pub(super) struct Writer<'a> {
