@@ -3,12 +3,11 @@
 //! Must not guess: a suggestion is taken only when it is asked for.
 
 use std::{
-    collections::HashSet,
     fs::File,
     io::{self, BufRead, BufReader, Write},
 };
 
-use super::examine::is_normal;
+use super::{examine::is_normal, packed::Packed};
 use crate::{
     address::{Address, Fault, Rules},
     input::{Cells, InputError, InputFormat, Layout, Row, Table},
@@ -89,7 +88,7 @@ pub fn fix(
         from: BufReader::with_capacity(64 << 10, file),
         line: 1,
     };
-    let mut seen = HashSet::new();
+    let mut seen = RowSet::default();
     let mut pending: Option<Change> = None;
     let mut row = Row::default();
     while table.read_row(&mut row)? {
@@ -115,7 +114,7 @@ enum To {
 }
 
 /// What becomes of a row; nothing if it stays as it is.
-fn change(row: &Row, repairs: Repairs, seen: &mut HashSet<u128>) -> Option<Change> {
+fn change(row: &Row, repairs: Repairs, seen: &mut RowSet) -> Option<Change> {
     if row.fault.is_some() {
         return None;
     }
@@ -130,10 +129,10 @@ fn change(row: &Row, repairs: Repairs, seen: &mut HashSet<u128>) -> Option<Chang
         Cells::Object { .. } => (0, 1),
     };
     let from = typed.to_owned();
-    let to = if seen.insert(whole(row, &address)) {
-        To::Address(better?)
-    } else {
-        To::Dropped
+    let (choice, print) = whole(row, &address);
+    let to = match seen.insert(choice, print) {
+        None => To::Address(better?),
+        Some(_) => To::Dropped,
     };
     Some(Change {
         line: row.line,
@@ -176,8 +175,11 @@ fn better(typed: &str, repairs: Repairs) -> Option<String> {
     .filter(|better| better != typed)
 }
 
-/// A fingerprint of everything in the row, the address in its normal form.
-fn whole(row: &Row, address: &Address) -> u128 {
+/// What tells rows apart: 128 bits of SHA-256, of which nobody has two different texts with the same.
+type RowSet = Packed<16, 128>;
+
+/// A fingerprint of everything in the row, the address in its normal form; and other bits of it that choose a place.
+fn whole(row: &Row, address: &Address) -> (u32, [u8; 16]) {
     use sha2::{Digest, Sha256};
     let mut digest = Sha256::new();
     digest.update(address.mailbox());
@@ -205,10 +207,8 @@ fn whole(row: &Row, address: &Address) -> u128 {
         }
     }
     let digest: [u8; 32] = digest.finalize().into();
-    digest
-        .iter()
-        .take(16)
-        .fold(0, |number, byte| number << 8 | u128::from(*byte))
+    let (print, rest) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    (rest.first_chunk().map_or(0, |four| u32::from_be_bytes(*four)), *print)
 }
 
 /// The bytes of the file, line by line as `input` counts them.
