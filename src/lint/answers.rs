@@ -37,6 +37,12 @@ impl Answer {
         Self::unknown(API_UNREACHABLE)
     }
 
+    /// The run ended before.
+    #[must_use]
+    pub fn interrupted() -> Self {
+        Self::unknown(Reason::Interrupted.name())
+    }
+
     /// Nobody may be asked.
     #[must_use]
     pub fn offline() -> Self {
@@ -119,6 +125,6 @@ impl Answers {
     pub(super) fn about(&self, address: &Address) -> Answer {
         let by_domain = || self.by_domain.get(address.domain());
         let found = self.by_address.get(&address.join_hash(false)).or_else(by_domain);
-        found.copied().unwrap_or(Answer::unknown(Reason::Interrupted.name()))
+        found.copied().unwrap_or(Answer::interrupted())
     }
 }

@@ -2,16 +2,13 @@
 //!
 //! Must not guess: a suggestion is taken only when it is asked for.
 
-use std::{
-    fs::File,
-    io::{self, BufRead, BufReader, Write},
-};
+use std::io::{self, BufRead, BufReader, Read, Write};
 
 use super::{examine::is_normal, packed::Packed};
 use crate::{
     address::{Address, Fault, Rules},
     input::{Cells, InputError, InputFormat, Layout, Row, Table},
-    job::suggest,
+    job::{Stop, suggest},
     lists,
 };
 
@@ -56,17 +53,22 @@ pub enum FixError {
     /// The repaired list cannot be written.
     #[error("cannot write the repaired list: {0}")]
     Output(#[from] io::Error),
+    /// Somebody wants it to end; what was written is not whole.
+    #[error("the repair was interrupted")]
+    Interrupted,
 }
 
-/// Copies a list with its repairs; `told` hears of each.
+/// Copies a list with its repairs; `told` hears of each. `raw` has the bytes of the table from the first on, as far as it is read at
+/// least: a stream is repaired as it comes.
 ///
 /// # Errors
-/// The list cannot be read or is in a form that is not written, or writing failed.
+/// The list cannot be read or is in a form that is not written, writing failed, or the stop was requested.
 pub fn fix(
-    (table, file, name): (&mut Table, File, &str),
+    (table, raw, name): (&mut Table, &mut dyn Read, &str),
     repairs: Repairs,
     out: &mut dyn Write,
     mut told: &mut dyn FnMut(Repaired),
+    stop: &Stop,
 ) -> Result<(), FixError> {
     let layout = std::sync::Arc::clone(table.layout());
     let form = |what: String| {
@@ -85,13 +87,16 @@ pub fn fix(
         return form(format!("in {}", layout.encoding));
     }
     let mut raw = Raw {
-        from: BufReader::with_capacity(64 << 10, file),
+        from: BufReader::with_capacity(64 << 10, raw),
         line: 1,
     };
     let mut seen = RowSet::default();
     let mut pending: Option<Change> = None;
     let mut row = Row::default();
     while table.read_row(&mut row)? {
+        if stop.is_requested() {
+            return Err(FixError::Interrupted);
+        }
         // What lies between two rows, comments and blank lines, belongs to the one before.
         raw.copy(row.line, pending.take(), &layout, out)?.map(&mut told);
         pending = change(&row, repairs, &mut seen);
@@ -212,12 +217,12 @@ fn whole(row: &Row, address: &Address) -> (u32, [u8; 16]) {
 }
 
 /// The bytes of the file, line by line as `input` counts them.
-struct Raw {
-    from: BufReader<File>,
+struct Raw<'a> {
+    from: BufReader<&'a mut dyn Read>,
     line: u64,
 }
 
-impl Raw {
+impl Raw<'_> {
     /// Copies up to a line, its first lines changed; tells what was.
     fn copy(
         &mut self,
@@ -376,7 +381,7 @@ fn unquoted(raw: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Seek;
+    use std::{fs::File, io::Seek};
 
     use super::*;
     use crate::input::InputOptions;
@@ -397,7 +402,8 @@ mod tests {
             rules: Rules::default(),
             suggested,
         };
-        fix((&mut table, file, name), repairs, &mut out, &mut |_| count += 1).unwrap();
+        let task = (&mut table, &mut file as &mut dyn Read, name);
+        fix(task, repairs, &mut out, &mut |_| count += 1, &Stop::new()).unwrap();
         (String::from_utf8(out).unwrap(), count)
     }
 
