@@ -1,7 +1,7 @@
 //! Standard input to standard output: what comes in is answered before the end is there.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
 };
 
@@ -102,4 +102,55 @@ fn many_files_are_one_list() {
         (summary["files"].as_u64(), summary["distinct"].as_u64()),
         (Some(301), Some(301))
     );
+}
+
+#[test]
+fn whoever_is_interrupted_leaves_nothing_half_done() {
+    for arguments in [
+        &["-o", "text", "-o", "jsonl=found.jsonl", "--split", "-"][..],
+        &["--fix", "--fix-output", "new.txt", "-o", "jsonl=found.jsonl", "-"],
+    ] {
+        let place = Place::new();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_presend"))
+            .args([&["lint", "--level", "syntax"], arguments].concat())
+            .current_dir(place.0.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || {
+            // Until nobody reads any more.
+            while input.write_all("user@ACME-corp.com\n".repeat(4000).as_bytes()).is_ok() {}
+        });
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        if arguments.contains(&"--fix") {
+            err.read_line(&mut said).unwrap();
+        } else {
+            out.read_line(&mut said).unwrap();
+        }
+        let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let reader = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        err.read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+        writer.join().unwrap();
+        reader.join().unwrap().unwrap();
+        assert!(said.contains("interrupted"), "{said}");
+        let mut left: Vec<_> = std::fs::read_dir(place.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["found.jsonl"], "{said}");
+        let found = place.read("found.jsonl");
+        let last = found.lines().last().unwrap();
+        assert!(
+            last.contains("\"exit_code\":130") && last.contains("were not looked at"),
+            "{last}"
+        );
+    }
 }
