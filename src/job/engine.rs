@@ -8,10 +8,9 @@ use std::{
 };
 
 use super::{
-    Level, NotOwned, Outcome, Plan, Progress, Settings, Stop, Summary, forecast, ownership,
+    Level, NotOwned, Outcome, Plan, Progress, Settings, Stop, Summary, few, forecast, ownership,
     resolve::{Settled, found},
-    run::{self, Few},
-    syntax,
+    run, syntax,
 };
 use crate::{
     address::{Address, Rules},
@@ -436,16 +435,25 @@ impl Engine {
         memory: Patience,
         heard: &mut (dyn FnMut(usize, Outcome) + Send),
     ) -> Result<Vec<Outcome>, VerifyError> {
-        let few = Few {
-            typed,
-            stop,
-            memory,
-            heard,
-        };
         match &self.route {
-            None => Ok(typed.iter().map(|typed| self.read(typed)).collect()),
-            Some(_) => run::few(self, few).await,
+            None => Ok(self.read_all(typed)),
+            Some(_) => few::answer(self, (typed, memory), stop, heard).await,
         }
+    }
+
+    /// The same answers if nobody need be asked for them.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn at_hand(&self, typed: &[String], memory: Patience) -> Result<Option<Vec<Outcome>>, VerifyError> {
+        match &self.route {
+            None => Ok(Some(self.read_all(typed))),
+            Some(_) => few::at_hand(self, typed, memory),
+        }
+    }
+
+    fn read_all(&self, typed: &[String]) -> Vec<Outcome> {
+        typed.iter().map(|typed| self.read(typed)).collect()
     }
 
     /// The same engine, asking less far or keeping dialogues: routes, mail hosts, budgets and the store are shared with it.

@@ -6,6 +6,7 @@ mod answers;
 mod conveyor;
 mod counts;
 mod engine;
+mod few;
 mod forecast;
 mod intake;
 mod list;

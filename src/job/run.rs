@@ -1,10 +1,6 @@
 //! A job from its rows to its last answer: imported or taken up again, asked about, kept, written out.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -13,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    Engine, Level, Outcome, Progress, Sink, Stop, Summary, VerifyError, View, Waiting,
+    Engine, Level, Progress, Sink, Stop, Summary, VerifyError, View, Waiting,
     answers::{Answers, nothing_learned, record},
     list::{List, NOBODY},
     open::{Open, Portions},
@@ -28,7 +24,7 @@ use crate::{
     input::{Row, Table},
     schedule::Standing,
     smtp::Tally,
-    store::{Entry, JobRecord, JobState, Lease, Ledger, NewJob, Patience, Record, Store, StoreError, Write},
+    store::{Entry, JobRecord, JobState, Lease, Ledger, Record, Store, StoreError, Write},
     verdict::NotTried,
 };
 
@@ -433,105 +429,19 @@ fn note_down(ledger: &Ledger, summary: &Summary, state: JobState, released: bool
     });
 }
 
-/// A question about a few addresses.
-pub(super) struct Few<'a> {
-    pub(super) typed: &'a [String],
-    pub(super) stop: &'a Stop,
-    pub(super) memory: Patience,
-    /// Hears of answers that another question may better.
-    pub(super) heard: &'a mut (dyn FnMut(usize, Outcome) + Send),
-}
-
-/// Answers a few addresses.
-pub(super) async fn few(engine: &Engine, few: Few<'_>) -> Result<Vec<Outcome>, VerifyError> {
-    let Few {
-        typed,
-        stop,
-        memory,
-        heard,
-    } = few;
-    let mut list = List::default();
-    for typed in typed {
-        list.add_typed(engine, typed)?;
-    }
-    list.close();
-    let domains = list.take_domains();
-    let mut open = Open::default();
-    match &engine.store {
-        Some(store) => {
-            let known = engine.ledger_for(store, Lease::nobody(), memory)?;
-            let answers = Answers::new(list.addresses.len());
-            for domain in domains {
-                open.add(engine, &known, (&list, &answers), domain)?;
-            }
-        }
-        None => open.asked = domains,
-    }
-    // Nothing is written about what is known already.
-    let ledger = match engine.store.as_ref().filter(|_| !open.asked.is_empty()) {
-        Some(store) => {
-            let lease = store.create(&NewJob::unlisted()).map_err(Arc::new)?;
-            Some(engine.ledger_for(store, lease, memory)?)
-        }
-        None => None,
+/// Keeps the answers of a run over a few addresses, which ends with that.
+pub(super) fn keep_few(ledger: &Ledger, list: &List, settled: Vec<Settled>) {
+    let (kept, _) = mpsc::unbounded_channel();
+    let mut keeping = Keeping {
+        ledger,
+        list,
+        progress: &Progress::default(),
+        kept,
+        under_way: 0,
+        later: Later::default(),
+        over: None,
+        lasts: ledger.store().outlives_the_run(),
     };
-    let mut results: HashMap<u32, Settled> = open.known.into_iter().map(|known| (known.id, known)).collect();
-    let mut asked = Vec::new();
-    if !open.asked.is_empty() {
-        let start = Start {
-            domains: open.asked,
-            addresses: Arc::clone(&list.addresses),
-            tally: Arc::default(),
-            stop,
-            ledger: ledger.as_ref(),
-            histories: open.histories,
-            hurried: true,
-        };
-        let attempt = |settled: &Settled| {
-            for (typed, (index, id)) in typed.iter().zip(list.rows.iter().enumerate()) {
-                if *id == settled.id {
-                    heard(index, engine.settled(typed, settled.clone()));
-                }
-            }
-        };
-        asked = ask_few(Probing::start(engine, start), attempt).await;
-    }
-    if let Some(ledger) = &ledger {
-        let (kept, _) = mpsc::unbounded_channel();
-        let mut keeping = Keeping {
-            ledger,
-            list: &list,
-            progress: &Progress::default(),
-            kept,
-            under_way: 0,
-            later: Later::default(),
-            over: None,
-            lasts: ledger.store().outlives_the_run(),
-        };
-        keeping.keep(asked.clone());
-        note_down(ledger, &Summary::default(), JobState::Done, true);
-        flushed(&**ledger.store()).await?;
-    }
-    results.extend(asked.into_iter().map(|settled| (settled.id, settled)));
-    let outcome = |(typed, id): (&String, &u32)| match results.get(id) {
-        Some(settled) => engine.settled(typed, settled.clone()),
-        None => match list.told.get(id) {
-            Some(told) => engine.testified(typed, told),
-            None => engine.read(typed),
-        },
-    };
-    Ok(typed.iter().zip(&list.rows).map(outcome).collect())
-}
-
-/// Asks until every address is settled; `attempt` hears of answers that another question may better.
-async fn ask_few(mut probing: Probing<'_>, mut attempt: impl FnMut(&Settled)) -> Vec<Settled> {
-    let mut asked = Vec::new();
-    while let Some(settled) = probing.next(&Progress::default()).await {
-        let (attempts, settled): (Vec<_>, Vec<_>) = settled
-            .into_iter()
-            .partition(|settled| settled.standing == Standing::Attempt);
-        attempts.iter().for_each(&mut attempt);
-        asked.extend(settled);
-    }
-    asked
+    keeping.keep(settled);
+    note_down(ledger, &Summary::default(), JobState::Done, true);
 }

@@ -71,9 +71,10 @@ impl Conversation<'_> {
             Ask::Control(_) => self.control_answered(slice, &answer),
             Ask::Target(tracked) => {
                 progress.open = progress.open.saturating_sub(1);
+                let unknown = !throttled && class == Class::UserUnknown && answer.meaning.dead_recipient().is_some();
                 progress.accepted |= answer.reply.code().is_positive();
-                progress.refused_unknown |=
-                    !throttled && class == Class::UserUnknown && answer.meaning.dead_recipient().is_some();
+                progress.refused_unknown |= unknown;
+                progress.unproven = answer.reply.code().is_positive() || (progress.unproven && !unknown);
                 self.keep(slice, tracked, Observed::Known(answer), throttled);
                 self.ask_control_if_due(slice);
             }
@@ -158,6 +159,7 @@ impl Conversation<'_> {
         let due = match progress.report.need {
             ControlNeed::No => false,
             ControlNeed::IfAccepted => progress.accepted && !progress.refused_unknown,
+            ControlNeed::AfterLast => progress.unproven,
             ControlNeed::Yes => true,
         };
         if progress.open > 0 || !due || self.host.untruthful {

@@ -206,12 +206,29 @@ pub(super) struct DomainState {
     pub(super) unknown: Observed<UnknownRecipients, Stage>,
     pub(super) control: Control,
     pub(super) accepted_since_control: u32,
+    /// Acceptances after which the control recipient is asked about again.
+    recheck_accepts: u32,
+    /// Somebody was accepted after the last answer that showed that strangers are refused.
+    unproven: bool,
+    /// What stands behind `unknown`.
+    shown: Shown,
     /// A host whose word counts accepted somebody.
     pub(super) accepted: bool,
     /// Vague refusals wait for the proof that the host still accepts somebody, see `ban`.
     pub(super) held: Option<Held>,
     /// What was answered here, earlier runs included.
     pub(super) tally: Tally,
+}
+
+/// What shows what a domain's host does with unknown recipients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Answers about recipients, as far as it is known.
+    ByRecipients,
+    /// An answer about the control recipient.
+    ByControl,
+    /// The same, which another run asked about.
+    Before,
 }
 
 /// What of a domain waits for that proof.
@@ -256,6 +273,9 @@ impl DomainState {
             unknown: Observed::NotTried(NotTried::NotNeeded),
             control,
             accepted_since_control: 0,
+            recheck_accepts,
+            unproven: false,
+            shown: Shown::ByRecipients,
             accepted: false,
             held: None,
             tally: Tally::default(),
@@ -264,7 +284,7 @@ impl DomainState {
             match Before::of(target, times) {
                 Before::Waiting(tracked) => state.waiting.push_back(tracked),
                 Before::Delayed(tracked, due) => state.delayed.push(Delayed { due, tracked }),
-                Before::Answered(tracked, observation) => state.settle(tracked, observation, recheck_accepts),
+                Before::Answered(tracked, observation) => state.settle(tracked, observation),
             }
         }
         if let Some(memory) = memory {
@@ -272,25 +292,33 @@ impl DomainState {
             state.accepted |= memory.accepted;
             state.accepted_since_control = memory.accepted_since_control;
             if !matches!(memory.unknown, Observed::NotTried(_)) {
+                // What a job knows of its own control recipient it counted.
+                let before = memory.attempts == 0 && memory.unknown.known().is_some();
+                state.shown = if before { Shown::Before } else { Shown::ByControl };
                 state.unknown = memory.unknown;
+                state.unproven &= !before;
             }
         }
         state
     }
 
     /// Keeps an observation that is final for this run.
-    pub(super) fn settle(&mut self, tracked: Tracked, observation: Observation, recheck_accepts: u32) {
+    pub(super) fn settle(&mut self, tracked: Tracked, observation: Observation) {
         if observation.second.is_some() {
             self.hosts_disagree();
         }
         if observation.accepted() {
             self.accepted_since_control += 1;
             self.accepted |= !observation.host.as_ref().is_some_and(|host| host.untruthful);
-            if self.accepted_since_control >= recheck_accepts {
+            self.unproven = true;
+            if self.accepted_since_control >= self.recheck_accepts {
                 self.control.recheck = true;
             }
-        } else if observation.proves_refusing() && self.hosts != Hosts::Disagree && self.unknown.known().is_none() {
-            self.unknown = Observed::Known(UnknownRecipients::Refused);
+        } else if observation.proves_refusing() && self.hosts != Hosts::Disagree {
+            self.unproven = false;
+            if self.unknown.known().is_none() {
+                self.unknown = Observed::Known(UnknownRecipients::Refused);
+            }
         }
         self.done.push((tracked, observation));
     }
@@ -313,6 +341,7 @@ impl DomainState {
         self.control.refusal = words;
         // A check that stayed open does not undo what was shown before, and must not be repeated at every acceptance.
         self.accepted_since_control = 0;
+        self.unproven = false;
         self.control.recheck = false;
         let answer = match answer {
             ControlAnswer::Known(answer) => answer,
@@ -325,6 +354,7 @@ impl DomainState {
             }
             ControlAnswer::NotAsked => return,
         };
+        self.shown = Shown::ByControl;
         let before = self.unknown.known().copied();
         let flipped = before.is_some_and(|before| before != answer);
         self.unknown = Observed::Known(if flipped {
@@ -363,7 +393,28 @@ impl DomainState {
     pub(super) fn learn(&mut self, unknown: UnknownRecipients) {
         if self.unknown.known().is_none() {
             self.unknown = Observed::Known(unknown);
+            self.shown = Shown::Before;
         }
+    }
+
+    /// What the host does with unknown recipients, as far as a later run may build on it: that one recipient is unknown shows
+    /// it to those only who ask about others in the same breath.
+    pub(super) fn known_for_good(&self) -> Observed<UnknownRecipients, Stage> {
+        match (self.shown, &self.unknown) {
+            (Shown::ByRecipients, Observed::Known(_)) => Observed::NotTried(NotTried::NotNeeded),
+            (Shown::ByRecipients | Shown::ByControl | Shown::Before, unknown) => unknown.clone(),
+        }
+    }
+
+    /// Whether the last who are accepted must be followed by a stranger who is refused: a host may refuse some and then take
+    /// everybody (HOSTILE R21). What another run found out stands for its week.
+    pub(super) fn checks_last(&self) -> bool {
+        let open = match &self.unknown {
+            Observed::Known(known) => *known == UnknownRecipients::Refused && self.shown != Shown::Before,
+            Observed::NotTried(_) => true,
+            Observed::Failed(_) => false,
+        };
+        open && self.waiting.is_empty() && self.delayed.is_empty() && self.second.is_none()
     }
 
     /// Whether it is still open what the host does with unknown recipients. One that takes everything is asked nothing more, so
@@ -382,7 +433,8 @@ impl DomainState {
             Phase::InFlight | Phase::Waits(_) => false,
         };
         let control = &self.control;
-        self.accepted && self.is_open() && possible && !control.given_up && control.address.is_some()
+        let last = self.unproven && self.in_flight == 0 && self.checks_last();
+        self.accepted && (self.is_open() || last) && possible && !control.given_up && control.address.is_some()
     }
 
     /// Targets that wait to be asked about, now or later.

@@ -38,7 +38,7 @@ pub struct Limits {
     /// Trips after which the group is left alone for a day.
     pub trips: u32,
     /// Accepted recipients after which a domain's control recipient is asked again (Cisco's work-queue mode turns from
-    /// refusing to accepting everything).
+    /// refusing to accepting everything). After the last one it is asked in any case.
     pub recheck_accepts: u32,
     /// When what is asked at one domain looks like guesses.
     pub guard: GuardLimits,

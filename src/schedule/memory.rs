@@ -159,7 +159,7 @@ impl DomainState {
             may_mend: control.may_mend && !concluded,
             recheck: control.recheck,
             refusal: control.refusal.filter(|_| !concluded),
-            unknown: self.unknown.clone(),
+            unknown: self.known_for_good(),
             accepted_since_control: self.accepted_since_control,
             accepted: self.accepted && !concluded,
         }

@@ -1,6 +1,6 @@
 //! Reaching a mail host: every exchanger and address in order, TLS where it is offered, once more in clear where it breaks.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, io::ErrorKind, net::SocketAddr, sync::Arc};
 
 use tokio::time::Instant;
 
@@ -47,6 +47,8 @@ enum Failed {
     Proxy(ProxyFault),
     /// We were asked to stop.
     Stopped,
+    /// It was reset before a word was said.
+    Reset,
     /// The dialogue ended.
     Dialogue(Ended),
 }
@@ -116,6 +118,15 @@ pub(super) async fn open(
             Err(Failed::Stopped) => {
                 blocked = false;
                 break;
+            }
+            Err(Failed::Reset) => {
+                blocked = false;
+                failure.host = Some(Arc::new(facts(None)));
+                failure.answer = Observed::Failed(ProbeFailure::ConnectionLost);
+                sessions += 1;
+                if sessions == MAX_SESSIONS {
+                    break;
+                }
             }
             Err(Failed::Proxy(fault)) => {
                 (blocked, proxy_failed) = (false, true);
@@ -207,6 +218,8 @@ async fn attempt(
         () = shared.ended() => return Err(Failed::Stopped),
     };
     let stream = dialled.map_err(|error| match error {
+        // It was there, and is heard of so when the reset comes before we look.
+        DialError::Host(error) if error.kind() == ErrorKind::ConnectionReset => Failed::Reset,
         DialError::Host(error) => Failed::Connection(NoConnection::new(Some(&error), ip.ip())),
         DialError::Proxy(fault) => Failed::Proxy(fault),
     })?;

@@ -66,8 +66,17 @@ pub(super) enum ControlNeed {
     No,
     /// If this session is the first that sees a recipient accepted, and none refused as unknown.
     IfAccepted,
+    /// If a recipient is accepted and none refused as unknown after him.
+    AfterLast,
     /// A recipient was accepted before.
     Yes,
+}
+
+impl ControlNeed {
+    /// It depends on what the session brings.
+    pub(super) fn may_be_none(self) -> bool {
+        matches!(self, Self::IfAccepted | Self::AfterLast)
+    }
 }
 
 /// What a session learned.

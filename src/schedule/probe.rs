@@ -43,6 +43,8 @@ pub(super) struct Progress {
     pub(super) open: usize,
     pub(super) accepted: bool,
     pub(super) refused_unknown: bool,
+    /// The last who was accepted was not followed by one who is unknown.
+    pub(super) unproven: bool,
 }
 
 /// A host's test of our first session with it.
@@ -282,6 +284,7 @@ impl<'a> Conversation<'a> {
                 open: targets.len(),
                 accepted: false,
                 refused_unknown: false,
+                unproven: false,
             });
             queue.extend(pieces(index, targets));
         }

@@ -93,9 +93,28 @@ pub(super) struct Verification {
     answers: watch::Sender<Answers>,
 }
 
+/// A verification's id, its tenant, and when it began.
+type Which = (Arc<str>, Arc<str>, SystemTime);
+
 impl Verification {
+    fn new((id, tenant, began): Which, question: Asking, answers: Answers) -> Self {
+        Self {
+            id,
+            tenant,
+            began,
+            batch: question.batch,
+            transcript: question.transcript,
+            question,
+            kept: AtomicBool::new(false),
+            answers: watch::channel(answers).0,
+        }
+    }
+
     /// Waits until everything is answered, so long at most.
     pub(super) async fn done(&self, within: Duration) {
+        if !self.is_pending() {
+            return;
+        }
         let mut answers = self.answers.subscribe();
         let done = answers.wait_for(|answers| answers.standing != Standing::Pending);
         // The sender is ours, and who waits no longer takes what there is.
@@ -173,51 +192,48 @@ impl Verifications {
         tenant: &Arc<str>,
         question: Asking,
     ) -> Result<Arc<Verification>, Problem> {
+        let engine = engines.of(tenant, question.level, question.transcript);
+        // A store that cannot be read is told of when somebody is to be asked.
+        if let Ok(Some(outcomes)) = engine.at_hand(&question.typed, question.memory(&engine)) {
+            let answers = Answers {
+                outcomes,
+                standing: Standing::Final,
+            };
+            let which = (id()?, Arc::clone(tenant), SystemTime::now());
+            return Ok(Arc::new(Verification::new(which, question, answers)));
+        }
         let open = self.kept().pending.get(tenant).copied().unwrap_or_default();
         if open >= self.most_pending {
             let said = format!("{} verifications are not answered yet.", self.most_pending);
             return Err(Problem::new(Code::TooManyPending, said).after(Duration::from_secs(10)));
         }
-        Ok(self.ask(engines, (id()?, Arc::clone(tenant), SystemTime::now()), question, false))
+        let which = (id()?, Arc::clone(tenant), SystemTime::now());
+        Ok(self.ask(engine, which, question, false))
     }
 
     /// Asks what was asked before the server started.
     pub(super) fn resume(self: &Arc<Self>, engines: &Engines) -> Result<(), StoreError> {
         let since = SystemTime::now().checked_sub(self.keep);
         for kept in self.store.open_verifications(since.unwrap_or(SystemTime::UNIX_EPOCH))? {
-            let Ok(question) = serde_json::from_str(&kept.question) else {
+            let Ok(question) = serde_json::from_str::<Asking>(&kept.question) else {
                 continue;
             };
             let which = (kept.id.into(), kept.tenant.into(), kept.created_at);
-            let verification = self.ask(engines, which, question, true);
+            let engine = engines.of(&which.1, question.level, question.transcript);
+            let verification = self.ask(engine, which, question, true);
             self.remember(&verification);
         }
         Ok(())
     }
 
-    fn ask(
-        self: &Arc<Self>,
-        engines: &Engines,
-        (id, tenant, began): (Arc<str>, Arc<str>, SystemTime),
-        question: Asking,
-        kept: bool,
-    ) -> Arc<Verification> {
-        let engine = engines.of(&tenant, question.level, question.transcript);
-        let outcomes = question.typed.iter().map(|typed| engine.pending(typed)).collect();
-        let (answers, _) = watch::channel(Answers {
-            outcomes,
+    fn ask(self: &Arc<Self>, engine: Arc<Engine>, which: Which, question: Asking, kept: bool) -> Arc<Verification> {
+        let tenant = Arc::clone(&which.1);
+        let answers = Answers {
+            outcomes: question.typed.iter().map(|typed| engine.pending(typed)).collect(),
             standing: Standing::Pending,
-        });
-        let verification = Arc::new(Verification {
-            id,
-            tenant: Arc::clone(&tenant),
-            began,
-            batch: question.batch,
-            transcript: question.transcript,
-            question,
-            kept: AtomicBool::new(kept),
-            answers,
-        });
+        };
+        let verification = Arc::new(Verification::new(which, question, answers));
+        verification.kept.store(kept, Ordering::Relaxed);
         *self.kept().pending.entry(tenant).or_default() += 1;
         let answered = Answered {
             all: Arc::clone(self),

@@ -127,7 +127,7 @@ pub(super) fn whereabouts(connection: &Connection, domain: i64) -> Result<Option
 /// Whether there is any.
 pub(super) fn is_some(connection: &Connection) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM pointer)";
-    Ok(connection.query_row(sql, [], |row| row.get(0))?)
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
 }
 
 /// Takes over what the layouts before the third had, a row for each address. As many at a time as stay small in memory.

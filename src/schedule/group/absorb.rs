@@ -133,7 +133,7 @@ impl Group {
             self.last_due = self.last_due.max(Some(due));
             self.alarms.push(Reverse((due, index)));
         }
-        let unknown = state.unknown.known().copied();
+        let unknown = state.known_for_good().known().copied();
         self.delay(index, sorted.delayed, now);
         self.count_guesses(index, kept_before);
         let state = self.domains.get(index).and_then(Option::as_ref);
@@ -195,13 +195,12 @@ fn sort(
     times: Times,
 ) -> Sorted {
     let run = Arc::clone(&state.run);
-    let recheck = context.limits.recheck_accepts;
     let mut sorted = Sorted::default();
     state.in_flight = state
         .in_flight
         .saturating_sub(report.answered.len() + report.again.len());
     for (tracked, observation) in second::compared(state, lane, report) {
-        state.settle(tracked, observation, recheck);
+        state.settle(tracked, observation);
     }
     for (tracked, observation) in report.answered.drain(..) {
         let first = u32::from(tracked.attempts == 1);
@@ -225,7 +224,7 @@ fn sort(
             }
             Some(_) | None => {
                 sorted.told += first;
-                state.settle(tracked, observation, recheck);
+                state.settle(tracked, observation);
             }
         }
     }

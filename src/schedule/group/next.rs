@@ -23,11 +23,11 @@ pub(super) fn slice(
     let apart = control_apart && !targets.is_empty();
     let need = if state.wants_control() && !apart {
         ControlNeed::Yes
-    } else if targets.is_empty()
-        || apart
-        || state.control.phase == Phase::InFlight
-        || !matches!(state.unknown, Observed::NotTried(_))
-    {
+    } else if targets.is_empty() || apart || state.control.phase == Phase::InFlight {
+        ControlNeed::No
+    } else if state.checks_last() {
+        ControlNeed::AfterLast
+    } else if !matches!(state.unknown, Observed::NotTried(_)) {
         ControlNeed::No
     } else {
         ControlNeed::IfAccepted

@@ -45,7 +45,7 @@ impl Asking {
             }
         }
         slice.targets = mine;
-        if slice.targets.is_empty() && slice.need == ControlNeed::IfAccepted {
+        if slice.targets.is_empty() && slice.need.may_be_none() {
             slice.need = ControlNeed::No;
             state.control.phase = Phase::Idle;
         }
@@ -106,7 +106,7 @@ impl Kin {
     pub(super) fn plan(&mut self, slice: &mut Slice, state: &mut DomainState) {
         if self.find(state).is_none() {
             self.domains.push((state.name.clone(), None));
-        } else if slice.need == ControlNeed::IfAccepted {
+        } else if slice.need.may_be_none() {
             slice.need = ControlNeed::No;
             state.control.phase = Phase::Idle;
         }

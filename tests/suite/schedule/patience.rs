@@ -127,7 +127,8 @@ async fn r13_the_same_words_after_an_answer_are_no_test() {
     let net = FakeNet::new("", |heard| match heard.rcpt()? {
         "ann@one.test" => Some(say("550 5.1.1 User unknown")),
         _ if heard.connection == 0 => Some(say("450 4.3.2 Service currently unavailable")),
-        _ => None,
+        "bob@one.test" => None,
+        _ => Some(say("550 5.1.1 User unknown")),
     });
     let run = Run::of(net, manners(), &["ann@one.test", "bob@one.test"]).await;
     assert_eq!(run.reason("bob@one.test"), "mailbox_exists");
@@ -259,7 +260,11 @@ async fn a_second_lies_between_questions_and_ten_make_a_session() {
                 <= 10
         );
     }
-    assert_eq!(run.controls().len(), 1);
+    assert_eq!(
+        run.controls().len(),
+        2,
+        "in the first session, and after the last who was accepted"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -323,6 +328,36 @@ async fn r21_a_sentinel_that_flips_reopens_what_looked_valid() {
     for address in addresses {
         assert_eq!(run.reason(address), "inconsistent", "{address}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r21_the_last_who_are_accepted_are_followed_by_a_stranger() {
+    // The refusals look like proof, and the list ends long before fifty were accepted.
+    for (count, refused) in [(2, 1), (5, 2), (12, 2), (30, 20)] {
+        let addresses: Vec<String> = (0..count).map(|n| format!("user{n}@one.test")).collect();
+        let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+        let asked = std::sync::atomic::AtomicU32::new(0);
+        let net = FakeNet::new("", move |heard| {
+            heard.rcpt()?;
+            let before = asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            (before < refused).then(|| say("550 5.1.1 User unknown"))
+        });
+        let run = Run::of(net, manners(), &addresses).await;
+        let valid = addresses.iter().filter(|address| run.label(address) == Label::Valid);
+        assert_eq!(valid.count(), 0, "{refused} of {count} refused");
+        assert_eq!(run.controls().len(), 1, "{refused} of {count} refused");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_who_is_unknown_after_the_last_who_is_accepted_is_proof_enough() {
+    let net = FakeNet::new("", |heard| {
+        (!heard.rcpt()?.starts_with("user")).then(|| say("550 5.1.1 User unknown"))
+    });
+    let addresses = ["user1@one.test", "user2@one.test", "gone@one.test"];
+    let run = Run::of(net, manners(), &addresses).await;
+    assert_eq!(run.reason("user2@one.test"), "mailbox_exists");
+    assert_eq!(run.controls().len(), 0);
 }
 
 #[tokio::test(start_paused = true)]
