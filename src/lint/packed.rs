@@ -13,9 +13,9 @@ const PARTS: usize = 256;
 /// Bits of the number that chooses a part.
 const CHOICE: u32 = 28;
 /// Slots of a part from which it grows by an eighth, before by a quarter: little memory is not worth the time.
-const LARGE: usize = 16 << 10;
+const LARGE: usize = 8 << 10;
 /// Slots behind the last home.
-const TAIL: usize = 512;
+const TAIL: usize = 256;
 
 /// Entries of `SIZE` bytes, eight at least; those are equal whose first `BITS` bits are. One whose first eight bytes are zero is none.
 #[derive(Debug)]
@@ -217,10 +217,10 @@ mod tests {
     #[test]
     fn an_entry_takes_little_more_than_its_bytes_at_any_time() {
         let mut packed = Packed::<13, 60>::default();
-        for number in 0..6_000_000 {
+        for number in 0..3_000_000 {
             let (choice, entry) = entry(number, 1);
             packed.insert(choice, entry);
-            if number > 5_000_000 && number % 50_000 == 0 {
+            if number > 2_400_000 && number % 20_000 == 0 {
                 let (bytes, entries) = (packed.bytes(), packed.len());
                 assert!(bytes * 10 < entries * 156, "{bytes} bytes for {entries}");
             }

@@ -183,9 +183,8 @@ fn a_stream_is_repaired_less_than_a_megabyte_behind() {
     let rows = 3 * AHEAD / "user1000000@ACME-corp.com\n".len();
     let (end, ended) = std::sync::mpsc::channel::<()>();
     std::thread::spawn(move || {
-        let rows: String = (0..rows)
-            .map(|number| format!("user{}@ACME-corp.com\n", 1_000_000 + number))
-            .collect();
+        let row = |number| format!("user{}@ACME-corp.com\n", 1_000_000 + number);
+        let rows = (0..rows).map(row).collect::<Vec<_>>().concat();
         input.write_all(rows.as_bytes()).unwrap();
         // Nobody sends: it ends with its sender.
         let _ = ended.recv();

@@ -154,3 +154,51 @@ fn whoever_is_interrupted_leaves_nothing_half_done() {
         );
     }
 }
+
+/// Whoever wants the rows themselves has each of them made; nothing else differs.
+#[test]
+fn the_same_is_found_with_rows_and_without() {
+    let place = Place::new();
+    let addresses = [
+        "jane@acme-corp.com",
+        "Jane@acme-corp.com",
+        "info@gmail.com",
+        "a..b@gmial.com",
+        " x@ACME-corp.com",
+        "team@mailinator.com",
+        "m\u{fc}ller@b\u{fc}cher.de",
+        "jane@example.org",
+        "=x@acme-corp.com",
+        "j@acme.nosuchtld",
+        "<y@yahoo.co>",
+        "M\u{c3}\u{bc}@acme-corp.com",
+    ];
+    let (mut text, mut table) = (String::new(), String::from("id,email,note\n"));
+    for number in 0..9000 {
+        let address = addresses[number * 7 % addresses.len()].replacen('@', &format!("{}@", number % 900), number % 2);
+        let end = ["\n", "\r\n", "\n", "\n\n", "\n \n", "\r"][number % 301 % 6];
+        text.push_str(&address);
+        let row = match number % 97 {
+            3 => format!("{number},{address}"),
+            4 => format!("{number},{address},=1+1"),
+            5 if number > 4000 => format!("{number},\"{address}\",\"a\nb\""),
+            _ => format!("{number},{address},x"),
+        };
+        table.push_str(&row);
+        if number % 1501 == 5 {
+            text.push_str(" # presend: ignore\n# presend: ignore[role]");
+        }
+        text.push_str(end);
+        table.push_str(end);
+    }
+    for (name, list) in [("list.txt", text), ("list.csv", table)] {
+        place.write(name, list);
+        let plain = run(&place, &["-o", "jsonl", name]);
+        let split = run(&place, &["-o", "jsonl", "--split", name]);
+        assert!(found(&plain).len() > 9000, "{}", plain.err);
+        for (one, other) in plain.out.lines().zip(split.out.lines()) {
+            assert_eq!(one, other);
+        }
+        assert_eq!(plain.out.len(), split.out.len());
+    }
+}
