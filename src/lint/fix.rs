@@ -2,7 +2,10 @@
 //!
 //! Must not guess: a suggestion is taken only when it is asked for.
 
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::{
+    hash::{BuildHasher, RandomState},
+    io::{self, BufRead, BufReader, Read, Write},
+};
 
 use super::{examine::is_normal, packed::Packed};
 use crate::{
@@ -90,7 +93,7 @@ pub fn fix(
         from: BufReader::with_capacity(64 << 10, raw),
         line: 1,
     };
-    let mut seen = RowSet::default();
+    let mut seen = RowSet::new();
     let mut pending: Option<Change> = None;
     let mut row = Row::default();
     while table.read_row(&mut row)? {
@@ -99,7 +102,7 @@ pub fn fix(
         }
         // What lies between two rows, comments and blank lines, belongs to the one before.
         raw.copy(row.line, pending.take(), &layout, out)?.map(&mut told);
-        pending = change(&row, repairs, &mut seen);
+        pending = change(&row, repairs, &mut seen, &layout);
     }
     raw.copy(u64::MAX, pending, &layout, out)?.map(&mut told);
     Ok(())
@@ -119,7 +122,7 @@ enum To {
 }
 
 /// What becomes of a row; nothing if it stays as it is.
-fn change(row: &Row, repairs: Repairs, seen: &mut RowSet) -> Option<Change> {
+fn change(row: &Row, repairs: Repairs, seen: &mut RowSet, layout: &Layout) -> Option<Change> {
     if row.fault.is_some() {
         return None;
     }
@@ -134,10 +137,10 @@ fn change(row: &Row, repairs: Repairs, seen: &mut RowSet) -> Option<Change> {
         Cells::Object { .. } => (0, 1),
     };
     let from = typed.to_owned();
-    let (choice, print) = whole(row, &address);
-    let to = match seen.insert(choice, print) {
-        None => To::Address(better?),
-        Some(_) => To::Dropped,
+    let to = if seen.insert(row, &address, layout) {
+        To::Address(better?)
+    } else {
+        To::Dropped
     };
     Some(Change {
         line: row.line,
@@ -180,40 +183,51 @@ fn better(typed: &str, repairs: Repairs) -> Option<String> {
     .filter(|better| better != typed)
 }
 
-/// What tells rows apart: 128 bits of SHA-256, of which nobody has two different texts with the same.
-type RowSet = Packed<16, 128>;
+/// The rows so far: 128 bits of SHA-256 of each, of which nobody knows two texts with the same. What it begins with is another in each
+/// run, so that nobody chooses their places in the table.
+struct RowSet {
+    key: u64,
+    prints: Packed<16, 128>,
+}
 
-/// A fingerprint of everything in the row, the address in its normal form; and other bits of it that choose a place.
-fn whole(row: &Row, address: &Address) -> (u32, [u8; 16]) {
-    use sha2::{Digest, Sha256};
-    let mut digest = Sha256::new();
-    digest.update(address.mailbox());
-    match &row.cells {
-        Cells::Record { record, address } => {
-            for (index, cell) in record.iter().enumerate() {
-                digest.update([0x1F]);
-                if index != *address {
-                    digest.update(cell);
+impl RowSet {
+    fn new() -> Self {
+        Self {
+            key: RandomState::new().hash_one(0),
+            prints: Packed::default(),
+        }
+    }
+
+    /// Adds everything in a row, the address in its normal form; false if it was there.
+    fn insert(&mut self, row: &Row, address: &Address, layout: &Layout) -> bool {
+        use sha2::{Digest, Sha256};
+        let mut digest = Sha256::new();
+        digest.update(self.key.to_be_bytes());
+        // With their lengths, so that no cell runs into the next.
+        let mut add = |part: &str| {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        };
+        add(address.mailbox());
+        match &row.cells {
+            Cells::Record { record, address } => {
+                let others = record.iter().enumerate().filter(|(index, _)| index != address);
+                others.for_each(|(_, cell)| add(cell));
+            }
+            Cells::Object { object, .. } => {
+                for (key, value) in object {
+                    add(key);
+                    if layout.address_key.as_deref() != Some(key) {
+                        add(&value.to_string());
+                    }
                 }
             }
         }
-        Cells::Object { object, address } => {
-            for (key, value) in object {
-                let value = if value.as_str() == Some(address) {
-                    String::new()
-                } else {
-                    value.to_string()
-                };
-                digest.update(key);
-                digest.update([0x1F]);
-                digest.update(value);
-                digest.update([0x1E]);
-            }
-        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let (print, rest) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+        let choice = rest.first_chunk().map_or(0, |four| u32::from_be_bytes(*four));
+        self.prints.insert(choice, *print).is_none()
     }
-    let digest: [u8; 32] = digest.finalize().into();
-    let (print, rest) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
-    (rest.first_chunk().map_or(0, |four| u32::from_be_bytes(*four)), *print)
 }
 
 /// The bytes of the file, line by line as `input` counts them.
@@ -456,6 +470,17 @@ mod tests {
                 "email,n\r\"x\"@ACME-corp.com,1\rb@acme-corp.com,2\r",
             ),
             ("a.txt", "bob@gmial.com\n", "bob@gmial.com\n"),
+            // Rows that are equal only when their cells run together, or when another cell is taken for the address.
+            (
+                "a.csv",
+                "email,n,m\na@acme-corp.com,p\u{1f}q,r\na@acme-corp.com,p,q\u{1f}r\na@acme-corp.com,p,q\u{1f}r\n",
+                "email,n,m\na@acme-corp.com,p\u{1f}q,r\na@acme-corp.com,p,q\u{1f}r\n",
+            ),
+            (
+                "a.ndjson",
+                "{\"email\":\"a@acme-corp.com.\",\"n\":\"a@acme-corp.com.\"}\n{\"email\":\"a@acme-corp.com\",\"n\":\"a@acme-corp.com\"}\n{\"email\":\"a@acme-corp.com\",\"n\":1}\n{\"email\":\"a@ACME-corp.com\",\"n\":1}\n",
+                "{\"email\":\"a@acme-corp.com.\",\"n\":\"a@acme-corp.com.\"}\n{\"email\":\"a@acme-corp.com\",\"n\":\"a@acme-corp.com\"}\n{\"email\":\"a@acme-corp.com\",\"n\":1}\n",
+            ),
         ] {
             assert_eq!(fixed(name, from, false).0, to, "{from:?}");
             assert_eq!(fixed(name, to, false), (to.to_owned(), 0), "again: {to:?}");
