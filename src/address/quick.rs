@@ -7,15 +7,8 @@ use super::{Address, LONGEST, Rules, Traits, special};
 
 /// The address, when nothing about it is unusual.
 pub(super) fn parse(text: &str, rules: Rules) -> Option<Address> {
-    let bytes = text.as_bytes();
-    if bytes.len() > LONGEST {
-        return None;
-    }
-    let at = memchr::memchr(b'@', bytes)?;
-    let local = bytes.get(..at)?;
-    if !is_plain_local(local) || !is_plain_domain(bytes.get(at + 1..)?) {
-        return None;
-    }
+    let (local, _) = split(text.as_bytes())?;
+    let at = local.len();
     let mut mailbox = String::from(text);
     mailbox.get_mut(at + 1..)?.make_ascii_lowercase();
     let domain = mailbox.get(at + 1..)?;
@@ -30,6 +23,13 @@ pub(super) fn parse(text: &str, rules: Rules) -> Option<Address> {
         ..Traits::default()
     };
     allowed.then(|| Address::assemble(mailbox, at, traits))?
+}
+
+/// Local-part and domain, when nothing about either is unusual but, may be, the end of the domain.
+pub(super) fn split(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = memchr::memchr(b'@', text).filter(|_| text.len() <= LONGEST)?;
+    let (local, domain) = (text.get(..at)?, text.get(at + 1..)?);
+    (is_plain_local(local) && is_plain_domain(domain)).then_some((local, domain))
 }
 
 fn is_plain_local(local: &[u8]) -> bool {

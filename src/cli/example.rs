@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Exit,
+    lint::LintOverlay,
     serve::ServeOverlay,
     settings::{Overlay, object},
     show::toml_value,
@@ -17,7 +18,6 @@ use crate::suppress::PolicyTable;
 const HEAD: &str = "\
 # presend.toml: every setting. What stands behind `#` is the default, or an example where there is none; take the `#` away to
 # set it. Names of files are relative to this file. Flags and `PRESEND_*` variables win over it; `presend config check` reads it.
-# One table is not here: `[lint]` is in docs/lint.md.
 ";
 
 pub(super) fn run() -> anyhow::Result<Exit> {
@@ -33,6 +33,13 @@ fn write(out: &mut impl Write) -> anyhow::Result<()> {
     writeln!(out, "\n# What only `presend serve` needs.\n[serve]")?;
     let defaults = object(&ServeOverlay::defaults())?;
     write_settings(out, &ServeOverlay::augment_args(Command::new("serve")), &defaults)?;
+    writeln!(out, "\n# What only `presend lint` needs: docs/lint.md.\n[lint]")?;
+    let defaults = object(&LintOverlay::defaults())?;
+    write_settings(out, &LintOverlay::augment_args(Command::new("lint")), &defaults)?;
+    writeln!(out, "\n# == Only here, neither a flag nor a variable ==")?;
+    for (key, _, help) in LintOverlay::only_in_file() {
+        write_setting(out, (key, help), &defaults)?;
+    }
     Ok(())
 }
 
@@ -48,13 +55,7 @@ fn write_settings(out: &mut impl Write, command: &Command, defaults: &Map<String
         }
         let help = arg.get_long_help().or_else(|| arg.get_help());
         let help = help.map(ToString::to_string).unwrap_or_default();
-        writeln!(out)?;
-        for line in wrapped(&help) {
-            writeln!(out, "# {line}")?;
-        }
-        let default = defaults.get(key).filter(|value| !value.is_null()).cloned();
-        let value = example(key).or(default).unwrap_or_default();
-        writeln!(out, "#{key} = {}", toml_value(&value))?;
+        write_setting(out, (key, &help), defaults)?;
     }
     Ok(())
 }
@@ -64,15 +65,21 @@ fn write_bounce_policy(out: &mut impl Write) -> anyhow::Result<()> {
         out,
         "\n# After which bounces an address gets no more mail: docs/suppression.md.\n[bounce_policy]"
     )?;
-    for (key, default) in object(&PolicyTable::written_out())? {
-        let value = example(&key).unwrap_or(default);
-        writeln!(out)?;
-        for line in wrapped(PolicyTable::help(&key)) {
-            writeln!(out, "# {line}")?;
-        }
-        writeln!(out, "#{key} = {}", toml_value(&value))?;
+    let defaults = object(&PolicyTable::written_out())?;
+    for key in defaults.keys() {
+        write_setting(out, (key, PolicyTable::help(key)), &defaults)?;
     }
     Ok(())
+}
+
+fn write_setting(out: &mut impl Write, (key, help): (&str, &str), defaults: &Map<String, Value>) -> io::Result<()> {
+    writeln!(out)?;
+    for line in wrapped(help) {
+        writeln!(out, "# {line}")?;
+    }
+    let default = defaults.get(key).filter(|value| !value.is_null()).cloned();
+    let value = example(key).or(default).or_else(|| of_lint(key)).unwrap_or_default();
+    writeln!(out, "#{key} = {}", toml_value(&value))
 }
 
 /// What a setting without a default can be like.
@@ -106,6 +113,29 @@ fn example(key: &str) -> Option<Value> {
         "receive_sendgrid_key" => json!("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE..."),
         "receive_mailgun_key" => json!("the signing key of its webhooks"),
         "receive_postmark_login" => json!("presend:a long password"),
+        _ => return None,
+    })
+}
+
+/// The same for `presend lint`.
+fn of_lint(key: &str) -> Option<Value> {
+    Some(match key {
+        "select" => json!(["PS1", "PS2", "typo-domain"]),
+        "ignore" => json!(["role", "unknown/greylisted"]),
+        "severity" => json!({ "free": "note", "role": "off" }),
+        "level" => json!("dns"),
+        "max_invalid" => json!("2%"),
+        "max_catch_all" => json!("5%"),
+        "max_duplicates" => json!(100),
+        "min_rows" => json!(1000),
+        "baseline" => json!("lint.json"),
+        "baseline_key_file" => json!("/run/secrets/baseline"),
+        "cache" => json!("lint.db"),
+        "max_cache_age" => json!("7days"),
+        "api" => json!("https://presend.example.com"),
+        "files" => json!(["lists", "seeds/*.csv"]),
+        "column" => json!("email"),
+        "override" => json!([{ "files": ["seeds/**"], "ignore": ["special-use-domain", "role"] }]),
         _ => return None,
     })
 }
@@ -151,19 +181,15 @@ mod tests {
             all.push_str(line);
             all.push('\n');
             if setting.is_some() {
-                let begun = |table: &&&str| all.contains(&format!("\n{table}"));
-                let table = ["[serve]\n", "[bounce_policy]\n"].iter().find(begun).unwrap_or(&"");
-                let alone = format!("{table}{line}\n");
+                let table = all.lines().rfind(|line| line.starts_with('[')).unwrap_or_default();
+                let alone = format!("{table}\n{line}\n");
                 config::parse(&alone, Path::new("one.toml")).unwrap_or_else(|error| panic!("{line}: {error:#}"));
             }
         }
         config::parse(&all, Path::new("all.toml")).unwrap_or_else(|error| panic!("{error:#}"));
         let policy = object(&PolicyTable::written_out()).unwrap();
-        for key in Overlay::keys()
-            .iter()
-            .chain(&Overlay::serve_keys())
-            .chain(policy.keys())
-        {
+        let keys = [Overlay::keys(), Overlay::serve_keys(), Overlay::lint_keys()].concat();
+        for key in keys.iter().chain(policy.keys()) {
             assert!(text.contains(&format!("\n#{key} = ")), "{key}");
         }
     }

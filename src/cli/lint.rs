@@ -5,6 +5,8 @@
 mod args;
 mod asking;
 mod baseline;
+mod interrupt;
+mod passing;
 mod repair;
 mod show;
 
@@ -19,6 +21,7 @@ use clap::ArgMatches;
 
 pub(super) use args::{LintArgs, LintOverlay};
 use args::{LintCommand, OutputSpec, Repair, What};
+use interrupt::Interrupt;
 use repair::Repairing;
 
 use super::{
@@ -31,8 +34,8 @@ use crate::{
     input::{InputError, InputOptions, Table},
     job::{Level, Settings, Stop},
     lint::{
-        self, Baseline, BaselineError, Changed, Check, CheckError, Desk, Finding, Fingerprints, Gates, Key, Lists,
-        Masking, Place, Policy, Rows, Rule, Showing, Split, Task,
+        self, Baseline, BaselineError, Breach, Changed, Check, CheckError, Desk, Finding, Fingerprints, Gates, Key,
+        Lists, Masking, Place, Policy, Rows, Rule, Showing, Split, Task,
         format::{self, Out, Report, Summary},
     },
     output::{Target, clean},
@@ -77,6 +80,8 @@ struct File {
     name: String,
     policy: Policy,
     changed: Option<Changed>,
+    /// What standard input was, once it was read.
+    held: Option<fs::File>,
 }
 
 /// A run as it was asked for.
@@ -191,6 +196,7 @@ impl Plan {
                 name,
                 policy,
                 changed,
+                held: None,
             });
         }
         Ok(files)
@@ -208,6 +214,13 @@ impl Plan {
     /// Standard input is read as it comes where one pass is enough.
     fn open(&self, file: &File, again: bool) -> Result<Table, InputError> {
         let options = self.input_options();
+        if let Some(held) = &file.held {
+            let read = |source| InputError::Read {
+                name: file.name.clone(),
+                source,
+            };
+            return Table::from_file(held.try_clone().map_err(read)?, &file.name, &options, false);
+        }
         if file.path.as_os_str() == "-" && !again {
             return Table::stream(Box::new(io::stdin()), &file.name, &options);
         }
@@ -233,7 +246,8 @@ impl Plan {
         Ok(Some(Baseline::read(path, key, SystemTime::now())?))
     }
 
-    fn reports(&self) -> anyhow::Result<Vec<Box<dyn Report>>> {
+    /// `aside` has what would go to standard output go to standard error.
+    fn reports(&self, aside: bool) -> anyhow::Result<Vec<Box<dyn Report>>> {
         let specs = self.lint.output.iter().flatten();
         if specs.clone().filter(|spec| spec.file.is_none()).count() > 1 {
             return Err(fault(
@@ -241,7 +255,7 @@ impl Plan {
                 "give all but one a file: `--output sarif=lint.sarif`",
             ));
         }
-        specs.map(open_report).collect()
+        specs.map(|spec| open_report(spec, aside)).collect()
     }
 
     /// Checks everything; with `learning` the findings are those of a baseline that is being made, and no limit counts.
@@ -253,16 +267,25 @@ impl Plan {
         };
         asking::refuse(self)?;
         let mut files = self.files()?;
+        let interrupt = Interrupt::listen()?;
+        let mut aside = false;
         if let Some(repairing) = self.repairing.take() {
-            repairing.run(self, &mut files)?;
+            aside = repairing.takes_standard_output(&files);
+            repairing.run(self, &mut files, &interrupt.stop)?;
         }
         let mut reports = if learning.is_some() {
             Vec::new()
         } else {
-            self.reports()?
+            self.reports(aside)?
         };
         let mut tables = Tables::open(self, &files);
-        let known_answers = asking::answers(self, &files, &mut tables)?;
+        let known_answers = asking::answers(self, &files, &mut tables, &interrupt)?;
+        // What was answered until then is written down whole.
+        let stop = if known_answers.interrupted {
+            Stop::new()
+        } else {
+            interrupt.stop.clone()
+        };
         let showing = Showing {
             masking: self.lint.redact.map_or(Masking::Local, Masking::from),
             files: files
@@ -299,7 +322,7 @@ impl Plan {
         let mut check = Check::new(lists, desk, self.what.threads);
         for (number, file) in files.iter().enumerate() {
             let table = tables.all.get_mut(number).and_then(Option::take);
-            self.check_file(&mut check, (number, file), table, &mut tables.failed)?;
+            self.check_file(&mut check, (number, file), (table, &stop), &mut tables.failed)?;
         }
         let ended = check.end();
         for place in &ended.bad_directives {
@@ -310,23 +333,16 @@ impl Plan {
             );
             self.problem(said);
         }
+        let cut = stop.is_requested();
+        if cut {
+            self.problem("interrupted: rows behind those that were counted were not looked at");
+        }
         let breaches = if learning.is_some() {
             Vec::new()
         } else {
             gates.breaches(&ended.tally)
         };
-        let worst = |code| breaches.iter().any(|breach| breach.code == code);
-        let exit = if known_answers.interrupted {
-            Exit::Interrupted
-        } else if !self.problems.is_empty() {
-            Exit::Usage
-        } else if worst(1) {
-            Exit::Failed
-        } else if worst(3) || known_answers.incomplete.is_some() {
-            Exit::Incomplete
-        } else {
-            Exit::Done
-        };
+        let exit = self.exit(&breaches, &known_answers, cut);
         let summary = Summary {
             tally: &ended.tally,
             breaches: &breaches,
@@ -334,13 +350,30 @@ impl Plan {
             files: &files.iter().map(|file| file.name.clone()).collect::<Vec<_>>(),
             exit_code: exit.code(),
         };
-        if let Some(split) = split {
+        if let Some(split) = split.filter(|_| !cut) {
             split.finish().map_err(CheckError::Output)?;
         }
         for report in reports {
             report.finish(&summary).map_err(CheckError::Output)?;
         }
+        interrupt.end();
         Ok(exit)
+    }
+
+    /// What a pipeline hears: a run that did not come to its end, then faults, then limits.
+    fn exit(&self, breaches: &[Breach], known: &asking::Known, cut: bool) -> Exit {
+        let worst = |code| breaches.iter().any(|breach| breach.code == code);
+        if known.interrupted || cut {
+            Exit::Interrupted
+        } else if !self.problems.is_empty() {
+            Exit::Usage
+        } else if worst(1) {
+            Exit::Failed
+        } else if worst(3) || known.incomplete.is_some() {
+            Exit::Incomplete
+        } else {
+            Exit::Done
+        }
     }
 
     fn split(&self, files: &[File]) -> anyhow::Result<Option<Split>> {
@@ -363,7 +396,7 @@ impl Plan {
         &mut self,
         check: &mut Check<'_>,
         (number, file): (usize, &File),
-        table: Option<Table>,
+        (table, stop): (Option<Table>, &Stop),
         failed: &mut [Option<InputError>],
     ) -> anyhow::Result<()> {
         let Some(mut table) = table else {
@@ -378,7 +411,7 @@ impl Plan {
             policy: &file.policy,
             changed: file.changed.as_ref(),
         };
-        match check.file(task, &Stop::new()) {
+        match check.file(task, stop) {
             Ok(()) => Ok(()),
             Err(CheckError::Input(error)) => {
                 self.problem(error.to_string());
@@ -447,9 +480,11 @@ impl Tables {
     }
 }
 
-fn open_report(spec: &OutputSpec) -> anyhow::Result<Box<dyn Report>> {
+fn open_report(spec: &OutputSpec, aside: bool) -> anyhow::Result<Box<dyn Report>> {
     let (target, color) = if let Some(path) = &spec.file {
         (Target::file(path)?, false)
+    } else if aside {
+        (Target::new(io::stderr(), false), false)
     } else {
         let color = anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
         (Target::stdout(), color && io::stdout().is_terminal())

@@ -85,12 +85,15 @@ fn write_setting(out: &mut impl Write, key: &str, value: &Value, origin: &str) -
 
 /// A value as a configuration file has it. JSON's scalars and arrays are TOML's; its objects are not.
 pub(super) fn toml_value(value: &Value) -> String {
-    match value.as_object() {
-        Some(table) => {
-            let entries: Vec<_> = table.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-            format!("{{ {} }}", entries.join(", "))
-        }
-        None => value.to_string(),
+    if let Some(table) = value.as_object() {
+        let entry = |(key, value): (&String, &Value)| format!("{key} = {}", toml_value(value));
+        let entries: Vec<_> = table.iter().map(entry).collect();
+        format!("{{ {} }}", entries.join(", "))
+    } else if let Some(array) = value.as_array() {
+        let entries: Vec<_> = array.iter().map(toml_value).collect();
+        format!("[{}]", entries.join(", "))
+    } else {
+        value.to_string()
     }
 }
 

@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, ROW_LIMIT, Row, RowFault, WIDTH, array, comment,
+    Block, CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, ROW_LIMIT, Row, RowFault, WIDTH, array,
+    comment,
     delimited::{self, Step},
     encoding, ndjson, not_utf8, sniff, spool, too_long,
     unpack::{self, Packing},
@@ -266,6 +267,37 @@ impl List {
         })
     }
 
+    /// Takes lines that are a row each, as they stand there, `most` bytes at once; `false` when the next row is to be read by itself, or
+    /// there is none.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub(super) fn read_block(&mut self, most: usize, block: &mut Block) -> Result<bool, InputError> {
+        // A byte that makes more of a line than cells.
+        let special = match self.layout.format {
+            InputFormat::Text if self.comments => b'#',
+            InputFormat::Csv => b'"',
+            InputFormat::Text | InputFormat::Xlsx | InputFormat::Ndjson => return Ok(false),
+        };
+        if memchr::memchr(b'\n', self.window.bytes()).is_none() {
+            self.window.more().map_err(|source| InputError::Read {
+                name: self.name.clone(),
+                source,
+            })?;
+        }
+        let bytes = self.window.bytes();
+        let bytes = bytes.get(..most.min(bytes.len())).unwrap_or_default();
+        let end = memchr::memrchr(b'\n', bytes).map_or(0, |end| end + 1);
+        let bytes = bytes.get(..end).unwrap_or_default();
+        if bytes.is_empty() || memchr::memchr(special, bytes).is_some() {
+            return Ok(false);
+        }
+        block.put(bytes, self.line);
+        self.window.consume(end);
+        self.line += delimited::whole_lines(block.bytes()).1;
+        Ok(true)
+    }
+
     /// Starts again at the first row.
     ///
     /// # Errors
@@ -392,8 +424,7 @@ impl List {
         if self.sheet {
             self.fill_up(row);
         }
-        self.check_width(row);
-        self.fall_back(row);
+        finish(&self.layout, row);
         Ok(true)
     }
 
@@ -451,29 +482,6 @@ impl List {
         }
     }
 
-    /// Takes the address from the next column of a known export that has one, when the first is empty.
-    fn fall_back(&self, row: &mut Row) {
-        if let Cells::Record { record, address } = &mut row.cells {
-            let empty = |column: &usize| record.get(*column).is_none_or(|cell| cell.trim().is_empty());
-            if !self.layout.fallback_columns.is_empty() && empty(address) {
-                let other = self.layout.fallback_columns.iter().find(|column| !empty(column));
-                *address = other.copied().unwrap_or(*address);
-            }
-        }
-    }
-
-    fn check_width(&self, row: &mut Row) {
-        let want = self.layout.columns.len();
-        if let (None, Cells::Record { record, .. }) = (&row.fault, &row.cells) {
-            let got = record.len();
-            if want > 0 && got != want {
-                let cells = if got == 1 { "cell" } else { "cells" };
-                let message = format!("{WIDTH}{got} {cells}, expected {want}");
-                row.fault = Some(RowFault::new(Some(got.min(want) + 1), message));
-            }
-        }
-    }
-
     fn read_object(&mut self, row: &mut Row) -> io::Result<bool> {
         let (len, total) = match self.line(row, ROW_LIMIT)? {
             None => return Ok(false),
@@ -485,6 +493,35 @@ impl List {
         (row.cells, row.fault) = ndjson::row(line, key);
         self.take_line(total);
         Ok(true)
+    }
+}
+
+/// Holds a row against the layout: its width, and which cell has the address.
+pub(super) fn finish(layout: &Layout, row: &mut Row) {
+    check_width(layout, row);
+    fall_back(layout, row);
+}
+
+/// Takes the address from the next column of a known export that has one, when the first is empty.
+fn fall_back(layout: &Layout, row: &mut Row) {
+    if let Cells::Record { record, address } = &mut row.cells {
+        let empty = |column: &usize| record.get(*column).is_none_or(|cell| cell.trim().is_empty());
+        if !layout.fallback_columns.is_empty() && empty(address) {
+            let other = layout.fallback_columns.iter().find(|column| !empty(column));
+            *address = other.copied().unwrap_or(*address);
+        }
+    }
+}
+
+fn check_width(layout: &Layout, row: &mut Row) {
+    let want = layout.columns.len();
+    if let (None, Cells::Record { record, .. }) = (&row.fault, &row.cells) {
+        let got = record.len();
+        if want > 0 && got != want {
+            let cells = if got == 1 { "cell" } else { "cells" };
+            let message = format!("{WIDTH}{got} {cells}, expected {want}");
+            row.fault = Some(RowFault::new(Some(got.min(want) + 1), message));
+        }
     }
 }
 

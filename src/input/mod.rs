@@ -4,6 +4,7 @@
 //! Must not know what an address is beyond an `@`: that is `address`.
 
 mod array;
+mod block;
 mod budget;
 mod comment;
 mod delimited;
@@ -24,6 +25,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
+pub use block::Block;
 pub use error::InputError;
 pub(crate) use spool::unnamed;
 pub use stored::BrokenRow;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, fs::File, io, mem, path::Path, sync::Arc};
 use csv::StringRecord;
 
 use super::{
-    Cells, InputError, InputFormat, InputOptions, Layout, Row,
+    Block, CELL_LIMIT, Cells, InputError, InputFormat, InputOptions, Layout, Row,
     list::{List, extension},
 };
 
@@ -189,6 +189,18 @@ impl Table {
             self.current += 1;
         }
         Ok(false)
+    }
+
+    /// Takes whole lines as they stand in the file, `most` bytes at once and no more than a cell may have, for another thread to make
+    /// rows of. `false` when the next row is to be read by itself: it has quotes or comments, the file is packed in another way, or ends.
+    ///
+    /// # Errors
+    /// Reading failed.
+    pub fn read_block(&mut self, most: usize, block: &mut Block) -> Result<bool, InputError> {
+        match self.parts.as_mut_slice() {
+            [part] => part.list.read_block(most.min(CELL_LIMIT), block),
+            _ => Ok(false),
+        }
     }
 
     /// Starts again at the first row.

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use super::duplicate::Key;
 use crate::{
     address::Address,
     verdict::{Label, Reason, Verdict},
@@ -36,6 +35,12 @@ impl Answer {
     #[must_use]
     pub fn server_gone() -> Self {
         Self::unknown(API_UNREACHABLE)
+    }
+
+    /// The run ended before.
+    #[must_use]
+    pub fn interrupted() -> Self {
+        Self::unknown(Reason::Interrupted.name())
     }
 
     /// Nobody may be asked.
@@ -117,9 +122,9 @@ impl Answers {
     }
 
     /// What is known about an address; `interrupted` if nothing.
-    pub(super) fn about(&self, address: &Address, key: Key) -> Answer {
+    pub(super) fn about(&self, address: &Address) -> Answer {
         let by_domain = || self.by_domain.get(address.domain());
-        let found = self.by_address.get(&key.whole()).or_else(by_domain);
-        found.copied().unwrap_or(Answer::unknown(Reason::Interrupted.name()))
+        let found = self.by_address.get(&address.join_hash(false)).or_else(by_domain);
+        found.copied().unwrap_or(Answer::interrupted())
     }
 }

@@ -7,7 +7,7 @@ use std::{
     io::{self, Seek, Write},
 };
 
-use super::{Answer, Answers, Changed, duplicate::Key};
+use super::{Answer, Answers, Changed};
 use crate::{
     address::{Address, Rules},
     input::{InputError, InputFormat, InputOptions, Row, Table, unnamed},
@@ -114,7 +114,7 @@ impl Questions {
                 }
             }
             About::Addresses => {
-                let key = Key::of(address).whole();
+                let key = address.join_hash(false);
                 if self.addresses.insert(key) {
                     self.asked_addresses.push(key);
                     self.write(address.mailbox())?;

@@ -2,18 +2,19 @@
 //!
 //! Memory stays the same however long a file is, but for 16 bytes for each different address.
 
-use std::{io, mem, num::NonZeroUsize, sync::Arc, thread};
+use std::{io, mem, num::NonZeroUsize, ops::Range, sync::Arc, thread};
 
 use super::{
     Answers, Baseline, Changed, Counts, Finding, Gates, Place, Policy, Rule, Showing, Tally,
     baseline::{Fingerprint, Fingerprints},
-    duplicate::{Register, Seen},
+    duplicate::{Keys, Register, Seen},
     examine::{Exam, Lens, examine},
     format::Report,
+    ordinary::Ordinary,
 };
 use crate::{
     address::Rules,
-    input::{Cells, InputError, Layout, Row, Table},
+    input::{Block, Cells, InputError, Layout, Row, Table},
     job::{Conveyor, Stop},
     lists::UserLists,
     store::StoreError,
@@ -93,6 +94,7 @@ pub struct Check<'a> {
     threads: usize,
     /// The file that is being checked.
     file: usize,
+    keys: Keys,
     register: Register,
     equivalents: Register,
     tally: Tally,
@@ -125,25 +127,46 @@ pub struct Ended {
     pub bad_directives: Vec<Place>,
 }
 
-/// Rows on their way through a thread.
+/// Rows on their way through a thread: lines that are still to be taken apart, or else rows.
 #[derive(Default)]
 struct Batch {
+    block: Block,
     rows: Vec<Row>,
     used: usize,
-    exams: Vec<Exam>,
+    looks: Vec<Look>,
     found: Vec<Finding>,
+    /// Why the check ends behind these.
+    failed: Option<StoreError>,
+}
+
+/// One row, looked at.
+struct Look {
+    line: u64,
+    at: At,
+    exam: Exam,
+}
+
+/// Where a row is.
+enum At {
+    /// Among the rows of the batch.
+    Row(usize),
+    /// Nowhere; there is its address in the block.
+    Block(Range<usize>),
 }
 
 impl Batch {
-    /// Reads rows into place; false at the end of the table.
-    fn fill(&mut self, table: &mut Table) -> Result<bool, CheckError> {
-        let mut bytes = 0;
+    /// Reads lines or rows into place; false at the end of the table.
+    fn fill(&mut self, table: &mut Table, lines: bool) -> Result<bool, CheckError> {
         self.used = 0;
+        self.block.clear();
+        if lines && table.read_block(BATCH_BYTES, &mut self.block)? {
+            return Ok(true);
+        }
+        let mut bytes = 0;
         while self.used < BATCH && bytes < BATCH_BYTES {
-            if self.rows.len() == self.used {
-                self.rows.push(Row::default());
-            }
-            let Some(row) = self.rows.get_mut(self.used) else { break };
+            let Some(row) = spare(&mut self.rows, self.used) else {
+                break;
+            };
             if !table.read_row(row)? {
                 break;
             }
@@ -156,13 +179,75 @@ impl Batch {
         Ok(self.used > 0)
     }
 
-    fn work(&mut self, lens: &Lens<'_>) {
-        self.exams.clear();
+    fn work(&mut self, lens: &Lens<'_>, ordinary: Option<&Ordinary>) {
+        self.looks.clear();
         self.found.clear();
-        for row in self.rows.iter().take(self.used) {
-            self.exams.push(examine(lens, row, &mut self.found));
+        self.failed = if self.block.is_empty() {
+            self.rows(lens)
+        } else {
+            self.lines(lens, ordinary)
+        }
+        .err();
+    }
+
+    fn rows(&mut self, lens: &Lens<'_>) -> Result<(), StoreError> {
+        for (index, row) in self.rows.iter().take(self.used).enumerate() {
+            self.looks.push(Look {
+                line: row.line,
+                at: At::Row(index),
+                exam: examine(lens, row, &mut self.found)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn lines(&mut self, lens: &Lens<'_>, ordinary: Option<&Ordinary>) -> Result<(), StoreError> {
+        for line in self.block.lines(lens.layout) {
+            let number = line.number;
+            let short = ordinary.and_then(|ordinary| ordinary.look(lens, line.bytes));
+            let (at, exam) = if let Some((address, exam)) = short {
+                (At::Block(line.start + address.start..line.start + address.end), exam)
+            } else {
+                let Some(row) = spare(&mut self.rows, self.used) else {
+                    break;
+                };
+                line.read(lens.layout, row);
+                self.used += 1;
+                (At::Row(self.used - 1), examine(lens, row, &mut self.found)?)
+            };
+            self.looks.push(Look { line: number, at, exam });
+        }
+        Ok(())
+    }
+
+    /// The row; none if it is nowhere.
+    fn row(&self, look: &Look) -> Option<&Row> {
+        match look.at {
+            At::Row(index) => self.rows.get(index),
+            At::Block(_) => None,
         }
     }
+
+    /// The address as typed.
+    fn address(&self, look: &Look) -> &str {
+        match &look.at {
+            At::Row(index) => self.rows.get(*index).map(Row::address),
+            At::Block(address) => self
+                .block
+                .bytes()
+                .get(address.clone())
+                .and_then(|bytes| str::from_utf8(bytes).ok()),
+        }
+        .unwrap_or_default()
+    }
+}
+
+/// A row whose memory can be used, at most the next.
+fn spare(rows: &mut Vec<Row>, index: usize) -> Option<&mut Row> {
+    if rows.len() <= index {
+        rows.resize_with(index + 1, Row::default);
+    }
+    rows.get_mut(index)
 }
 
 impl<'a> Check<'a> {
@@ -181,6 +266,7 @@ impl<'a> Check<'a> {
             rows: desk.rows,
             threads: threads.clamp(1, UNDER_WAY),
             file: 0,
+            keys: Keys::default(),
             register: Register::default(),
             equivalents: Register::default(),
             tally: Tally::new(),
@@ -206,6 +292,7 @@ impl<'a> Check<'a> {
         if let Some(rows) = &mut self.rows {
             rows.begin(number, &layout)?;
         }
+        let keys = self.keys.clone();
         let lens = Lens {
             file: number,
             layout: &layout,
@@ -214,7 +301,11 @@ impl<'a> Check<'a> {
             user_lists: self.lists.user_lists,
             answers: self.lists.answers,
             lookup: self.lists.lookup,
+            keys: &keys,
         };
+        let ordinary = Ordinary::new(&lens);
+        // Who takes rows, or asks where they stand, needs each of them.
+        let lines = self.rows.is_none() && changed.is_none();
         let conveyor = Conveyor {
             threads: self.threads,
             ahead: (UNDER_WAY / self.threads).clamp(1, 3),
@@ -225,12 +316,11 @@ impl<'a> Check<'a> {
                 if stop.is_requested() {
                     return Ok(false);
                 }
-                batch.fill(table)
+                batch.fill(table, lines)
             },
-            |batch| batch.work(&lens),
+            |batch| batch.work(&lens, ordinary.as_ref()),
             |batch| {
-                let last = batch.rows.get(batch.used.saturating_sub(1));
-                last_line = last.map_or(last_line, |row| row.line);
+                last_line = batch.looks.last().map_or(last_line, |look| look.line);
                 self.take(batch, policy, changed)
             },
         );
@@ -243,37 +333,56 @@ impl<'a> Check<'a> {
 
     /// Takes the rows of a batch, in order.
     fn take(&mut self, batch: &mut Batch, policy: &Policy, changed: Option<&Changed>) -> Result<(), CheckError> {
+        for key in batch.looks.iter().filter_map(|look| look.exam.key) {
+            self.register.touch(key);
+        }
         let mut found = mem::take(&mut batch.found);
         let mut own = Vec::new();
         {
             let mut all = found.drain(..);
-            for (row, exam) in batch.rows.iter().zip(&mut batch.exams) {
-                if let Some(error) = exam.failed.take() {
-                    return Err(error.into());
-                }
-                own.extend(all.by_ref().take(exam.findings));
-                if let Some(before) = self.look_back(row, exam, policy) {
-                    own.push(before);
+            for look in &batch.looks {
+                own.extend(all.by_ref().take(look.exam.findings));
+                if let Some((rule, first, message)) = self.look_back(look, policy) {
+                    own.push(Finding {
+                        rule,
+                        severity: policy.severity(rule),
+                        place: self.place(look.line),
+                        column: look.exam.column,
+                        subject: batch.address(look).into(),
+                        message: message.into(),
+                        suggestion: None,
+                        reason: None,
+                        first: Some(first),
+                    });
                     own.sort_by_key(|finding| finding.rule);
                 }
-                if changed.is_none_or(|changed| changed.has(row)) {
-                    self.row(row, exam, &own)?;
+                let row = batch.row(look);
+                if changed.is_none_or(|changed| row.is_some_and(|row| changed.has(row))) {
+                    self.row(look, row, &own)?;
                 }
                 own.clear();
             }
         }
         batch.found = found;
+        if let Some(error) = batch.failed.take() {
+            return Err(error.into());
+        }
         for report in &mut *self.reports {
             report.flush()?;
         }
         Ok(())
     }
 
-    /// The finding that the address stood in an earlier row.
-    fn look_back(&mut self, row: &Row, exam: &Exam, policy: &Policy) -> Option<Finding> {
-        let seen = self.register.see(exam.key?, row.line);
-        let equivalent = exam.equivalent.map(|key| self.equivalents.see(key, row.line));
-        let (rule, first, message) = match (seen, equivalent) {
+    fn place(&self, line: u64) -> Place {
+        Place { file: self.file, line }
+    }
+
+    /// What is found when the address stood in an earlier row, where that is, and in which words.
+    fn look_back(&mut self, look: &Look, policy: &Policy) -> Option<(Rule, Place, &'static str)> {
+        let exam = &look.exam;
+        let seen = self.register.see(exam.key?, look.line);
+        let equivalent = exam.equivalent.map(|key| self.equivalents.see(key, look.line));
+        let found = match (seen, equivalent) {
             (Seen::Same(first), _) => (Rule::Duplicate, first, "The address stands in an earlier row."),
             (Seen::OtherCase(first), _) => (
                 Rule::DuplicateCase,
@@ -287,33 +396,16 @@ impl<'a> Check<'a> {
             ),
             (Seen::New, Some(Seen::New) | None) => return None,
         };
-        if !policy.active().has(rule) || exam.ignored.has(rule) {
-            return None;
-        }
-        let file = self.file;
-        Some(Finding {
-            rule,
-            severity: policy.severity(rule),
-            place: Place { file, line: row.line },
-            column: exam.column,
-            subject: row.address().into(),
-            message: message.into(),
-            suggestion: None,
-            reason: None,
-            first: Some(first),
-        })
+        (policy.active().has(found.0) && !exam.ignored.has(found.0)).then_some(found)
     }
 
     /// Counts a row and reports what was found in it.
-    fn row(&mut self, row: &Row, exam: &Exam, findings: &[Finding]) -> Result<(), CheckError> {
+    fn row(&mut self, look: &Look, row: Option<&Row>, findings: &[Finding]) -> Result<(), CheckError> {
+        let exam = &look.exam;
         self.tally.rows += 1;
         // A list has few of them, or is none.
         if exam.bad_directive && self.bad_directives.len() < 100 {
-            let place = Place {
-                file: self.file,
-                line: row.line,
-            };
-            self.bad_directives.push(place);
+            self.bad_directives.push(self.place(look.line));
         }
         self.tally.unknown += u64::from(exam.unknown);
         if findings.is_empty() && self.rows.is_none() {
@@ -347,7 +439,7 @@ impl<'a> Check<'a> {
         self.tally.duplicates += u64::from(duplicate);
         self.tally.catch_all += u64::from(catch_all);
         self.tally.hard += u64::from(exam.hard && (invalid || !known_hard));
-        if let Some(rows) = &mut self.rows {
+        if let (Some(rows), Some(row)) = (&mut self.rows, row) {
             rows.row(row, findings)?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Which addresses a provider delivers to one mailbox: dots at Gmail, `+tag` where the provider documents it.
 
-use super::duplicate::Key;
+use super::duplicate::{Key, Keys};
 use crate::address::Address;
 
 /// Providers that document `+tag`; sources: their own help pages.
@@ -31,11 +31,9 @@ const SAME: [(&str, &str); 4] = [
 ];
 
 /// The key that addresses of one mailbox share.
-pub(super) fn key(address: &Address) -> Key {
-    match mailbox(address).and_then(|mailbox| Address::parse(&mailbox, ANY).ok()) {
-        Some(same) => Key::of_hash(same.join_hash(false)),
-        None => Key::of_hash(address.join_hash(false)),
-    }
+pub(super) fn key(address: &Address, keys: &Keys) -> Key {
+    let same = mailbox(address).and_then(|mailbox| Address::parse(&mailbox, ANY).ok());
+    keys.of(same.as_ref().unwrap_or(address))
 }
 
 const ANY: crate::address::Rules = crate::address::Rules {
@@ -67,7 +65,8 @@ mod tests {
 
     #[test]
     fn only_what_the_provider_documents_is_the_same() {
-        let key = |text: &str| key(&Address::parse(text, ANY).unwrap());
+        let keys = Keys::default();
+        let key = |text: &str| key(&Address::parse(&text.to_lowercase(), ANY).unwrap(), &keys);
         for (a, b, same) in [
             ("j.doe+news@gmail.com", "JDoe@googlemail.com", true),
             ("j.doe@outlook.com", "jdoe@outlook.com", false),

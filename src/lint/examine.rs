@@ -7,7 +7,7 @@ use std::{borrow::Cow, time::SystemTime};
 use super::{
     Finding, Place, Policy, Rule, RuleSet,
     answers::{Answer, Answers},
-    duplicate::Key,
+    duplicate::{Key, Keys},
     equivalent,
     policy::directive,
 };
@@ -36,6 +36,8 @@ pub(super) struct Lens<'a> {
     pub(super) answers: Option<&'a Answers>,
     /// Who is suppressed; `None` if nobody is.
     pub(super) lookup: Option<&'a Lookup>,
+    /// Makes the keys of this run.
+    pub(super) keys: &'a Keys,
 }
 
 /// What is known of a row beside its findings.
@@ -55,14 +57,15 @@ pub(super) struct Exam {
     pub(super) bad_directive: bool,
     /// Where the address is.
     pub(super) column: Option<usize>,
-    /// The database of suppressions cannot be read.
-    pub(super) failed: Option<StoreError>,
     /// Its findings are so many of the batch's.
     pub(super) findings: usize,
 }
 
 /// Looks at a row; findings are added in the order of the rules' codes.
-pub(super) fn examine(lens: &Lens<'_>, row: &Row, found: &mut Vec<Finding>) -> Exam {
+///
+/// # Errors
+/// The database of suppressions cannot be read.
+pub(super) fn examine(lens: &Lens<'_>, row: &Row, found: &mut Vec<Finding>) -> Result<Exam, StoreError> {
     let before = found.len();
     let mut looking = Looking {
         lens,
@@ -70,10 +73,10 @@ pub(super) fn examine(lens: &Lens<'_>, row: &Row, found: &mut Vec<Finding>) -> E
         exam: Exam::default(),
         found,
     };
-    looking.all();
+    looking.all()?;
     let mut exam = looking.exam;
     exam.findings = found.len() - before;
-    exam
+    Ok(exam)
 }
 
 struct Looking<'a> {
@@ -84,17 +87,18 @@ struct Looking<'a> {
 }
 
 impl Looking<'_> {
-    fn all(&mut self) {
+    fn all(&mut self) -> Result<(), StoreError> {
         self.directive();
         if self.fault() {
-            return;
+            return Ok(());
         }
         self.cells();
         let typed = self.row.address();
         match Address::parse(typed, self.lens.rules) {
-            Ok(address) => self.address(typed, &address),
+            Ok(address) => self.address(typed, &address)?,
             Err(error) => self.no_address(typed, &error),
         }
+        Ok(())
     }
 
     fn wants(&self, rule: Rule) -> bool {
@@ -229,11 +233,11 @@ impl Looking<'_> {
         }
     }
 
-    fn address(&mut self, typed: &str, address: &Address) {
-        self.exam.key = Some(Key::of(address));
+    fn address(&mut self, typed: &str, address: &Address) -> Result<(), StoreError> {
+        self.exam.key = Some(self.lens.keys.of(address));
         self.exam.column = self.start(typed);
         if self.wants(Rule::DuplicateProvider) {
-            self.exam.equivalent = Some(equivalent::key(address));
+            self.exam.equivalent = Some(equivalent::key(address, self.lens.keys));
         }
         let traits = address.traits();
         if typed != address.mailbox() && !is_normal(typed, address) {
@@ -254,14 +258,14 @@ impl Looking<'_> {
             Some(ListDecision::Allow) => {}
             Some(ListDecision::Block) => self.suppressed(typed, "The address is on your block list.", "block_listed"),
             None => {
-                if let Some(reason) = self.told(address) {
-                    return self.suppressed(typed, reason.sentence(), reason.name());
-                }
-                if let Some(answers) = self.lens.answers {
-                    self.answered(typed, answers.about(address, self.exam.key.unwrap_or_default()));
+                if let Some(reason) = self.told(address)? {
+                    self.suppressed(typed, reason.sentence(), reason.name());
+                } else if let Some(answers) = self.lens.answers {
+                    self.answered(typed, answers.about(address));
                 }
             }
         }
+        Ok(())
     }
 
     fn suppressed(&mut self, typed: &str, message: &'static str, reason: &'static str) {
@@ -271,18 +275,14 @@ impl Looking<'_> {
         }
     }
 
-    /// Why the address is suppressed, if it is; what cannot be looked up ends the check.
-    fn told(&mut self, address: &Address) -> Option<Reason> {
-        match self.lens.lookup?.told(address, Feedback::Ignored, SystemTime::now()) {
-            Ok(told) => {
-                let told = told?;
-                matches!(told.what, Testimony::Suppressed(_)).then(|| told.reason())
-            }
-            Err(error) => {
-                self.exam.failed = Some(error);
-                None
-            }
-        }
+    /// Why the address is suppressed, if it is.
+    fn told(&self, address: &Address) -> Result<Option<Reason>, StoreError> {
+        let Some(lookup) = self.lens.lookup else {
+            return Ok(None);
+        };
+        let told = lookup.told(address, Feedback::Ignored, SystemTime::now())?;
+        let suppressed = told.filter(|told| matches!(told.what, Testimony::Suppressed(_)));
+        Ok(suppressed.map(|told| told.reason()))
     }
 
     fn advice(&mut self, typed: &str, address: &Address) {

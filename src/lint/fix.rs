@@ -3,16 +3,15 @@
 //! Must not guess: a suggestion is taken only when it is asked for.
 
 use std::{
-    collections::HashSet,
-    fs::File,
-    io::{self, BufRead, BufReader, Write},
+    hash::{BuildHasher, RandomState},
+    io::{self, BufRead, BufReader, Read, Write},
 };
 
-use super::examine::is_normal;
+use super::{examine::is_normal, packed::Packed};
 use crate::{
     address::{Address, Fault, Rules},
     input::{Cells, InputError, InputFormat, Layout, Row, Table},
-    job::suggest,
+    job::{Stop, suggest},
     lists,
 };
 
@@ -57,17 +56,22 @@ pub enum FixError {
     /// The repaired list cannot be written.
     #[error("cannot write the repaired list: {0}")]
     Output(#[from] io::Error),
+    /// Somebody wants it to end; what was written is not whole.
+    #[error("the repair was interrupted")]
+    Interrupted,
 }
 
-/// Copies a list with its repairs; `told` hears of each.
+/// Copies a list with its repairs; `told` hears of each. `raw` has the bytes of the table from the first on, as far as it is read at
+/// least: a stream is repaired as it comes.
 ///
 /// # Errors
-/// The list cannot be read or is in a form that is not written, or writing failed.
+/// The list cannot be read or is in a form that is not written, writing failed, or the stop was requested.
 pub fn fix(
-    (table, file, name): (&mut Table, File, &str),
+    (table, raw, name): (&mut Table, &mut dyn Read, &str),
     repairs: Repairs,
     out: &mut dyn Write,
     mut told: &mut dyn FnMut(Repaired),
+    stop: &Stop,
 ) -> Result<(), FixError> {
     let layout = std::sync::Arc::clone(table.layout());
     let form = |what: String| {
@@ -86,16 +90,19 @@ pub fn fix(
         return form(format!("in {}", layout.encoding));
     }
     let mut raw = Raw {
-        from: BufReader::with_capacity(64 << 10, file),
+        from: BufReader::with_capacity(64 << 10, raw),
         line: 1,
     };
-    let mut seen = HashSet::new();
+    let mut seen = RowSet::new();
     let mut pending: Option<Change> = None;
     let mut row = Row::default();
     while table.read_row(&mut row)? {
+        if stop.is_requested() {
+            return Err(FixError::Interrupted);
+        }
         // What lies between two rows, comments and blank lines, belongs to the one before.
         raw.copy(row.line, pending.take(), &layout, out)?.map(&mut told);
-        pending = change(&row, repairs, &mut seen);
+        pending = change(&row, repairs, &mut seen, &layout);
     }
     raw.copy(u64::MAX, pending, &layout, out)?.map(&mut told);
     Ok(())
@@ -115,7 +122,7 @@ enum To {
 }
 
 /// What becomes of a row; nothing if it stays as it is.
-fn change(row: &Row, repairs: Repairs, seen: &mut HashSet<u128>) -> Option<Change> {
+fn change(row: &Row, repairs: Repairs, seen: &mut RowSet, layout: &Layout) -> Option<Change> {
     if row.fault.is_some() {
         return None;
     }
@@ -130,7 +137,7 @@ fn change(row: &Row, repairs: Repairs, seen: &mut HashSet<u128>) -> Option<Chang
         Cells::Object { .. } => (0, 1),
     };
     let from = typed.to_owned();
-    let to = if seen.insert(whole(row, &address)) {
+    let to = if seen.insert(row, &address, layout) {
         To::Address(better?)
     } else {
         To::Dropped
@@ -176,48 +183,60 @@ fn better(typed: &str, repairs: Repairs) -> Option<String> {
     .filter(|better| better != typed)
 }
 
-/// A fingerprint of everything in the row, the address in its normal form.
-fn whole(row: &Row, address: &Address) -> u128 {
-    use sha2::{Digest, Sha256};
-    let mut digest = Sha256::new();
-    digest.update(address.mailbox());
-    match &row.cells {
-        Cells::Record { record, address } => {
-            for (index, cell) in record.iter().enumerate() {
-                digest.update([0x1F]);
-                if index != *address {
-                    digest.update(cell);
+/// The rows so far: 128 bits of SHA-256 of each, of which nobody knows two texts with the same. What it begins with is another in each
+/// run, so that nobody chooses their places in the table.
+struct RowSet {
+    key: u64,
+    prints: Packed<16, 128>,
+}
+
+impl RowSet {
+    fn new() -> Self {
+        Self {
+            key: RandomState::new().hash_one(0),
+            prints: Packed::default(),
+        }
+    }
+
+    /// Adds everything in a row, the address in its normal form; false if it was there.
+    fn insert(&mut self, row: &Row, address: &Address, layout: &Layout) -> bool {
+        use sha2::{Digest, Sha256};
+        let mut digest = Sha256::new();
+        digest.update(self.key.to_be_bytes());
+        // With their lengths, so that no cell runs into the next.
+        let mut add = |part: &str| {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        };
+        add(address.mailbox());
+        match &row.cells {
+            Cells::Record { record, address } => {
+                let others = record.iter().enumerate().filter(|(index, _)| index != address);
+                others.for_each(|(_, cell)| add(cell));
+            }
+            Cells::Object { object, .. } => {
+                for (key, value) in object {
+                    add(key);
+                    if layout.address_key.as_deref() != Some(key) {
+                        add(&value.to_string());
+                    }
                 }
             }
         }
-        Cells::Object { object, address } => {
-            for (key, value) in object {
-                let value = if value.as_str() == Some(address) {
-                    String::new()
-                } else {
-                    value.to_string()
-                };
-                digest.update(key);
-                digest.update([0x1F]);
-                digest.update(value);
-                digest.update([0x1E]);
-            }
-        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let (print, rest) = digest.split_first_chunk().unwrap_or((&[0; 16], &[]));
+        let choice = rest.first_chunk().map_or(0, |four| u32::from_be_bytes(*four));
+        self.prints.insert(choice, *print).is_none()
     }
-    let digest: [u8; 32] = digest.finalize().into();
-    digest
-        .iter()
-        .take(16)
-        .fold(0, |number, byte| number << 8 | u128::from(*byte))
 }
 
 /// The bytes of the file, line by line as `input` counts them.
-struct Raw {
-    from: BufReader<File>,
+struct Raw<'a> {
+    from: BufReader<&'a mut dyn Read>,
     line: u64,
 }
 
-impl Raw {
+impl Raw<'_> {
     /// Copies up to a line, its first lines changed; tells what was.
     fn copy(
         &mut self,
@@ -376,7 +395,7 @@ fn unquoted(raw: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Seek;
+    use std::{fs::File, io::Seek};
 
     use super::*;
     use crate::input::InputOptions;
@@ -397,7 +416,8 @@ mod tests {
             rules: Rules::default(),
             suggested,
         };
-        fix((&mut table, file, name), repairs, &mut out, &mut |_| count += 1).unwrap();
+        let task = (&mut table, &mut file as &mut dyn Read, name);
+        fix(task, repairs, &mut out, &mut |_| count += 1, &Stop::new()).unwrap();
         (String::from_utf8(out).unwrap(), count)
     }
 
@@ -450,6 +470,17 @@ mod tests {
                 "email,n\r\"x\"@ACME-corp.com,1\rb@acme-corp.com,2\r",
             ),
             ("a.txt", "bob@gmial.com\n", "bob@gmial.com\n"),
+            // Rows that are equal only when their cells run together, or when another cell is taken for the address.
+            (
+                "a.csv",
+                "email,n,m\na@acme-corp.com,p\u{1f}q,r\na@acme-corp.com,p,q\u{1f}r\na@acme-corp.com,p,q\u{1f}r\n",
+                "email,n,m\na@acme-corp.com,p\u{1f}q,r\na@acme-corp.com,p,q\u{1f}r\n",
+            ),
+            (
+                "a.ndjson",
+                "{\"email\":\"a@acme-corp.com.\",\"n\":\"a@acme-corp.com.\"}\n{\"email\":\"a@acme-corp.com\",\"n\":\"a@acme-corp.com\"}\n{\"email\":\"a@acme-corp.com\",\"n\":1}\n{\"email\":\"a@ACME-corp.com\",\"n\":1}\n",
+                "{\"email\":\"a@acme-corp.com.\",\"n\":\"a@acme-corp.com.\"}\n{\"email\":\"a@acme-corp.com\",\"n\":\"a@acme-corp.com\"}\n{\"email\":\"a@acme-corp.com\",\"n\":1}\n",
+            ),
         ] {
             assert_eq!(fixed(name, from, false).0, to, "{from:?}");
             assert_eq!(fixed(name, to, false), (to.to_owned(), 0), "again: {to:?}");

@@ -16,6 +16,8 @@ mod files;
 mod finding;
 mod fix;
 pub mod format;
+mod ordinary;
+mod packed;
 mod policy;
 mod rule;
 mod split;

@@ -278,7 +278,7 @@ impl Gates {
         if tally.rows < self.least_rows {
             add(
                 "min_rows",
-                format!("{} rows are fewer than {}", tally.rows, self.least_rows),
+                format!("fewer rows than {}: {}", self.least_rows, tally.rows),
                 1,
             );
         }

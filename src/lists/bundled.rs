@@ -139,9 +139,25 @@ static ROLES: LazyLock<HashMap<&str, Role>> =
 /// Longest word worth lower-casing; `check` keeps the list below it.
 pub(super) const LONGEST_ROLE: usize = 48;
 
+/// For each first letter: how long such words are, a bit for each length. Most names are no word by that alone.
+static ROLE_LENGTHS: LazyLock<[u64; 256]> = LazyLock::new(|| {
+    let mut lengths = [0; 256];
+    for word in ROLES.keys() {
+        let first = word.bytes().next().map(usize::from);
+        if let Some(of_first) = first.and_then(|first| lengths.get_mut(first)) {
+            *of_first |= 1 << word.len().min(63);
+        }
+    }
+    lengths
+});
+
 /// Looks up a local-part without its `+tag`, ASCII case ignored (RFC 2142 section 2).
 pub(super) fn role(local_part: &str) -> Option<Role> {
     let base = local_part.split_once('+').map_or(local_part, |(base, _)| base);
+    let first = base.bytes().next()?.to_ascii_lowercase();
+    if ROLE_LENGTHS.get(usize::from(first))? >> base.len().min(63) & 1 == 0 {
+        return None;
+    }
     let mut buffer = [0; LONGEST_ROLE];
     let lower = buffer.get_mut(..base.len())?;
     lower.copy_from_slice(base.as_bytes());

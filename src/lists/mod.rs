@@ -47,9 +47,14 @@ pub(crate) fn is_free(domain: &str) -> bool {
     bundled::is_free(domain)
 }
 
+/// Whether a local-part names a function, not a person.
+pub(crate) fn is_role(local_part: &str) -> bool {
+    bundled::role(local_part) == Some(bundled::Role::Strong)
+}
+
 /// Builds the indexes now, so that no look-up has to.
 pub(crate) fn prepare() {
-    let _ = bundled::role("");
+    let _ = bundled::role("a");
     let _ = bundled::is_disposable("a.b") || bundled::is_free("a.b");
     let _ = suggest::for_unlisted("a.b");
 }

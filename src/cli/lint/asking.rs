@@ -10,9 +10,9 @@ use super::{
         database,
         fault::{fault, note},
         settings::IDENTITY_HINT,
-        signal::Signals,
     },
     File, Plan, Tables,
+    interrupt::Interrupt,
 };
 use crate::{
     job::{Engine, Level, Progress, Settings, Stop},
@@ -70,7 +70,12 @@ fn has_cache(plan: &Plan) -> bool {
 }
 
 /// Reads the files once for what has to be asked, asks, and rewinds them.
-pub(super) fn answers(plan: &Plan, files: &[File], tables: &mut Tables) -> anyhow::Result<Known> {
+pub(super) fn answers(
+    plan: &Plan,
+    files: &[File],
+    tables: &mut Tables,
+    interrupt: &Interrupt,
+) -> anyhow::Result<Known> {
     let level = plan.settings.level;
     if level == Level::Syntax {
         return Ok(Known::default());
@@ -81,14 +86,21 @@ pub(super) fn answers(plan: &Plan, files: &[File], tables: &mut Tables) -> anyho
         About::Addresses
     };
     let questions = gather(plan, about, files, tables)?;
+    interrupt.asking();
+    let known = ask_somebody(plan, about, questions, interrupt);
+    interrupt.asked();
+    known
+}
+
+fn ask_somebody(plan: &Plan, about: About, questions: Questions, interrupt: &Interrupt) -> anyhow::Result<Known> {
     if let Some(url) = &plan.lint.api {
-        return by_server(plan, url, questions);
+        return by_server(plan, url, questions, interrupt);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let (runtime, stop) = (&interrupt.runtime, &interrupt.stop);
     let known = match about {
         About::Domains => {
             let store = has_cache(plan).then(|| database::open(&plan.resolved)).transpose()?;
-            runtime.block_on(by_dns(plan, store.as_ref(), questions))?
+            runtime.block_on(by_dns(plan, store.as_ref(), questions, stop))?
         }
         About::Addresses => {
             let store = if has_cache(plan) {
@@ -97,7 +109,8 @@ pub(super) fn answers(plan: &Plan, files: &[File], tables: &mut Tables) -> anyho
                 None
             };
             let mut answers = Answers::default();
-            let (_, interrupted) = runtime.block_on(ask(plan.settings.clone(), store, questions, &mut answers))?;
+            let (_, interrupted) =
+                runtime.block_on(ask(plan.settings.clone(), store, questions, (&mut answers, stop)))?;
             Known {
                 answers: Some(answers),
                 interrupted,
@@ -105,7 +118,6 @@ pub(super) fn answers(plan: &Plan, files: &[File], tables: &mut Tables) -> anyho
             }
         }
     };
-    runtime.shutdown_timeout(Duration::ZERO);
     Ok(known)
 }
 
@@ -133,23 +145,20 @@ async fn ask(
     settings: Settings,
     store: Option<Arc<SqliteStore>>,
     questions: Questions,
-    answers: &mut Answers,
+    (answers, stop): (&mut Answers, &Stop),
 ) -> anyhow::Result<(Told, bool)> {
     if questions.is_empty() {
         return Ok((Vec::new(), false));
     }
-    let stop = Stop::new();
-    let signals = tokio::spawn(Signals::listen().stop_then_exit(stop.clone()));
     let engine = Engine::start(settings).await?;
     let engine = database::attach(engine, store, Mailing::default())?;
     let progress = Progress::default();
     let told = questions.ask(&engine, answers, (&progress, stop.clone())).await?;
-    signals.abort();
     Ok((told, stop.is_requested()))
 }
 
 /// Looks domains up that the cache does not know.
-async fn by_dns(plan: &Plan, store: Option<&SqliteStore>, questions: Questions) -> anyhow::Result<Known> {
+async fn by_dns(plan: &Plan, store: Option<&SqliteStore>, questions: Questions, stop: &Stop) -> anyhow::Result<Known> {
     let memory = plan.settings.memory;
     let mut answers = Answers::default();
     let mut left = questions;
@@ -183,7 +192,7 @@ async fn by_dns(plan: &Plan, store: Option<&SqliteStore>, questions: Questions) 
             ..Known::default()
         });
     }
-    let (told, interrupted) = ask(plan.settings.clone(), None, left, &mut answers).await?;
+    let (told, interrupted) = ask(plan.settings.clone(), None, left, (&mut answers, stop)).await?;
     if let Some(store) = store {
         // What is about the network of the moment is nobody's answer tomorrow.
         let lasting = told
@@ -200,7 +209,7 @@ async fn by_dns(plan: &Plan, store: Option<&SqliteStore>, questions: Questions) 
 }
 
 /// Asks a presend server, a portion after the other; when it is gone, nobody knows about the rest.
-fn by_server(plan: &Plan, url: &str, questions: Questions) -> anyhow::Result<Known> {
+fn by_server(plan: &Plan, url: &str, questions: Questions, interrupt: &Interrupt) -> anyhow::Result<Known> {
     let memory = plan.settings.memory;
     let max_age = if memory.refresh {
         Some(Duration::ZERO)
@@ -210,11 +219,14 @@ fn by_server(plan: &Plan, url: &str, questions: Questions) -> anyhow::Result<Kno
     let hurried = plan.settings.max_wait.is_zero();
     let api = Api::new(url, plan.what.key.as_deref(), (plan.settings.level, max_age), hurried);
     let hint = "`--api https://presend.example.com`, and the key in `PRESEND_API_KEY`";
-    let api = api.map_err(|error| fault(error.to_string(), hint))?;
+    let api = Arc::new(api.map_err(|error| fault(error.to_string(), hint))?);
     let (mut answers, mut gone) = (Answers::default(), None);
     let mut each = |addresses: &[String]| -> Result<Vec<Answer>, ApiError> {
+        if interrupt.happened() {
+            return Ok(vec![Answer::interrupted(); addresses.len()]);
+        }
         if gone.is_none() {
-            match api.ask(addresses) {
+            match portion(&api, addresses, interrupt) {
                 Ok(answers) => return Ok(answers),
                 Err(ApiError::Unreachable(said)) => gone = Some(said),
                 Err(error) => return Err(error),
@@ -234,7 +246,21 @@ fn by_server(plan: &Plan, url: &str, questions: Questions) -> anyhow::Result<Kno
     }
     Ok(Known {
         answers: Some(answers),
-        interrupted: false,
+        interrupted: interrupt.happened(),
         incomplete,
+    })
+}
+
+/// Asks on another thread, so that a signal need not wait for a server.
+fn portion(api: &Arc<Api>, addresses: &[String], interrupt: &Interrupt) -> Result<Vec<Answer>, ApiError> {
+    let (api, addresses) = (Arc::clone(api), addresses.to_vec());
+    let count = addresses.len();
+    interrupt.runtime.block_on(async {
+        let asked = tokio::task::spawn_blocking(move || api.ask(&addresses));
+        tokio::select! {
+            biased;
+            answers = asked => answers.unwrap_or_else(|error| Err(ApiError::Unreachable(error.to_string()))),
+            () = interrupt.stop.requested() => Ok(vec![Answer::interrupted(); count]),
+        }
     })
 }

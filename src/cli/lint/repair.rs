@@ -2,15 +2,18 @@
 
 use std::{
     fs,
-    io::{BufWriter, Write},
+    io::{self, BufWriter, Read, Write},
     path::Path,
 };
 
 use super::{
     super::fault::{fault, note},
     File, Plan,
+    passing::{Both, Passed},
 };
 use crate::{
+    input::Table,
+    job::Stop,
     lint::{self, FixError, Masking, Repaired, Repairs},
     output::{Target, clean},
 };
@@ -27,11 +30,13 @@ pub(super) struct Repairing {
 const SHOWN: u64 = 1000;
 
 impl Repairing {
+    /// The list itself goes to standard output, so that nothing else may.
+    pub(super) fn takes_standard_output(&self, files: &[File]) -> bool {
+        !self.only_shown && self.output.is_none() && files.iter().any(|file| file.path.as_os_str() == "-")
+    }
+
     /// Repairs every file, or writes the one file to another place and has that checked.
-    pub(super) fn run(&self, plan: &mut Plan, files: &mut [File]) -> anyhow::Result<()> {
-        if files.iter().any(|file| file.path.as_os_str() == "-") {
-            return Err(fault("standard input cannot be repaired in place", "name a file"));
-        }
+    pub(super) fn run(&self, plan: &mut Plan, files: &mut [File], stop: &Stop) -> anyhow::Result<()> {
         if self.output.is_some() && files.len() != 1 {
             return Err(fault(
                 "`--fix-output` takes one list",
@@ -39,11 +44,16 @@ impl Repairing {
             ));
         }
         for file in files.iter_mut() {
-            let to = self.output.clone().unwrap_or_else(|| file.path.clone());
-            match self.one(plan, file, &to) {
-                Ok(()) if !self.only_shown && self.output.is_some() => {
-                    file.name = super::shown(&to);
-                    file.path = to;
+            let done = if file.path.as_os_str() == "-" {
+                self.stream(plan, file, stop)
+            } else {
+                self.file(plan, file, stop)
+            };
+            match done {
+                Ok(()) if !self.only_shown => {
+                    if let Some(output) = &self.output {
+                        (file.name, file.path, file.held) = (super::shown(output), output.clone(), None);
+                    }
                 }
                 // The check tells what is wrong with a file that cannot be read.
                 Ok(()) | Err(Failed::Input) => {}
@@ -54,53 +64,103 @@ impl Repairing {
         Ok(())
     }
 
-    fn one(&self, plan: &Plan, file: &File, to: &Path) -> Result<(), Failed> {
+    fn file(&self, plan: &Plan, file: &File, stop: &Stop) -> Result<(), Failed> {
+        let to = self.output.as_deref().unwrap_or(&file.path);
         let mut table = plan.open(file, true).map_err(|_| Failed::Input)?;
-        let raw = fs::File::open(&file.path).map_err(|_| Failed::Input)?;
+        let mut raw = fs::File::open(&file.path).map_err(|_| Failed::Input)?;
+        let task = (&mut table, &mut raw as &mut dyn Read, file.name.as_str());
+        if self.only_shown {
+            self.copy(plan, task, &mut io::sink(), stop)?;
+        } else {
+            self.to_file(plan, task, to, stop)?;
+        }
+        Ok(())
+    }
+
+    /// Standard input, repaired as it comes; what is to be checked then is held.
+    fn stream(&self, plan: &Plan, file: &mut File, stop: &Stop) -> Result<(), Failed> {
+        let passed = Passed::new().map_err(other)?;
+        let done = self.pass(plan, file, &passed, stop);
+        if done.is_err() && !stop.is_requested() {
+            // The check tells what is wrong with it, and needs all of it.
+            io::copy(&mut passed.tee(io::stdin()), &mut io::sink()).map_err(other)?;
+        }
+        if file.held.is_none() {
+            file.held = Some(passed.file().map_err(other)?);
+        }
+        done
+    }
+
+    fn pass(&self, plan: &Plan, file: &mut File, passed: &Passed, stop: &Stop) -> Result<(), Failed> {
+        let stream = Box::new(passed.tee(io::stdin()));
+        let mut table = Table::stream(stream, &file.name, &plan.input_options()).map_err(|_| Failed::Input)?;
+        let mut raw = passed.reader();
+        let task = (&mut table, &mut raw as &mut dyn Read, file.name.as_str());
+        if self.only_shown {
+            self.copy(plan, task, &mut io::sink(), stop)?;
+        } else if let Some(to) = &self.output {
+            self.to_file(plan, task, to, stop)?;
+        } else {
+            let mut out = Both::new(io::stdout().lock()).map_err(other)?;
+            self.copy(plan, task, &mut out, stop)?;
+            file.held = Some(out.finish().map_err(other)?);
+        }
+        Ok(())
+    }
+
+    fn to_file(&self, plan: &Plan, task: Task<'_>, to: &Path, stop: &Stop) -> Result<(), Failed> {
+        let mut out = BufWriter::new(Target::file(to).map_err(|error| Failed::Other(error.into()))?);
+        let changed = self.copy(plan, task, &mut out, stop)?;
+        // A file that needs no repair is not touched.
+        if changed || self.output.is_some() {
+            let target = out.into_inner().map_err(|error| other(error.into_error()))?;
+            target.finish().map_err(|error| Failed::Other(error.into()))?;
+        }
+        Ok(())
+    }
+
+    /// Copies a list with its repairs and shows them; whether there were any.
+    fn copy(&self, plan: &Plan, task: Task<'_>, out: &mut dyn Write, stop: &Stop) -> Result<bool, Failed> {
         let masking = plan.lint.redact.map_or(Masking::Local, Masking::from);
         let (mut repaired, mut dropped) = (0_u64, 0_u64);
+        let name = task.2;
         let mut told = |change: Repaired| {
             repaired += u64::from(change.to.is_some());
             dropped += u64::from(change.to.is_none());
             if repaired + dropped <= SHOWN {
-                note(&difference(&file.name, &change, masking));
+                note(&difference(name, &change, masking));
             }
         };
         let repairs = Repairs {
             rules: plan.settings.rules,
             suggested: self.suggested,
         };
-        let task = (&mut table, raw, file.name.as_str());
-        if self.only_shown {
-            lint::fix(task, repairs, &mut std::io::sink(), &mut told)?;
-        } else {
-            let mut out = BufWriter::new(Target::file(to).map_err(|error| Failed::Other(error.into()))?);
-            lint::fix(task, repairs, &mut out, &mut told)?;
-            out.flush().map_err(|error| Failed::Other(error.into()))?;
-            // A file that needs no repair is not touched.
-            if repaired + dropped > 0 || self.output.is_some() {
-                let target = out
-                    .into_inner()
-                    .map_err(|error| Failed::Other(error.into_error().into()))?;
-                target.finish().map_err(|error| Failed::Other(error.into()))?;
-            }
-        }
+        let fixed = lint::fix(task, repairs, out, &mut told, stop);
+        // What was written of a list to standard output has to be there even when the rest is not.
+        out.flush().map_err(other)?;
+        fixed?;
         if repaired + dropped > 0 && !plan.what.quiet {
             let word = if self.only_shown { "would be" } else { "were" };
             note(&format!(
-                "{}: {repaired} rows {word} repaired, {dropped} {word} dropped",
-                file.name
+                "{name}: {repaired} rows {word} repaired, {dropped} {word} dropped"
             ));
         }
-        Ok(())
+        Ok(repaired + dropped > 0)
     }
+}
+
+/// A list, its bytes and its name.
+type Task<'a> = (&'a mut Table, &'a mut dyn Read, &'a str);
+
+fn other(error: io::Error) -> Failed {
+    Failed::Other(error.into())
 }
 
 /// Why a file was not repaired.
 enum Failed {
     /// It cannot be read.
     Input,
-    /// It is in a form that is not written.
+    /// It is in a form that is not written, or the run is to end.
     Form(String),
     /// The run ends.
     Other(anyhow::Error),
@@ -112,6 +172,9 @@ impl From<FixError> for Failed {
             FixError::Form { .. } => Self::Form(error.to_string()),
             FixError::Input(_) => Self::Input,
             FixError::Output(error) => Self::Other(error.into()),
+            FixError::Interrupted => {
+                Self::Form("the repair was interrupted; what it had not written yet is as it was".into())
+            }
         }
     }
 }

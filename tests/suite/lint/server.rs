@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpListener,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -165,5 +166,42 @@ fn a_server_that_is_gone_is_3_and_one_that_refuses_is_2() {
         let mut command = place.command(&["lint", "--api", url, "list.txt"]);
         let ran = Ran::from(command.env("PRESEND_API_KEY", "k").output().unwrap());
         assert_eq!(ran.code, 2, "{url}: {}", ran.err);
+    }
+}
+
+#[test]
+fn whoever_is_interrupted_while_a_server_thinks_is_told_what_is_known() {
+    for signal in ["-INT", "-TERM"] {
+        let place = Place::new();
+        place.write("list.txt", "x@known.example\ny@@z\n");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let child = Command::new(env!("CARGO_BIN_EXE_presend"))
+            .args([
+                "lint",
+                "-o",
+                "jsonl",
+                "--split",
+                "--allow-special-use",
+                "--api",
+                &url,
+                "list.txt",
+            ])
+            .current_dir(place.0.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // It was asked, and never answers.
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 20]).unwrap();
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!(ran.code, 130, "{}", ran.err);
+        assert!(ran.err.contains("stopping: "), "{}", ran.err);
+        assert_eq!(found(&ran), ["1 unknown", "2 syntax-fault"], "{}", ran.err);
+        assert!(ran.out.contains("\"reason\":\"interrupted\""), "{}", ran.out);
+        assert!(ran.out.contains("\"exit_code\":130"), "{}", ran.out);
     }
 }

@@ -1,7 +1,7 @@
 //! Standard input to standard output: what comes in is answered before the end is there.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     process::{Command, Stdio},
 };
 
@@ -102,4 +102,103 @@ fn many_files_are_one_list() {
         (summary["files"].as_u64(), summary["distinct"].as_u64()),
         (Some(301), Some(301))
     );
+}
+
+#[test]
+fn whoever_is_interrupted_leaves_nothing_half_done() {
+    for arguments in [
+        &["-o", "text", "-o", "jsonl=found.jsonl", "--split", "-"][..],
+        &["--fix", "--fix-output", "new.txt", "-o", "jsonl=found.jsonl", "-"],
+    ] {
+        let place = Place::new();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_presend"))
+            .args([&["lint", "--level", "syntax"], arguments].concat())
+            .current_dir(place.0.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut input = child.stdin.take().unwrap();
+        let writer = std::thread::spawn(move || {
+            // Until nobody reads any more.
+            while input.write_all("user@ACME-corp.com\n".repeat(4000).as_bytes()).is_ok() {}
+        });
+        let mut err = BufReader::new(child.stderr.take().unwrap());
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut said = String::new();
+        if arguments.contains(&"--fix") {
+            err.read_line(&mut said).unwrap();
+        } else {
+            out.read_line(&mut said).unwrap();
+        }
+        let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let reader = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        err.read_to_string(&mut said).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{said}");
+        writer.join().unwrap();
+        reader.join().unwrap().unwrap();
+        assert!(said.contains("interrupted"), "{said}");
+        let mut left: Vec<_> = std::fs::read_dir(place.0.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["found.jsonl"], "{said}");
+        let found = place.read("found.jsonl");
+        let last = found.lines().last().unwrap();
+        assert!(
+            last.contains("\"exit_code\":130") && last.contains("were not looked at"),
+            "{last}"
+        );
+    }
+}
+
+/// Whoever wants the rows themselves has each of them made; nothing else differs.
+#[test]
+fn the_same_is_found_with_rows_and_without() {
+    let place = Place::new();
+    let addresses = [
+        "jane@acme-corp.com",
+        "Jane@acme-corp.com",
+        "info@gmail.com",
+        "a..b@gmial.com",
+        " x@ACME-corp.com",
+        "team@mailinator.com",
+        "m\u{fc}ller@b\u{fc}cher.de",
+        "jane@example.org",
+        "=x@acme-corp.com",
+        "j@acme.nosuchtld",
+        "<y@yahoo.co>",
+        "M\u{c3}\u{bc}@acme-corp.com",
+    ];
+    let (mut text, mut table) = (String::new(), String::from("id,email,note\n"));
+    for number in 0..9000 {
+        let address = addresses[number * 7 % addresses.len()].replacen('@', &format!("{}@", number % 900), number % 2);
+        let end = ["\n", "\r\n", "\n", "\n\n", "\n \n", "\r"][number % 301 % 6];
+        text.push_str(&address);
+        let row = match number % 97 {
+            3 => format!("{number},{address}"),
+            4 => format!("{number},{address},=1+1"),
+            5 if number > 4000 => format!("{number},\"{address}\",\"a\nb\""),
+            _ => format!("{number},{address},x"),
+        };
+        table.push_str(&row);
+        if number % 1501 == 5 {
+            text.push_str(" # presend: ignore\n# presend: ignore[role]");
+        }
+        text.push_str(end);
+        table.push_str(end);
+    }
+    for (name, list) in [("list.txt", text), ("list.csv", table)] {
+        place.write(name, list);
+        let plain = run(&place, &["-o", "jsonl", name]);
+        let split = run(&place, &["-o", "jsonl", "--split", name]);
+        assert!(found(&plain).len() > 9000, "{}", plain.err);
+        for (one, other) in plain.out.lines().zip(split.out.lines()) {
+            assert_eq!(one, other);
+        }
+        assert_eq!(plain.out.len(), split.out.len());
+    }
 }
