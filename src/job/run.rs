@@ -363,15 +363,23 @@ async fn run(
                 note_down(&ledger, &writer.summary, JobState::Open, false);
             }
         }
-        while advance(&mut writer, &view, progress)? {
+        // Most rows of a long list are written when all are answered, and then there is room for them.
+        while (asking || keeping.under_way > 0) && advance(&mut writer, &view, progress)? {
             tokio::task::yield_now().await;
         }
     }
     leave_open(&view, &mut keeping, list.addresses.len());
-    while advance(&mut writer, &view, progress)? {}
-    let mut summary = summarised(writer.summary, &list);
+    let retry_at = keeping.later.time();
+    drop(probing);
+    let (unique, duplicates) = (list.addresses.len() as u64, list.duplicates());
+    drop(list);
+    while advance(&mut writer, &view, progress)? {
+        tokio::task::yield_now().await;
+    }
+    let mut summary = writer.summary;
+    (summary.unique, summary.duplicates) = (unique, duplicates);
     summary.waiting = Waiting::default();
-    summary.retry_at = keeping.later.time();
+    summary.retry_at = retry_at;
     summary.cost(&tally);
     summary.complete = view.answers().is_complete();
     // Nobody can go on with a job that ends with the process.
@@ -403,12 +411,6 @@ fn leave_open(view: &View, keeping: &mut Keeping<'_>, addresses: usize) {
         }
     }
     answers.ended(keeping.over.unwrap_or(NotTried::Interrupted));
-}
-
-fn summarised(mut summary: Summary, list: &List) -> Summary {
-    summary.unique = list.addresses.len() as u64;
-    summary.duplicates = list.duplicates();
-    summary
 }
 
 /// The first failure of the store; never ends while there is none.

@@ -45,7 +45,7 @@ use crate::{
 
 /// Groups of the operator's own hosts asked at once. These hosts answer at once and have no budget: more of them at the same time
 /// only take memory, 100 KB each. One that waits for a retry does not count.
-const OWN: usize = 128;
+const OWN: usize = 256;
 
 /// How a run behaves towards mail hosts.
 #[derive(Debug, Clone)]
