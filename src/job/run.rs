@@ -316,18 +316,7 @@ async fn run(
         over: None,
         lasts: store.outlives_the_run(),
     };
-    let mut open = Open::default();
-    for together in Portions::new(domains) {
-        open.add_all(engine, &ledger, (&list, &*view.answers()), together)?;
-        if open.known.len() >= BATCH {
-            keeping.keep(std::mem::take(&mut open.known));
-            while keeping.under_way >= AHEAD
-                && let Some(in_file) = kept.recv().await
-            {
-                keeping.returned(in_file, &mut view.change())?;
-            }
-        }
-    }
+    let mut open = opened(engine, domains, &view, (&mut keeping, &mut kept)).await?;
     let asked = open.take_asked();
     keeping.keep(open.known);
     keeping.later.join(open.later);
@@ -392,6 +381,28 @@ async fn run(
     note_down(&ledger, &summary, state, true);
     flushed(&*store).await?;
     Ok(summary)
+}
+
+/// What is to be asked about; most of what is known is on its way into the file.
+async fn opened(
+    engine: &Engine,
+    domains: Vec<(Domain, Vec<u32>)>,
+    view: &View,
+    (keeping, kept): (&mut Keeping<'_>, &mut mpsc::UnboundedReceiver<InFile>),
+) -> Result<Open, VerifyError> {
+    let mut open = Open::default();
+    for together in Portions::new(domains) {
+        open.add_all(engine, keeping.ledger, (keeping.list, &*view.answers()), together)?;
+        if open.known.len() >= BATCH {
+            keeping.keep(std::mem::take(&mut open.known));
+            while keeping.under_way >= AHEAD
+                && let Some(in_file) = kept.recv().await
+            {
+                keeping.returned(in_file, &mut view.change())?;
+            }
+        }
+    }
+    Ok(open)
 }
 
 /// Writes what is known, and says how much of it is final.

@@ -294,7 +294,7 @@ impl Group {
                     ..Ways::default()
                 },
                 hosts: Hosts::NotCompared,
-                suspicion: Suspicion::default(),
+                suspicion: Suspicion::new(self.context.trusted),
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
