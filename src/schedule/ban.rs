@@ -18,9 +18,7 @@ const PATIENCE: [u32; 2] = [4, 64];
 /// What a set of hosts has shown lately.
 #[derive(Debug)]
 pub(super) struct Suspicion {
-    /// Of the operator's own hosts: he vouches for their words, so that vague ones are as good as certain; not that they never ban.
-    own: bool,
-    /// Whoever was accepted last, or some time.
+    /// Whoever was accepted last.
     good: Option<Address>,
     /// Vague refusals since.
     in_a_row: u32,
@@ -34,10 +32,9 @@ pub(super) struct Suspicion {
     held: Vec<usize>,
 }
 
-impl Suspicion {
-    pub(super) fn new(own: bool) -> Self {
+impl Default for Suspicion {
+    fn default() -> Self {
         Self {
-            own,
             good: None,
             in_a_row: 0,
             certain: 0,
@@ -65,8 +62,7 @@ impl Suspicion {
     pub(super) fn heard(&mut self, domain: usize, address: &Address, observation: &Observation) -> Effect {
         let counts = |host: &crate::verdict::HostFacts| !host.backup && !host.untruthful;
         if observation.accepted() && !observation.throttled && observation.host.as_deref().is_none_or(counts) {
-            let wanted = self.good.is_none() || !self.own;
-            if wanted && !address.traits().smtputf8 && !self.banned {
+            if !address.traits().smtputf8 && !self.banned {
                 self.good = Some(address.clone());
             }
             return self.accepted();
@@ -74,7 +70,7 @@ impl Suspicion {
         let Some(answer) = observation.known().filter(|_| !observation.throttled) else {
             return Effect::None;
         };
-        if vague_refusal(answer).is_some() && !self.own {
+        if vague_refusal(answer).is_some() {
             self.refused_vaguely(domain)
         } else if answer.meaning.dead_recipient().is_some() {
             self.refused_certainly(domain)
@@ -97,7 +93,7 @@ impl Suspicion {
 
     /// A refusal in words that name nobody, of a target or of the control recipient.
     pub(super) fn refused_vaguely(&mut self, domain: usize) -> Effect {
-        if self.good.is_none() || self.own {
+        if self.good.is_none() {
             return Effect::None;
         }
         self.in_a_row += 1;
@@ -154,8 +150,7 @@ impl Suspicion {
 
     /// He was refused (`banned`), or there was no answer: the refusals that wait prove nothing.
     pub(super) fn not_cleared(&mut self, banned: bool) -> Vec<usize> {
-        // Nobody stops asking the operator's own hosts: what comes after is held against the same proof again.
-        self.banned |= banned && !self.own;
+        self.banned |= banned;
         (self.in_a_row, self.certain) = (0, 0);
         std::mem::take(&mut self.held)
     }

@@ -294,7 +294,7 @@ impl Group {
                     ..Ways::default()
                 },
                 hosts: Hosts::NotCompared,
-                suspicion: Suspicion::new(self.context.trusted),
+                suspicion: Suspicion::default(),
                 ready: VecDeque::new(),
             });
             self.lanes.len() - 1
