@@ -320,6 +320,7 @@ impl DomainState {
             self.unproven = false;
             if self.unknown.known().is_none() {
                 self.unknown = Observed::Known(UnknownRecipients::Refused);
+                self.shown = Shown::ByRecipients;
             }
         }
         self.done.push((tracked, observation));
