@@ -10,7 +10,7 @@ use std::{
     time::SystemTime,
 };
 
-use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, params};
 use sha2::{Digest, Sha256};
 
 pub use self::unknown::{Unknown, Wave};
@@ -18,6 +18,7 @@ pub use self::unknown::{Unknown, Wave};
 use super::{
     SqliteStore, StoreError,
     heap::{millis, time},
+    jobs,
 };
 use crate::{
     bounce::{Event, EventKind, Origin},
@@ -148,7 +149,7 @@ impl SqliteStore {
             let now = millis(SystemTime::now());
             let mut added = Added::default();
             for block in events.chunks(TOGETHER) {
-                let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                let transaction = jobs::begin(connection)?;
                 let adding = Adding {
                     recipients,
                     tenant: &tenant,
@@ -270,7 +271,7 @@ impl SqliteStore {
     pub fn keep_hashes(&self) -> Result<u64, StoreError> {
         let recipients = self.recipients()?;
         self.call(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = jobs::begin(connection)?;
             set_state(&transaction, HASHED, 1)?;
             let changed = hide(&transaction, recipients)?;
             super::suppression::hide(&transaction)?;

@@ -7,6 +7,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     SqliteStore, StoreError,
     heap::{millis, time},
+    jobs,
 };
 
 /// Answers that nobody wanted for so long are forgotten.
@@ -41,7 +42,7 @@ impl SqliteStore {
         at: SystemTime,
     ) -> Result<(), StoreError> {
         self.call(move |connection| {
-            let transaction = connection.transaction()?;
+            let transaction = jobs::begin(connection)?;
             {
                 let sql = "INSERT OR REPLACE INTO domain_answer (domain, reason, checked_at) VALUES (?1, ?2, ?3)";
                 let mut insert = transaction.prepare(sql)?;

@@ -8,7 +8,7 @@ use std::{
         mpsc::{self, Sender},
     },
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use prometheus_client::metrics::histogram::Histogram;
@@ -49,6 +49,8 @@ const SMALLEST: u64 = 512;
 /// How long to wait for another process that writes.
 /// It may be deleting a job from a large file (ten million answers: about a minute).
 const PATIENCE: Duration = Duration::from_mins(5);
+/// How long to wait where SQLite refuses to wait itself.
+const BETWEEN_TRIES: Duration = Duration::from_millis(10);
 
 /// A store in one SQLite file.
 #[derive(Debug)]
@@ -129,7 +131,7 @@ impl SqliteStore {
         if connection.is_readonly("main").map_err(explain)? {
             return Err(StoreError::ReadOnly { path: path.to_owned() });
         }
-        prepare(&connection, private.is_some()).map_err(explain)?;
+        patiently(|| prepare(&connection, private.is_some())).map_err(explain)?;
         migrate(&mut connection, path)?;
         connection.set_db_config(as_it_is, false).map_err(explain)?;
         // It may write so that it can put the log away when it is the last to close the file.
@@ -461,6 +463,24 @@ fn prepare(connection: &Connection, private: bool) -> rusqlite::Result<()> {
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = ON;
          PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;"
     ))
+}
+
+/// Tries again as long as the file is locked. SQLite itself waits nowhere while it holds a lock that another may be waiting for:
+/// of two processes that set up one new file, the second is refused the log at once (`journal_mode` in
+/// <https://www.sqlite.org/pragma.html>, `SQLITE_BUSY` in <https://www.sqlite.org/c3ref/busy_handler.html>).
+fn patiently(mut work: impl FnMut() -> rusqlite::Result<()>) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match work() {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && begun.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(BETWEEN_TRIES);
+            }
+            ended => return ended,
+        }
+    }
 }
 
 fn number(connection: &Connection, pragma: &str) -> rusqlite::Result<i64> {

@@ -6,7 +6,7 @@ mod writing;
 
 use std::{ops::ControlFlow, time::SystemTime};
 
-use rusqlite::{Connection, Row, TransactionBehavior, params};
+use rusqlite::{Connection, Row, params};
 
 pub(super) use self::writing::hide;
 
@@ -14,6 +14,7 @@ use self::writing::{Inserting, apply, expire};
 use super::{
     Added, Person, SqliteStore, StoreError,
     heap::{millis, time},
+    jobs,
 };
 use crate::verdict::SuppressionReason;
 
@@ -238,7 +239,7 @@ impl SqliteStore {
         let recipients = self.recipients()?;
         let now = SystemTime::now();
         self.call(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = jobs::begin(connection)?;
             let hashed = super::bounce::keeps_hashes(&transaction)?;
             expire(&transaction, now)?;
             let mut added = Added::default();
@@ -339,7 +340,7 @@ impl SqliteStore {
     pub(crate) fn apply_rules(&self, verdicts: Vec<Verdicts>) -> Result<Applied, StoreError> {
         let now = SystemTime::now();
         self.call(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = jobs::begin(connection)?;
             let hashed = super::bounce::keeps_hashes(&transaction)?;
             let mut applied = Applied::default();
             for verdicts in &verdicts {

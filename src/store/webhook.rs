@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 use super::{
     SqliteStore, StoreError,
     heap::{millis, time},
+    jobs,
 };
 
 /// Whom to tell of a job or a verification.
@@ -108,7 +109,7 @@ fn take(
     (now, until): (i64, i64),
     room: impl Fn(&str) -> usize,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let transaction = connection.transaction()?;
+    let transaction = jobs::begin(connection)?;
     let tenants: Vec<String> = transaction
         .prepare_cached("SELECT DISTINCT tenant FROM delivery WHERE due_at <= ?1")?
         .query_map([now], |row| row.get(0))?
@@ -174,7 +175,7 @@ impl SqliteStore {
     pub fn attempted(&self, delivery: &Delivery, attempt: Attempt) -> Result<(), StoreError> {
         let (id, tenant, url) = (delivery.id.clone(), delivery.tenant.clone(), delivery.url.clone());
         self.call(move |connection| {
-            let transaction = connection.transaction()?;
+            let transaction = jobs::begin(connection)?;
             match attempt {
                 Attempt::Delivered => transaction.execute("DELETE FROM delivery WHERE id = ?1", [id])?,
                 Attempt::Again(until) => {

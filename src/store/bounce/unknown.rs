@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use rusqlite::{OptionalExtension, TransactionBehavior, params};
+use rusqlite::{OptionalExtension, params};
 
-use super::{Person, SqliteStore, StoreError, millis, time};
+use super::{Person, SqliteStore, StoreError, jobs, millis, time};
 
 /// A host said, for good, that there is no such recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,7 +97,7 @@ impl SqliteStore {
     /// Keeps these waves in place of all that are there.
     pub(crate) fn keep_waves(&self, waves: Vec<Wave>) -> Result<(), StoreError> {
         self.call(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction = jobs::begin(connection)?;
             transaction.execute("DELETE FROM wave", [])?;
             for wave in &waves {
                 let (from, to) = (millis(wave.from).cast_signed(), millis(wave.to).cast_signed());

@@ -6,6 +6,7 @@ use std::{
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use presend::store::{Claim, JobState, Lease, SqliteStore, Store, StoreError, Write};
@@ -325,4 +326,19 @@ fn ten_threads_write_at_once_and_ten_stores_open_at_once() {
     for job in jobs {
         assert_filled(&store, job.number, 20);
     }
+}
+
+/// Both read the new file and one is to write it: SQLite refuses the other at once, whatever time-out it was given.
+#[test]
+fn a_new_file_that_another_is_setting_up_is_waited_for() {
+    let folder = Folder::new();
+    let other = rusqlite::Connection::open(folder.database()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE; PRAGMA user_version = 0").unwrap();
+    std::thread::scope(|scope| {
+        let opening = scope.spawn(|| folder.open());
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(!opening.is_finished(), "it waits");
+        other.execute_batch("COMMIT").unwrap();
+        drop(opening.join().unwrap());
+    });
 }
