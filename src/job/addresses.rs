@@ -32,6 +32,13 @@ impl Addresses {
         Address::unpack(packed, self.domains.get(domain as usize)?)
     }
 
+    /// Looks at addresses that are wanted next, all over the list: the processor fetches them side by side here, while later each
+    /// would be waited for by itself (a seventh of the time of a million rows).
+    pub(super) fn expect(&self, ids: impl Iterator<Item = u32>) {
+        let domains = ids.filter_map(|id| self.parts(id)).map(|(domain, _)| domain);
+        std::hint::black_box(domains.fold(0, u32::wrapping_add));
+    }
+
     /// By their numbers.
     pub(super) fn domains(&self) -> &[Domain] {
         &self.domains
@@ -73,7 +80,8 @@ impl Addresses {
 /// Finds equal addresses while a list is read.
 #[derive(Default)]
 pub(super) struct Joining {
-    index: HashTable<u32>,
+    /// Numbers of addresses behind their hashes: for those the addresses need not be looked at again.
+    index: HashTable<(u32, u32)>,
     hasher: DefaultHashBuilder,
     numbers: HashMap<Domain, u32>,
     pub(super) addresses: Addresses,
@@ -103,24 +111,23 @@ impl Joining {
             ..
         } = self;
         let local_part = address.local_part();
+        let mut hash = hasher.build_hasher();
+        hash.write_u32(domain);
+        if exact || !local_part.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            hash.write(local_part.as_bytes());
+        } else {
+            hash.write(local_part.to_ascii_lowercase().as_bytes());
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "half of a hash is one")]
+        let hash = hash.finish() as u32;
         // What differs in the case of other letters than ASCII's is not the same, as in `Address::join_eq_key`.
-        let same = |id: &u32| {
-            addresses.local_part(*id).is_some_and(|(at, known)| {
-                at == domain && (known == local_part || !exact && known.eq_ignore_ascii_case(local_part))
-            })
+        let same = |(known, id): &(u32, u32)| {
+            *known == hash
+                && addresses.local_part(*id).is_some_and(|(at, known)| {
+                    at == domain && (known == local_part || !exact && known.eq_ignore_ascii_case(local_part))
+                })
         };
-        let key = |(domain, local_part): (u32, &str)| {
-            let mut hash = hasher.build_hasher();
-            hash.write_u32(domain);
-            if exact || !local_part.bytes().any(|byte| byte.is_ascii_uppercase()) {
-                hash.write(local_part.as_bytes());
-            } else {
-                hash.write(local_part.to_ascii_lowercase().as_bytes());
-            }
-            hash.finish()
-        };
-        let hash = key((domain, local_part));
-        if let Some(id) = index.find(hash, same) {
+        if let Some((_, id)) = index.find(spread(hash), same) {
             return Some(Joined {
                 id: *id,
                 new: false,
@@ -129,7 +136,7 @@ impl Joining {
             });
         }
         let id = addresses.push(address, domain)?;
-        index.insert_unique(hash, id, |id| addresses.local_part(*id).map_or(0, key));
+        index.insert_unique(spread(hash), (hash, id), |(hash, _)| spread(*hash));
         Some(Joined {
             id,
             new: true,
@@ -149,6 +156,11 @@ impl Joining {
         self.numbers.insert(domain.clone(), number);
         Some((number, Some(domain)))
     }
+}
+
+/// The table takes the lowest bits of a hash for the place and the highest to tell neighbours apart.
+fn spread(hash: u32) -> u64 {
+    (u64::from(hash) << 32) | u64::from(hash)
 }
 
 #[cfg(test)]

@@ -203,14 +203,14 @@ impl Answers {
             return Ok(self.outcome_of(engine, row, address, None));
         };
         let mut outcome = None;
-        let mut report = |kept: &Kept| outcome = Some(self.outcome_of(engine, row, address, Some(kept)));
+        let mut report = |kept: &Kept| outcome = Some(self.outcome_of(engine, row, address, Some(kept.clone())));
         let store = ledger.store();
         store.with_record(ledger.job(), place, ledger.reading_for_row(), &mut report)?;
         outcome.ok_or(StoreError::Gone)
     }
 
     /// What is reported about a row whose record was read.
-    pub(super) fn outcome_of(&self, engine: &Engine, row: &Row, address: u32, kept: Option<&Kept>) -> Outcome {
+    pub(super) fn outcome_of(&self, engine: &Engine, row: &Row, address: u32, kept: Option<Kept>) -> Outcome {
         match (kept, self.slot(address)) {
             (Some(kept), _) => engine.reported(row.address(), kept),
             (None, Some(Slot::Open | Slot::Unasked)) if row.fault.is_none() => {

@@ -332,6 +332,7 @@ impl Engine {
         let evidence = Evidence::not_tried(NotTried::Offline);
         Settled {
             id,
+            address: None,
             standing: Standing::Final,
             first_asked: None,
             due: None,
@@ -403,7 +404,7 @@ impl Engine {
     }
 
     /// What is reported about a text, an address of which something is kept.
-    pub(super) fn reported(&self, typed: &str, kept: &Kept) -> Outcome {
+    pub(super) fn reported(&self, typed: &str, kept: Kept) -> Outcome {
         match Address::parse(typed, self.settings.rules) {
             Ok(address) => {
                 let hits = lists::look_up(&address);

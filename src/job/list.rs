@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use hashbrown::HashMap as QuickMap;
+
 use super::{
     Engine, VerifyError,
     addresses::{Addresses, Joined, Joining},
@@ -25,7 +27,7 @@ pub(super) struct List {
     /// There when the list is closed.
     pub(super) addresses: Arc<Addresses>,
     /// How many rows repeat an address that has several.
-    repeats: HashMap<u32, u32>,
+    repeats: QuickMap<u32, u32>,
     repeated: u64,
     /// For each row the number of its address, or [`NOBODY`].
     pub(super) rows: Vec<u32>,
@@ -35,8 +37,8 @@ pub(super) struct List {
     pub(super) told: HashMap<u32, Arc<Told>>,
     /// About which the operator's lists decide.
     pub(super) listed: HashSet<u32>,
-    /// The addresses of each domain, by its number.
-    of_domains: Vec<Vec<u32>>,
+    /// For each address the number of its domain, or [`NOBODY`] if nobody is asked about it.
+    domains: Vec<u32>,
 }
 
 impl List {
@@ -79,18 +81,15 @@ impl List {
         // It has a number all the same: what is told and listed may differ from one run of a job to the next, its records do not.
         let listed = engine.settings.user_lists.decide(address).is_some();
         let told = if listed { None } else { engine.told(address) };
-        let asked = (!listed && told.is_none()).then_some(id);
-        match self.of_domains.get_mut(domain as usize) {
-            Some(ids) => ids.extend(asked),
-            None => self.of_domains.push(asked.into_iter().collect()),
-        }
+        let asked = !listed && told.is_none();
+        self.domains.push(if asked { domain } else { NOBODY });
         if listed {
             self.listed.insert(id);
         }
         if let Some(told) = told {
             self.told.insert(id, told);
         }
-        Ok((id, asked.and(new_domain)))
+        Ok((id, new_domain.filter(|_| asked)))
     }
 
     /// No more rows come: what only joining needed is given back.
@@ -100,9 +99,21 @@ impl List {
 
     /// The domains with their addresses, which the list then has no longer.
     pub(super) fn take_domains(&mut self) -> Vec<(Domain, Vec<u32>)> {
-        let mut of_domains = std::mem::take(&mut self.of_domains);
-        of_domains.iter_mut().for_each(Vec::shrink_to_fit);
-        let domains = self.addresses.domains().iter().cloned().zip(of_domains);
+        // Counted first: filling vectors that grow while the list is read takes four times as long.
+        let (all, numbers) = (self.addresses.domains(), std::mem::take(&mut self.domains));
+        let mut counts = vec![0; all.len()];
+        for number in &numbers {
+            if let Some(count) = counts.get_mut(*number as usize) {
+                *count += 1;
+            }
+        }
+        let mut of_domains: Vec<Vec<u32>> = counts.into_iter().map(Vec::with_capacity).collect();
+        for (id, number) in (0..).zip(numbers) {
+            if let Some(ids) = of_domains.get_mut(number as usize) {
+                ids.push(id);
+            }
+        }
+        let domains = all.iter().cloned().zip(of_domains);
         domains.filter(|(_, ids)| !ids.is_empty()).collect()
     }
 

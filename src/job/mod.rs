@@ -2,6 +2,7 @@
 
 mod addresses;
 mod aged;
+mod ahead;
 mod answers;
 mod conveyor;
 mod counts;

@@ -79,18 +79,18 @@ impl Outcome {
     }
 
     /// What is kept about the address.
-    pub(super) fn kept(typed: &str, (address, hits): (Address, ListHits), kept: &Kept, policy: Policy) -> Self {
+    pub(super) fn kept(typed: &str, (address, hits): (Address, ListHits), kept: Kept, policy: Policy) -> Self {
         Self {
             typed: typed.into(),
             address: Some(address),
             hits,
             verdict: judge(&kept.evidence, &policy),
-            evidence: kept.evidence.clone(),
+            evidence: kept.evidence,
             retry_at: kept.retry_at,
             source: kept.source,
             checked_at: kept.checked_at,
             elapsed: kept.elapsed,
-            transcripts: kept.transcripts.clone(),
+            transcripts: kept.transcripts,
         }
     }
 

@@ -10,7 +10,7 @@ use tokio::{task::JoinSet, time::MissedTickBehavior};
 
 use super::{Engine, Level, Progress, Stop, Waiting, addresses::Addresses};
 use crate::{
-    address::Domain,
+    address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
     lists,
     schedule::{Asker, Errand, Finding, Findings, Standing, Target, Targets, WaitingView, Work},
@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(500);
 #[derive(Clone)]
 pub(super) struct Settled {
     pub(super) id: u32,
+    /// Where it is at hand.
+    pub(super) address: Option<Address>,
     pub(super) standing: Standing,
     pub(super) first_asked: Option<SystemTime>,
     pub(super) due: Option<SystemTime>,
@@ -273,6 +275,7 @@ impl<'a> Probing<'a> {
                 let mut histories: HashMap<u32, Box<Kept>> = histories.collect();
                 let (resumed, addresses) = (!histories.is_empty(), Arc::clone(&self.addresses));
                 let targets = Targets::later(move || {
+                    addresses.expect(ids.iter().copied());
                     let target = |id: u32| {
                         let (address, history) = (addresses.get(id)?, histories.remove(&id));
                         Some(Target { id, address, history })
@@ -347,6 +350,7 @@ impl<'a> Probing<'a> {
         let cut_short = matches!(evidence.answer, Observed::NotTried(NotTried::Interrupted));
         Settled {
             id,
+            address: None,
             standing: if cut_short {
                 Standing::Provisional
             } else {
@@ -407,6 +411,7 @@ pub(super) fn found(engine: &Engine, finding: Finding) -> Settled {
     }
     Settled {
         id: finding.id,
+        address: finding.address,
         standing: finding.standing,
         first_asked: finding.first_asked,
         due: finding.due,

@@ -235,13 +235,14 @@ impl Keeping<'_> {
     fn keep(&mut self, settled: Vec<Settled>) {
         let most = settled.len().min(BATCH);
         let (mut standings, mut records) = (Vec::with_capacity(most), Vec::with_capacity(most));
-        for settled in settled {
+        if self.lasts {
+            let not_at_hand = settled.iter().filter(|settled| settled.address.is_none());
+            self.list.addresses.expect(not_at_hand.map(|settled| settled.id));
+        }
+        for mut settled in settled {
             if records.len() == BATCH {
                 self.submit(std::mem::take(&mut records), std::mem::take(&mut standings));
             }
-            let Some(address) = self.list.addresses.get(settled.id) else {
-                continue;
-            };
             if settled.standing != Standing::Attempt {
                 self.progress
                     .settled(settled.verdict.label, self.list.copies(settled.id));
@@ -255,8 +256,15 @@ impl Keeping<'_> {
                 continue;
             }
             standings.push(settled.standing);
-            // What a later run finds it by is seldom near at hand, and not needed where there is none.
-            let found_by = self.lasts.then(|| (address.to_mailbox(), self.ledger.key(&address)));
+            let found_by = if self.lasts {
+                let at_hand = settled.address.take();
+                let Some(address) = at_hand.or_else(|| self.list.addresses.get(settled.id)) else {
+                    continue;
+                };
+                Some((address.to_mailbox(), self.ledger.key(&address)))
+            } else {
+                None
+            };
             records.push(record(settled, found_by));
         }
         if !records.is_empty() {

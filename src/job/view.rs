@@ -145,12 +145,12 @@ impl Engine {
             }
         }
         let mut rows = Vec::with_capacity(ids.len());
-        for (id, kept) in ids.iter().zip(&kept) {
+        for (id, kept) in ids.iter().zip(kept) {
             let mut row = Row::default();
             if !cursor.read(&mut row)? {
                 break;
             }
-            let kept = kept.as_ref().filter(|_| row.fault.is_none());
+            let kept = kept.filter(|_| row.fault.is_none());
             let outcome = view.answers().outcome_of(self, &row, *id, kept);
             rows.push((row, outcome));
         }

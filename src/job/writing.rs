@@ -1,7 +1,7 @@
 //! Rows out: read back from the store in input order, answered, rendered on every core when many are ready.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     iter,
     num::NonZeroUsize,
     panic::resume_unwind,
@@ -9,28 +9,19 @@ use std::{
     thread,
 };
 
-use super::{Engine, Sink, Summary, VerifyError, View, answers::Answers, list::NOBODY, rows::Cursor};
+use super::{Engine, Sink, Summary, VerifyError, View, ahead::Ahead, answers::Answers, list::NOBODY, rows::Cursor};
 use crate::{
     input::Row,
     output::{Chunk, Renderer},
-    store::{Kept, Ledger, Place, StoreError},
+    store::{Ledger, StoreError, Understanding},
 };
 
-/// Rows written before the run looks at anything else; in memory with their records, a kilobyte each.
+/// Rows written before the run looks at anything else.
 const WRITE_AHEAD: usize = 16_384;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
 /// Rows that a thread takes at once: they and what they become stay in its cache, and its memory is used again.
 const BLOCK: usize = 256;
-/// From so many rows on that are ready their records are read in the order in which they lie in the store: the rows of a large
-/// list are all over it, and each batch is read once for all of them.
-const SCATTERED: usize = WRITE_AHEAD;
-/// Rows whose records are read together then, 300 bytes each: the whole store is read once for each so many rows.
-const READ_AHEAD: usize = 3 * WRITE_AHEAD;
-/// Rows of those that are in memory at once, and what they become.
-const WRITE_SCATTERED: usize = 4_096;
-/// Rows whose records one thread reads at once.
-const SHARE: usize = 4_096;
 
 /// Writes every row whose address is known.
 pub(super) struct Writer<'a> {
@@ -40,8 +31,12 @@ pub(super) struct Writer<'a> {
     sink: &'a mut dyn Sink,
     /// The next row to write.
     next: usize,
-    /// Records of the next rows, as far as they were read together.
-    ahead: VecDeque<Option<Kept>>,
+    /// Records of the next rows, when many are ready.
+    ahead: Option<Ahead>,
+    /// Rows whose records are taken together.
+    most: usize,
+    /// What threads before understood.
+    understood: Mutex<Vec<Understanding<'a>>>,
     pub(super) summary: Summary,
 }
 
@@ -53,7 +48,9 @@ impl<'a> Writer<'a> {
             rows: Cursor::new(Arc::clone(ledger.store()), ledger.job()),
             sink,
             next: 0,
-            ahead: VecDeque::new(),
+            ahead: None,
+            most: Ahead::ROWS,
+            understood: Mutex::default(),
             summary: Summary::default(),
         }
     }
@@ -70,22 +67,27 @@ impl<'a> Writer<'a> {
         let open = ids.get(self.next..).unwrap_or_default();
         let known = |id: &&u32| **id == NOBODY || answers.is_known(**id);
         let mut ready = open.iter().take(WRITE_AHEAD).take_while(known).count();
-        let renderer = self.sink.renderer();
-        if renderer.is_some() && self.ahead.is_empty() && ready >= SCATTERED {
-            let scattered = open.iter().take(READ_AHEAD).take_while(known).count();
-            let scattered = open.get(..scattered).unwrap_or_default();
-            self.ahead = self.records(scattered, answers).map_err(Arc::new)?.into();
-        }
         let mut more = ready == WRITE_AHEAD;
-        if !self.ahead.is_empty() {
-            let now = ready.min(self.ahead.len()).min(WRITE_SCATTERED);
-            more |= now < ready;
-            ready = now;
+        let renderer = self.sink.renderer();
+        if self.ahead.as_ref().is_some_and(|ahead| !ahead.has(self.next)) {
+            self.ahead = None;
+        }
+        if renderer.is_some() && self.ahead.is_none() && more {
+            let scattered = open.iter().take(self.most).take_while(known).count();
+            let scattered = open.get(..scattered).unwrap_or_default();
+            let place = |id: &u32| answers.place(*id);
+            let ahead = Ahead::take(self.ledger, (self.next, scattered), &place).map_err(Arc::new)?;
+            self.most = ahead.rows();
+            self.ahead = Some(ahead);
+        }
+        if let Some(ahead) = &self.ahead {
+            let held = ahead.end().saturating_sub(self.next);
+            more |= held < ready;
+            ready = ready.min(held);
         }
         let ids = open.get(..ready).unwrap_or_default();
         match renderer {
-            Some(renderer) if !self.ahead.is_empty() => self.write_scattered(ids, answers, &renderer)?,
-            Some(renderer) if ready >= MANY => self.write_together(ids, answers, &renderer)?,
+            Some(renderer) if ready >= MANY || self.ahead.is_some() => self.write_together(ids, answers, &renderer)?,
             Some(_) | None => self.write_each(ids, answers)?,
         }
         self.next += ready;
@@ -112,25 +114,40 @@ impl<'a> Writer<'a> {
     fn write_together(&mut self, ids: &[u32], answers: &Answers, renderer: &Renderer) -> Result<(), VerifyError> {
         // What was written row by row before comes first.
         self.sink.flush()?;
-        let (engine, ledger) = (self.engine, self.ledger);
+        let (engine, ledger, ahead, from) = (self.engine, self.ledger, &self.ahead, self.next);
+        let spare = &self.understood;
+        let outcome = |row: &Row, (index, id): (usize, u32), understanding: &mut Understanding<'a>| match ahead {
+            None => answers.outcome(engine, ledger, row, id),
+            Some(ahead) => {
+                let kept = ahead.record(index, understanding)?;
+                Ok(answers.outcome_of(engine, row, id, kept.filter(|_| row.fault.is_none())))
+            }
+        };
         let source = Mutex::new((&mut self.rows, ids.chunks(BLOCK).enumerate()));
         let order = Mutex::new(Order::new(&mut *self.sink));
         let work = || -> Result<Summary, VerifyError> {
             let (mut rows, mut summary) = (Vec::new(), Summary::default());
+            let known = lock(spare).pop();
+            let mut understanding = known.unwrap_or_else(|| Understanding::new(ledger.reading_for_row()));
             loop {
                 let (number, ids) = {
                     let mut source = lock(&source);
                     let (cursor, blocks) = &mut *source;
                     let Some((number, ids)) = blocks.next() else {
+                        lock(spare).push(understanding);
                         return Ok(summary);
                     };
                     rows.resize_with(ids.len(), Row::default);
                     rows.iter_mut().try_for_each(|row| read(cursor, row))?;
                     (number, ids)
                 };
+                let first = from + number * BLOCK;
+                if let Some(ahead) = ahead {
+                    ahead.expect(first..first + ids.len());
+                }
                 let mut chunk = lock(&order).empty();
-                for (row, id) in rows.iter().zip(ids) {
-                    let outcome = answers.outcome(engine, ledger, row, *id).map_err(Arc::new)?;
+                for (row, place) in rows.iter().zip((first..).zip(ids.iter().copied())) {
+                    let outcome = outcome(row, place, &mut understanding).map_err(Arc::new)?;
                     renderer.row(row, &outcome, &mut chunk);
                     summary.count(&outcome.verdict);
                     summary.row_errors += u64::from(row.fault.is_some());
@@ -146,73 +163,6 @@ impl<'a> Writer<'a> {
         });
         for share in shares {
             self.summary.add(&share?);
-        }
-        Ok(())
-    }
-
-    /// The records of rows, read in the order of their places.
-    fn records(&self, ids: &[u32], answers: &Answers) -> Result<Vec<Option<Kept>>, StoreError> {
-        let place = |(index, id): (usize, &u32)| Some((answers.place(*id)?, index));
-        let mut places: Vec<_> = ids.iter().enumerate().filter_map(place).collect();
-        places.sort_unstable_by_key(|(place, _)| (place.batch, place.offset));
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let ledger = self.ledger;
-        let read = |places: &[(Place, usize)]| -> Result<Vec<Kept>, StoreError> {
-            let places: Vec<Place> = places.iter().map(|(place, _)| *place).collect();
-            ledger.store().records(ledger.job(), &places, ledger.reading_for_row())
-        };
-        let mut kept = Vec::new();
-        kept.resize_with(ids.len(), || None);
-        for places in places.chunks(cores * SHARE) {
-            let shares: Vec<_> = thread::scope(|scope| {
-                let read = &read;
-                let shares = places.chunks(places.len().div_ceil(cores).max(1));
-                let threads: Vec<_> = shares.map(|places| scope.spawn(move || read(places))).collect();
-                threads.into_iter().map(join).collect()
-            });
-            let records = shares.into_iter().collect::<Result<Vec<_>, _>>()?;
-            for ((_, index), record) in places.iter().zip(records.into_iter().flatten()) {
-                if let Some(kept) = kept.get_mut(*index) {
-                    *kept = Some(record);
-                }
-            }
-        }
-        Ok(kept)
-    }
-
-    /// As [`Self::write_together`], the records read first.
-    fn write_scattered(&mut self, ids: &[u32], answers: &Answers, renderer: &Renderer) -> Result<(), VerifyError> {
-        let mut rows = Vec::with_capacity(ids.len());
-        rows.resize_with(ids.len(), Row::default);
-        rows.iter_mut().try_for_each(|row| read(&mut self.rows, row))?;
-        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = rows.len().div_ceil(cores).max(1);
-        let engine = self.engine;
-        let read = self.ahead.len().min(rows.len());
-        let kept: Vec<_> = self.ahead.drain(..read).collect();
-        let render = |rows: &[Row], ids: &[u32], kept: &[Option<Kept>]| {
-            let (mut chunk, mut summary) = (Chunk::default(), Summary::default());
-            for ((row, id), kept) in rows.iter().zip(ids).zip(kept) {
-                let outcome = answers.outcome_of(engine, row, *id, kept.as_ref());
-                renderer.row(row, &outcome, &mut chunk);
-                summary.count(&outcome.verdict);
-                summary.row_errors += u64::from(row.fault.is_some());
-            }
-            (chunk, summary)
-        };
-        let finished: Vec<_> = thread::scope(|scope| {
-            let render = &render;
-            let shares = rows.chunks(share).zip(ids.chunks(share)).zip(kept.chunks(share));
-            let threads: Vec<_> = shares
-                .map(|((rows, ids), kept)| scope.spawn(move || render(rows, ids, kept)))
-                .collect();
-            threads.into_iter().map(join).collect()
-        });
-        // What was written row by row before comes first.
-        self.sink.flush()?;
-        for (chunk, summary) in finished {
-            self.sink.append(&chunk)?;
-            self.summary.add(&summary);
         }
         Ok(())
     }

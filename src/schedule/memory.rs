@@ -175,6 +175,7 @@ impl DomainState {
     ) -> Finding {
         Finding {
             id: tracked.target.id,
+            address: Some(tracked.target.address.clone()),
             standing: Standing::Attempt,
             first_asked: tracked.first_asked.map(|at| times.wall(at)),
             due: due.map(|at| times.wall(at)),

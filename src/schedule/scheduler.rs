@@ -28,7 +28,7 @@ use super::{
     view::WaitingView,
 };
 use crate::{
-    address::Domain,
+    address::{Address, Domain},
     clock::Clock,
     dns::MailRoute,
     meter::Meter,
@@ -140,6 +140,8 @@ pub enum Standing {
 pub struct Finding {
     /// The target's number.
     pub id: u32,
+    /// The target, where it is at hand.
+    pub address: Option<Address>,
     /// How far it goes.
     pub standing: Standing,
     /// When the target was asked about for the first time.
@@ -169,6 +171,7 @@ impl Finding {
     pub(crate) fn kept(id: u32, kept: Kept) -> Self {
         Self {
             id,
+            address: None,
             standing: Standing::Final,
             first_asked: kept.first_asked,
             due: None,
@@ -572,6 +575,7 @@ impl Asker {
         let work = work.make();
         let findings = work.targets.into_iter().map(|target| Finding {
             id: target.id,
+            address: Some(target.address),
             standing: Standing::Final,
             first_asked: None,
             due: None,

@@ -41,7 +41,7 @@ pub struct ReplyReader {
     lines: Vec<Box<str>>,
     size: usize,
     /// The last reply of one line, as it came and as it was read: the next one is often the same.
-    last: Option<(Box<[u8]>, Reply)>,
+    last: Option<(Vec<u8>, Reply)>,
 }
 
 impl ReplyReader {
@@ -64,7 +64,7 @@ impl ReplyReader {
             if let Some((_, reply)) = self
                 .last
                 .as_ref()
-                .filter(|(bytes, _)| self.code.is_none() && **bytes == *line)
+                .filter(|(bytes, _)| self.code.is_none() && *bytes == *line)
             {
                 self.start = end + 1;
                 self.searched = self.start;
@@ -92,7 +92,11 @@ impl ReplyReader {
                 self.size = 0;
                 let reply = Reply::new(code, std::mem::take(&mut self.lines));
                 if let ([_], Some(line)) = (reply.lines(), self.buffer.get(begin..end)) {
-                    self.last = Some((line.into(), reply.clone()));
+                    // Its room is used again: hosts that repeat the recipient say no reply twice.
+                    let (mut bytes, _) = self.last.take().unwrap_or_else(|| (Vec::new(), reply.clone()));
+                    bytes.clear();
+                    bytes.extend_from_slice(line);
+                    self.last = Some((bytes, reply.clone()));
                 }
                 return Ok(Some(reply));
             }

@@ -3,30 +3,29 @@
 //!
 //! A batch never changes once it is written. Must not know SQL.
 
+mod excerpt;
+mod stored;
+
 use std::{
-    net::IpAddr,
+    hash::Hash,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hashbrown::{HashMap, hash_map::Entry};
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{DeserializeOwned, Error as _},
-};
+use hashbrown::{Equivalent, HashMap, hash_map::Entry};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::excerpt::Excerpt;
+pub(super) use self::excerpt::Taking;
+use self::stored::{StoredDoubt, StoredHost, StoredRecord, StoredReply, StoredRoute, StoredTranscript};
 use super::{
     StoreError,
-    record::{Judged, Kept, Reading, Source},
+    record::{Judged, Kept, Reading},
 };
 use crate::{
-    dns::{Exchanger, MailRoute, NoMailHost, RouteFailure},
-    replies::providers,
-    smtp::{Entry as Line, Reply, ReplyCode, Speaker, Stage, Transcript},
-    verdict::{
-        Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt,
-        UnknownRecipients,
-    },
+    dns::MailRoute,
+    smtp::{Reply, ReplyCode, Transcript},
+    verdict::{Answer, Evidence, HostFacts, Observed, SecondAnswer, SessionDoubt},
 };
 
 /// Where a record is within its batch.
@@ -184,69 +183,37 @@ pub(super) fn read(bytes: &[u8], offset: Offset, reading: Reading<'_>) -> Result
     Reader::new(reading).read(bytes, offset)
 }
 
-/// Replies that are remembered from one batch to the next: most hosts say the same.
-const UNDERSTOOD: usize = 256;
-
-/// The bytes of a reply, and its host's provider.
-type Words = (Box<[u8]>, Option<&'static str>);
-
-/// Reads records of one batch after the other: what they share is read, and replies are understood, once.
-pub(super) struct Reader<'a> {
-    reading: Reading<'a>,
-    understood: HashMap<Words, Arc<Answer>>,
-    /// And whether every name beside the domain has the route.
-    routes: HashMap<Offset, (Arc<MailRoute>, bool)>,
-    hosts: HashMap<Offset, Arc<HostFacts>>,
-    /// By reply and host: some words mean something else where their provider is known.
-    answers: HashMap<(Offset, Option<Offset>), Arc<Answer>>,
-    /// Stands for every mailbox that is not wanted.
-    nobody: Arc<str>,
+/// What a record refers to.
+trait Parts {
+    /// A route, and whether every name beside the domain has it.
+    fn route(&mut self, at: Offset) -> Result<(Arc<MailRoute>, bool), StoreError>;
+    fn host(&mut self, at: Offset) -> Result<Arc<HostFacts>, StoreError>;
+    /// A reply of a host.
+    fn answer(&mut self, at: Offset, host: Option<(Offset, &HostFacts)>) -> Result<Arc<Answer>, StoreError>;
+    fn transcript(&mut self, at: Offset) -> Result<Arc<Transcript>, StoreError>;
 }
 
-impl<'a> Reader<'a> {
-    pub(super) fn new(reading: Reading<'a>) -> Self {
-        Self {
-            reading,
-            understood: HashMap::new(),
-            routes: HashMap::new(),
-            hosts: HashMap::new(),
-            answers: HashMap::new(),
-            nobody: Arc::default(),
-        }
-    }
-
-    /// Another batch follows.
-    pub(super) fn turn(&mut self) {
-        self.routes.clear();
-        self.hosts.clear();
-        self.answers.clear();
-    }
-
-    /// Reads a record of the batch that is being read.
-    pub(super) fn read(&mut self, bytes: &[u8], offset: Offset) -> Result<Kept, StoreError> {
-        let stored: StoredRecord<'_> = at(bytes, offset)?;
-        if stored.transcripts.len() > TRANSCRIPTS {
+impl StoredRecord<'_> {
+    /// The record with its parts, but for its mailbox and what was said of it.
+    fn assemble(&self, parts: &mut impl Parts, mailbox: Arc<str>) -> Result<Kept, StoreError> {
+        if self.transcripts.len() > TRANSCRIPTS {
             return Err(StoreError::Damaged("a record has too many dialogues"));
         }
-        let host = stored
-            .host
-            .map(|offset| shared(&mut self.hosts, offset, || read_host(bytes, offset)));
-        let host = host.transpose()?;
-        let (route, wildcard_zone) = match stored.route {
-            Observed::Known(offset) => {
-                let (route, wildcard_zone) = shared(&mut self.routes, offset, || read_route(bytes, offset))?;
+        let host = self.host.map(|at| parts.host(at)).transpose()?;
+        let (route, wildcard_zone) = match self.route {
+            Observed::Known(at) => {
+                let (route, wildcard_zone) = parts.route(at)?;
                 (Observed::Known(route), wildcard_zone)
             }
             Observed::Failed(why) => (Observed::Failed(why), false),
             Observed::NotTried(why) => (Observed::NotTried(why), false),
         };
-        let provider = host.as_ref().and_then(|host| host.provider);
-        let answer = match stored.answer {
-            Observed::Known(offset) => Observed::Known(self.answer(bytes, (offset, stored.host), provider)?),
+        let answer = match self.answer {
+            Observed::Known(at) => Observed::Known(parts.answer(at, self.host.zip(host.as_deref()))?),
             Observed::Failed(why) => Observed::Failed(why),
             Observed::NotTried(why) => Observed::NotTried(why),
         };
-        let (doubt, second) = match stored.doubt {
+        let (doubt, second) = match self.doubt {
             None => (None, None),
             Some(StoredDoubt::BlanketRefusal) => (Some(SessionDoubt::BlanketRefusal), None),
             Some(StoredDoubt::Throttled) => (Some(SessionDoubt::Throttled), None),
@@ -257,25 +224,17 @@ impl<'a> Reader<'a> {
                 host: at,
                 answer,
             }) => {
-                let host = shared(&mut self.hosts, at, || read_host(bytes, at))?;
-                let answer = self.answer(bytes, (answer, Some(at)), host.provider)?;
+                let host = parts.host(at)?;
+                let answer = parts.answer(answer, Some((at, &host)))?;
                 (doubt, Some(Arc::new(SecondAnswer { host, answer })))
             }
         };
-        let transcripts = stored.transcripts.iter().map(|offset| {
-            let transcript: StoredTranscript = at(bytes, *offset)?;
-            Ok(Arc::new(transcript.into()))
-        });
-        let judged = stored.judged.filter(|_| !self.reading.for_row);
+        let transcripts = self.transcripts.iter().map(|at| parts.transcript(*at));
         Ok(Kept {
-            mailbox: if self.reading.for_row {
-                Arc::clone(&self.nobody)
-            } else {
-                stored.mailbox.into()
-            },
+            mailbox,
             evidence: Evidence {
                 syntax: None,
-                list: stored.list,
+                list: self.list,
                 // What was told is told anew for each run: it may have been taken back.
                 told: None,
                 route,
@@ -283,54 +242,71 @@ impl<'a> Reader<'a> {
                 host,
                 answer,
                 second,
-                unknown_recipients: stored.unknown_recipients,
+                unknown_recipients: self.unknown_recipients.clone(),
                 doubt,
-                attempts: stored.attempts,
+                attempts: self.attempts,
             },
-            first_asked: stored.first_asked.map(time),
-            due: stored.due.map(time),
-            throttled: stored.throttled,
-            requeued: stored.requeued,
-            retry_at: stored.retry_at.map(time),
-            checked_at: time(stored.checked_at),
-            elapsed: Duration::from_millis(stored.elapsed_ms.into()),
+            first_asked: self.first_asked.map(time),
+            due: self.due.map(time),
+            throttled: self.throttled,
+            requeued: self.requeued,
+            retry_at: self.retry_at.map(time),
+            checked_at: time(self.checked_at),
+            elapsed: Duration::from_millis(self.elapsed_ms.into()),
             transcripts: transcripts.collect::<Result<_, StoreError>>()?,
-            source: stored.source,
-            judged: judged.map(|offset| at(bytes, offset)).transpose()?,
+            source: self.source,
+            judged: None,
         })
     }
+}
 
-    /// Kept is what was said; what it means is for the rules of today.
-    fn answer(
-        &mut self,
-        bytes: &[u8],
-        (offset, host): (Offset, Option<Offset>),
-        provider: Option<&'static str>,
-    ) -> Result<Arc<Answer>, StoreError> {
-        if let Some(known) = self.answers.get(&(offset, host)) {
-            return Ok(Arc::clone(known));
+/// Replies that are remembered: most hosts say the same.
+const UNDERSTOOD: usize = 256;
+
+/// The bytes of a reply, and its host's provider.
+type Words = (Box<[u8]>, Option<&'static str>);
+
+/// The same while they are looked for.
+#[derive(Hash)]
+struct Heard<'a>(&'a [u8], Option<&'static str>);
+
+impl Equivalent<Words> for Heard<'_> {
+    fn equivalent(&self, known: &Words) -> bool {
+        (self.0, self.1) == (&*known.0, known.1)
+    }
+}
+
+/// Turns what was kept of replies into what they mean by the rules of today, equal ones once.
+pub struct Understanding<'a> {
+    reading: Reading<'a>,
+    understood: HashMap<Words, Arc<Answer>>,
+    /// Stands for every mailbox that is not wanted.
+    nobody: Arc<str>,
+}
+
+impl<'a> Understanding<'a> {
+    /// Nothing was read yet.
+    #[must_use]
+    pub fn new(reading: Reading<'a>) -> Self {
+        Self {
+            reading,
+            understood: HashMap::new(),
+            nobody: Arc::default(),
         }
-        let answer = self.understand(bytes, offset, provider)?;
-        self.answers.insert((offset, host), Arc::clone(&answer));
-        Ok(answer)
     }
 
-    fn understand(
+    fn answer(
         &mut self,
         bytes: &[u8],
         offset: Offset,
         provider: Option<&'static str>,
     ) -> Result<Arc<Answer>, StoreError> {
-        let from = bytes.get(offset as usize..).unwrap_or_default();
-        let broken = |_| StoreError::Damaged("a record cannot be read");
-        let (said, rest): (StoredReply, _) = postcard::take_from_bytes(from).map_err(broken)?;
-        let words = from.get(..from.len() - rest.len()).unwrap_or_default();
-        let key = (Box::from(words), provider);
-        if let Some(known) = self.understood.get(&key) {
+        let (said, words) = with_bytes::<StoredReply<'_>>(bytes, offset)?;
+        if let Some(known) = self.understood.get(&Heard(words, provider)) {
             return Ok(Arc::clone(known));
         }
         let code = ReplyCode::new(said.code).ok_or(StoreError::Damaged("a reply code is out of range"))?;
-        let reply = Reply::new(code, said.lines);
+        let reply = Reply::new(code, said.lines.into_iter().map(Box::from).collect());
         let meaning = self.reading.classify(said.stage, &reply, provider);
         let answer = Arc::new(Answer {
             stage: said.stage,
@@ -340,18 +316,105 @@ impl<'a> Reader<'a> {
         if self.understood.len() == UNDERSTOOD {
             self.understood.clear();
         }
-        self.understood.insert(key, Arc::clone(&answer));
+        self.understood
+            .insert((Box::from(words), provider), Arc::clone(&answer));
         Ok(answer)
     }
 }
 
+/// Reads records of one batch after the other: what they share is read, and replies are understood, once.
+pub(super) struct Reader<'a> {
+    understanding: Understanding<'a>,
+    shared: Shared,
+}
+
+/// What records of one batch share.
+#[derive(Default)]
+struct Shared {
+    /// And whether every name beside the domain has the route.
+    routes: HashMap<Offset, (Arc<MailRoute>, bool)>,
+    hosts: HashMap<Offset, Arc<HostFacts>>,
+    /// By reply and host: some words mean something else where their provider is known.
+    answers: HashMap<(Offset, Option<Offset>), Arc<Answer>>,
+}
+
+/// A batch that is being read.
+struct InBatch<'r, 'a> {
+    bytes: &'r [u8],
+    understanding: &'r mut Understanding<'a>,
+    shared: &'r mut Shared,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(reading: Reading<'a>) -> Self {
+        Self {
+            understanding: Understanding::new(reading),
+            shared: Shared::default(),
+        }
+    }
+
+    /// Another batch follows.
+    pub(super) fn turn(&mut self) {
+        self.shared.routes.clear();
+        self.shared.hosts.clear();
+        self.shared.answers.clear();
+    }
+
+    /// Reads a record of the batch that is being read.
+    pub(super) fn read(&mut self, bytes: &[u8], offset: Offset) -> Result<Kept, StoreError> {
+        let stored: StoredRecord<'_> = at(bytes, offset)?;
+        let Self { understanding, shared } = self;
+        let for_row = understanding.reading.for_row;
+        let mailbox = if for_row {
+            Arc::clone(&understanding.nobody)
+        } else {
+            stored.mailbox.into()
+        };
+        let mut parts = InBatch {
+            bytes,
+            understanding,
+            shared,
+        };
+        let mut kept = stored.assemble(&mut parts, mailbox)?;
+        let judged = stored.judged.filter(|_| !for_row);
+        kept.judged = judged.map(|offset| self::at(bytes, offset)).transpose()?;
+        Ok(kept)
+    }
+}
+
+impl Parts for InBatch<'_, '_> {
+    fn route(&mut self, at: Offset) -> Result<(Arc<MailRoute>, bool), StoreError> {
+        shared(&mut self.shared.routes, at, || read_route(self.bytes, at))
+    }
+
+    fn host(&mut self, at: Offset) -> Result<Arc<HostFacts>, StoreError> {
+        shared(&mut self.shared.hosts, at, || read_host(self.bytes, at))
+    }
+
+    fn answer(&mut self, at: Offset, host: Option<(Offset, &HostFacts)>) -> Result<Arc<Answer>, StoreError> {
+        let key = (at, host.map(|(at, _)| at));
+        let provider = host.and_then(|(_, host)| host.provider);
+        let Self {
+            bytes,
+            understanding,
+            shared: known,
+        } = self;
+        shared(&mut known.answers, key, || understanding.answer(bytes, at, provider))
+    }
+
+    fn transcript(&mut self, at: Offset) -> Result<Arc<Transcript>, StoreError> {
+        let transcript: StoredTranscript = self::at(self.bytes, at)?;
+        Ok(Arc::new(transcript.into()))
+    }
+}
+
 /// The value of a key; `read` when it is met first.
-fn shared<T: Clone>(
-    known: &mut HashMap<Offset, T>,
-    offset: Offset,
+fn shared<K: Eq + Hash, T: Clone>(
+    known: &mut HashMap<K, T>,
+    key: K,
     read: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
-    match known.entry(offset) {
+    match known.entry(key) {
         Entry::Occupied(known) => Ok(known.get().clone()),
         Entry::Vacant(new) => Ok(new.insert(read()?).clone()),
     }
@@ -382,10 +445,15 @@ pub(super) fn mailbox(bytes: &[u8], offset: Offset) -> Result<&str, StoreError> 
 }
 
 fn at<'a, T: Deserialize<'a>>(bytes: &'a [u8], offset: Offset) -> Result<T, StoreError> {
-    let bytes = bytes.get(offset as usize..).unwrap_or_default();
-    let read = postcard::take_from_bytes(bytes);
-    read.map(|(value, _)| value)
-        .map_err(|_| StoreError::Damaged("a record cannot be read"))
+    with_bytes(bytes, offset).map(|(value, _)| value)
+}
+
+/// A value and the bytes in which it lies.
+fn with_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8], offset: Offset) -> Result<(T, &'a [u8]), StoreError> {
+    let from = bytes.get(offset as usize..).unwrap_or_default();
+    let broken = |_| StoreError::Damaged("a record cannot be read");
+    let (value, rest) = postcard::take_from_bytes(from).map_err(broken)?;
+    Ok((value, from.get(..from.len() - rest.len()).unwrap_or_default()))
 }
 
 /// Milliseconds since 1970; times before that are 1970.
@@ -413,246 +481,9 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError>
     postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged("a value cannot be read"))
 }
 
-/// A host's name, which the resolver escaped before it was kept: anything else is damage, and reaches no terminal.
-fn host_name<'de, D: Deserializer<'de>>(from: D) -> Result<Box<str>, D::Error> {
-    let name = Box::<str>::deserialize(from)?;
-    if name.bytes().all(|byte| byte.is_ascii_graphic()) {
-        Ok(name)
-    } else {
-        Err(D::Error::custom("no name of a host"))
-    }
-}
-
-/// A [`Kept`] whose parts are elsewhere in the batch.
-#[derive(Serialize, Deserialize)]
-struct StoredRecord<'a> {
-    mailbox: &'a str,
-    list: Option<ListDecision>,
-    route: Observed<Offset, NotTried>,
-    host: Option<Offset>,
-    answer: Observed<Offset, ProbeFailure>,
-    unknown_recipients: Observed<UnknownRecipients, Stage>,
-    doubt: Option<StoredDoubt>,
-    attempts: u32,
-    first_asked: Option<u64>,
-    due: Option<u64>,
-    throttled: bool,
-    requeued: bool,
-    retry_at: Option<u64>,
-    checked_at: u64,
-    elapsed_ms: u32,
-    transcripts: Vec<Offset>,
-    source: Source,
-    judged: Option<Offset>,
-}
-
-/// A [`SessionDoubt`], or the answer that contradicts the record's.
-#[derive(Serialize, Deserialize)]
-enum StoredDoubt {
-    BlanketRefusal,
-    Throttled,
-    Inconsistent,
-    UnusualForm,
-    Contradicted {
-        doubt: Option<SessionDoubt>,
-        host: Offset,
-        answer: Offset,
-    },
-}
-
-impl From<SessionDoubt> for StoredDoubt {
-    fn from(doubt: SessionDoubt) -> Self {
-        match doubt {
-            SessionDoubt::BlanketRefusal => Self::BlanketRefusal,
-            SessionDoubt::Throttled => Self::Throttled,
-            SessionDoubt::Inconsistent => Self::Inconsistent,
-            SessionDoubt::UnusualForm => Self::UnusualForm,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredReply {
-    stage: Stage,
-    code: u16,
-    lines: Vec<Box<str>>,
-}
-
-impl From<&Answer> for StoredReply {
-    fn from(answer: &Answer) -> Self {
-        Self {
-            stage: answer.stage,
-            code: answer.reply.code().number(),
-            lines: answer.reply.lines().to_vec(),
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredHost {
-    provider: Option<Box<str>>,
-    #[serde(deserialize_with = "host_name")]
-    name: Box<str>,
-    ip: Option<IpAddr>,
-    preference: u16,
-    implicit: bool,
-    tls: Option<bool>,
-    backup: bool,
-    untruthful: bool,
-}
-
-impl From<&HostFacts> for StoredHost {
-    fn from(host: &HostFacts) -> Self {
-        Self {
-            provider: host.provider.map(Box::from),
-            name: Box::from(&*host.name),
-            ip: host.ip,
-            preference: host.preference,
-            implicit: host.implicit,
-            tls: host.tls,
-            backup: host.backup,
-            untruthful: host.untruthful,
-        }
-    }
-}
-
-impl From<StoredHost> for HostFacts {
-    fn from(host: StoredHost) -> Self {
-        let provider = host.provider.and_then(|id| providers::named(&id));
-        Self {
-            provider: provider.map(|provider| &*provider.id),
-            name: Arc::from(host.name),
-            ip: host.ip,
-            preference: host.preference,
-            implicit: host.implicit,
-            tls: host.tls,
-            backup: host.backup,
-            untruthful: host.untruthful,
-        }
-    }
-}
-
-/// A route without its addresses: only what was vetted in this process may be dialled.
-#[derive(Serialize, Deserialize)]
-enum StoredRoute {
-    Exchangers(Vec<StoredExchanger>),
-    ImplicitMx(StoredExchanger),
-    NullMx,
-    NoSuchDomain,
-    NoMailHost(NoMailHost),
-    Failure(RouteFailure),
-    /// Where the route is that every name beside the domain has too; one step, so that no damage leads in a circle.
-    InWildcardZone(Offset),
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredExchanger {
-    #[serde(deserialize_with = "host_name")]
-    host: Box<str>,
-    preference: u16,
-    backup: bool,
-}
-
-impl From<&Exchanger> for StoredExchanger {
-    fn from(exchanger: &Exchanger) -> Self {
-        Self {
-            host: Box::from(&*exchanger.host),
-            preference: exchanger.preference,
-            backup: exchanger.backup,
-        }
-    }
-}
-
-impl From<StoredExchanger> for Exchanger {
-    fn from(exchanger: StoredExchanger) -> Self {
-        Self {
-            host: Arc::from(exchanger.host),
-            preference: exchanger.preference,
-            backup: exchanger.backup,
-            addresses: Vec::new(),
-        }
-    }
-}
-
-impl From<&MailRoute> for StoredRoute {
-    fn from(route: &MailRoute) -> Self {
-        match route {
-            MailRoute::Exchangers(exchangers) => Self::Exchangers(exchangers.iter().map(Into::into).collect()),
-            MailRoute::ImplicitMx(exchanger) => Self::ImplicitMx(exchanger.into()),
-            MailRoute::NullMx => Self::NullMx,
-            MailRoute::NoSuchDomain => Self::NoSuchDomain,
-            MailRoute::NoMailHost(why) => Self::NoMailHost(*why),
-            MailRoute::Failure(why) => Self::Failure(*why),
-        }
-    }
-}
-
-impl TryFrom<StoredRoute> for MailRoute {
-    type Error = StoreError;
-
-    fn try_from(route: StoredRoute) -> Result<Self, StoreError> {
-        Ok(match route {
-            StoredRoute::Exchangers(exchangers) => Self::Exchangers(exchangers.into_iter().map(Into::into).collect()),
-            StoredRoute::ImplicitMx(exchanger) => Self::ImplicitMx(exchanger.into()),
-            StoredRoute::NullMx => Self::NullMx,
-            StoredRoute::NoSuchDomain => Self::NoSuchDomain,
-            StoredRoute::NoMailHost(why) => Self::NoMailHost(why),
-            StoredRoute::Failure(why) => Self::Failure(why),
-            StoredRoute::InWildcardZone(_) => return Err(StoreError::Damaged("a record cannot be read")),
-        })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct StoredTranscript {
-    #[serde(deserialize_with = "host_name")]
-    host: Box<str>,
-    peer: std::net::SocketAddr,
-    /// Milliseconds; 0 presend, 1 the host, 2 a note; the line.
-    entries: Vec<(u32, u8, Box<str>)>,
-}
-
-impl From<&Transcript> for StoredTranscript {
-    fn from(transcript: &Transcript) -> Self {
-        let entry = |entry: &Line| {
-            let who = match entry.who {
-                Speaker::Client => 0,
-                Speaker::Server => 1,
-                Speaker::Note => 2,
-            };
-            let at = u32::try_from(entry.at.as_millis()).unwrap_or(u32::MAX);
-            (at, who, entry.text.clone())
-        };
-        Self {
-            host: Box::from(&*transcript.host),
-            peer: transcript.peer,
-            entries: transcript.entries.iter().map(entry).collect(),
-        }
-    }
-}
-
-impl From<StoredTranscript> for Transcript {
-    fn from(transcript: StoredTranscript) -> Self {
-        let entry = |(at, who, text): (u32, u8, Box<str>)| Line {
-            at: Duration::from_millis(at.into()),
-            who: match who {
-                0 => Speaker::Client,
-                1 => Speaker::Server,
-                _ => Speaker::Note,
-            },
-            text,
-        };
-        Self {
-            host: Arc::from(transcript.host),
-            peer: transcript.peer,
-            entries: transcript.entries.into_iter().map(entry).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{stored::StoredExchanger, *};
 
     #[test]
     fn a_host_that_no_resolver_named_is_damage() {

@@ -33,7 +33,7 @@ pub use api::{Accepted, ApiJob, Viewer, Wish};
 pub use bounce::{Added, Events, KeptEvent, Person, Recipients, Unknown, Wave};
 pub use error::StoreError;
 pub use happening::{Happening, HappeningKind};
-pub use heap::Offset;
+pub use heap::{Excerpt, Offset, Understanding};
 pub use keys::{KeyRecord, KeyRing};
 pub use ledger::{Ledger, Patience};
 pub use private::PrivateStore;
@@ -367,6 +367,13 @@ pub trait Store: Send + Sync + 'static {
     fn records(&self, job: JobNumber, places: &[Place], reading: Reading<'_>) -> Result<Vec<Kept>, StoreError> {
         places.iter().map(|place| self.record(job, *place, reading)).collect()
     }
+
+    /// Many records of one job, `places` in the order of the store, to be read in any order: `None` if they take more than `most`
+    /// bytes, about.
+    ///
+    /// # Errors
+    /// The database cannot be read, or a record is gone.
+    fn excerpt(&self, job: JobNumber, places: &[Place], most: usize) -> Result<Option<Excerpt>, StoreError>;
 
     /// Shows one record, where it is if it need not be made first. `see` must not ask the store.
     ///

@@ -15,8 +15,8 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Claim, DomainMemory, Entry, JobNumber, JobRecord, Kept, Known, Lease, NewJob, Offset, Place, Reading, Record,
-    Store, StoreError, Write, cache::Cache, heap,
+    Claim, DomainMemory, Entry, Excerpt, JobNumber, JobRecord, Kept, Known, Lease, NewJob, Offset, Place, Reading,
+    Record, Store, StoreError, Write, cache::Cache, heap,
 };
 use crate::{address::Domain, input::unnamed};
 
@@ -259,6 +259,34 @@ impl Store for PrivateStore {
         heap::read(&self.batch(job, place.batch, &block)?, place.offset, reading)
     }
 
+    fn excerpt(&self, job: JobNumber, places: &[Place], most: usize) -> Result<Option<Excerpt>, StoreError> {
+        let mut taking = heap::Taking::new(places.len());
+        for places in places.chunk_by(|one, next| one.batch == next.batch) {
+            let Some(number) = places.first().map(|place| place.batch) else {
+                continue;
+            };
+            let inner = self.inner();
+            let batches = inner.jobs.get(&job).map(|pile| &pile.batches);
+            match batches.and_then(|batches| batches.get(number as usize)) {
+                Some(Batch::Here(records)) => {
+                    for place in places {
+                        taking.add(records.get(place.offset as usize).ok_or(StoreError::Gone)?)?;
+                    }
+                }
+                Some(Batch::Encoded(block)) => {
+                    let block = block.clone();
+                    drop(inner);
+                    taking.take_all(&self.batch(job, number, &block)?, places)?;
+                }
+                None => return Err(StoreError::Gone),
+            }
+            if taking.size() > most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(taking.finish()))
+    }
+
     fn with_record(
         &self,
         job: JobNumber,
@@ -325,7 +353,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        store::{Progress, Source},
+        store::{Progress, Source, Understanding},
         verdict::{Evidence, NotTried},
     };
 
@@ -378,10 +406,17 @@ mod tests {
             assert_eq!(store.chunk(lease.job, number).unwrap(), Some(chunk(number)));
         }
         assert_eq!(store.chunk(lease.job, 5).unwrap(), None);
-        for entry in told.try_iter().flatten().step_by(997) {
+        let entries: Vec<Entry> = told.try_iter().flatten().step_by(997).collect();
+        let places: Vec<Place> = entries.iter().map(|entry| entry.place).collect();
+        let excerpt = store.excerpt(lease.job, &places, usize::MAX).unwrap().unwrap();
+        let mut understanding = Understanding::new(Reading::default());
+        for (number, entry) in entries.iter().enumerate() {
             let kept = store.record(lease.job, entry.place, Reading::default()).unwrap();
             assert_eq!(kept, record(entry.address).kept);
+            let taken = excerpt.read(number, &mut understanding).unwrap();
+            assert_eq!((taken.checked_at, taken.evidence), (kept.checked_at, kept.evidence));
         }
+        assert!(store.excerpt(lease.job, &places, 1_000).unwrap().is_none());
         store.delete(lease.job).unwrap();
         assert_eq!(store.chunk(lease.job, 0).unwrap(), None);
     }

@@ -52,7 +52,8 @@ pub struct Judged {
     /// The reason's name.
     pub reason: Cow<'static, str>,
     /// The reply rule that decided; none where no reply did.
-    pub rule: Option<Box<str>>,
+    #[serde(with = "shared_text")]
+    pub rule: Option<Arc<str>>,
 }
 
 impl Judged {
@@ -62,8 +63,24 @@ impl Judged {
         Self {
             label: verdict.label,
             reason: Cow::Borrowed(verdict.reason.name()),
-            rule: evidence.answer.known().map(|answer| Box::from(&*answer.meaning.rule)),
+            rule: evidence.answer.known().map(|answer| Arc::clone(&answer.meaning.rule)),
         }
+    }
+}
+
+/// A text that is shared in memory and written out in the database.
+mod shared_text {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[expect(clippy::ref_option, reason = "serde calls it")]
+    pub(super) fn serialize<S: Serializer>(text: &Option<Arc<str>>, to: S) -> Result<S::Ok, S::Error> {
+        text.as_deref().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<str>>, D::Error> {
+        Ok(Option::<Box<str>>::deserialize(from)?.map(Arc::from))
     }
 }
 

@@ -17,8 +17,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, config::DbConfig, param
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Claim, DomainMemory, Entry, JobNumber, JobRecord, Kept, Known, Lease, NewJob, Place, Reading, Store, StoreError,
-    Write,
+    Claim, DomainMemory, Entry, Excerpt, JobNumber, JobRecord, Kept, Known, Lease, NewJob, Place, Reading, Store,
+    StoreError, Write,
     cache::Cache,
     evidence,
     heap::{self, time},
@@ -359,6 +359,18 @@ impl Store for SqliteStore {
             }
         }
         Ok(records)
+    }
+
+    fn excerpt(&self, job: JobNumber, places: &[Place], most: usize) -> Result<Option<Excerpt>, StoreError> {
+        let mut taking = heap::Taking::new(places.len());
+        for places in places.chunk_by(|one, next| one.batch == next.batch) {
+            let batch = places.first().map(|first| self.batch(job, first.batch)).transpose()?;
+            taking.take_all(batch.as_deref().unwrap_or_default(), places)?;
+            if taking.size() > most {
+                return Ok(None);
+            }
+        }
+        Ok(Some(taking.finish()))
     }
 
     fn history(&self, mailbox: &str, reading: Reading<'_>) -> Result<Vec<(JobNumber, Entry, Kept)>, StoreError> {

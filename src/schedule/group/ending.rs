@@ -131,6 +131,7 @@ impl Group {
             let again = again.map(|retry| retry.due);
             Finding {
                 id: tracked.target.id,
+                address: Some(tracked.target.address.clone()),
                 standing: if provisional {
                     Standing::Provisional
                 } else {

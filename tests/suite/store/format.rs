@@ -13,7 +13,7 @@ use presend::{
     net::SpecialUse,
     replies::{Classifier, Rules, providers},
     smtp::{self, Reply, ReplyCode, Speaker, Stage, Transcript},
-    store::{DomainMemory, Judged, Kept, Known, Reading, Source, SqliteStore, Store, Write},
+    store::{DomainMemory, Judged, Kept, Known, Reading, Source, SqliteStore, Store, StoreError, Understanding, Write},
     verdict::{
         Answer, Evidence, HostFacts, ListDecision, NotTried, Observed, ProbeFailure, SecondAnswer, SessionDoubt,
         UnknownRecipients,
@@ -474,15 +474,28 @@ proptest! {
         let folder = Folder::new();
         let store = open(&folder.database());
         let lease = store.create(&new_job("leads.csv")).unwrap();
-        // Equal records lie close together, and records share what they hold.
-        let shared = [all.clone(), all.clone()].concat();
-        let records = shared.iter().cloned().zip(0..).map(|(kept, number)| record(number, kept));
-        let entries = write(&store, &lease, records.collect()).unwrap();
+        // Equal records lie close together, and records share what they hold, within a batch and beyond it.
+        let shared = [all.clone(), all.clone(), all.clone()].concat();
+        let (mut entries, mut numbers) = (Vec::new(), 0..);
+        for batch in shared.chunks(2 * all.len()) {
+            let records = batch.iter().cloned().zip(&mut numbers);
+            let records = records.map(|(kept, number)| record(number, kept)).collect();
+            entries.extend(write(&store, &lease, records).unwrap());
+        }
         drop(store);
         let store = open(&folder.database());
         prop_assert_eq!(&store.entries(lease.job).unwrap(), &entries);
         for (entry, kept) in entries.iter().zip(&shared) {
             prop_assert_eq!(&read(&store, lease.job, entry.place), kept);
         }
+        let places: Vec<_> = entries.iter().map(|entry| entry.place).collect();
+        let excerpt = store.excerpt(lease.job, &places, usize::MAX).unwrap().unwrap();
+        let mut understanding = Understanding::new(Reading::default());
+        for (number, kept) in shared.iter().enumerate().rev() {
+            let shown = Kept { mailbox: "".into(), judged: None, ..kept.clone() };
+            prop_assert_eq!(excerpt.read(number, &mut understanding).unwrap(), shown);
+        }
+        prop_assert!(matches!(excerpt.read(shared.len(), &mut understanding), Err(StoreError::Gone)));
+        prop_assert!(store.excerpt(lease.job, &places, 100).unwrap().is_none());
     }
 }

@@ -97,7 +97,7 @@ fn p16_the_second_hears_that_the_first_is_under_way() {
         }
         holder
     };
-    let late = Instant::now() + Duration::from_secs(20);
+    let late = Instant::now() + Duration::from_mins(2);
     // The other one may be the first of the two, and is a list that is refused: then both try again.
     let (holder, refused) = loop {
         let holder = hold();
