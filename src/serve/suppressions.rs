@@ -2,12 +2,12 @@
 
 use std::{ops::ControlFlow, time::SystemTime};
 
-use axum::{Extension, extract::{Path, State}, response::Response};
+use axum::{Extension, extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Shared,
+    Named, Shared,
     body::{Many, Strict, json},
     events::failed,
     gate::Caller,
@@ -156,7 +156,7 @@ pub(super) async fn list(
 pub(super) async fn after(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(number): Path<String>,
+    Named(number): Named,
 ) -> Result<Response, Problem> {
     let number: Option<i64> = number.parse().ok().filter(|number| *number >= 0);
     page(&shared, &caller, number.ok_or_else(|| Problem::from(Code::NotFound))?).await
