@@ -13,6 +13,7 @@ mod lists;
 mod proxy;
 mod records;
 mod replies;
+mod requests;
 mod session;
 mod sinks;
 mod spf;
@@ -29,7 +30,7 @@ pub(crate) struct Target {
 }
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 18] = [
+pub(crate) const TARGETS: [Target; 19] = [
     target("address", address::body, 6_000),
     target("config", config::body, 4_000),
     target("dns", dns::body, 300),
@@ -42,6 +43,7 @@ pub(crate) const TARGETS: [Target; 18] = [
     target("records", records::body, 1_500),
     target("replies", replies::body, 2_000),
     target("reports", bounces::reports, 1_500),
+    target("requests", requests::body, 3_000),
     target("rules", replies::rules, 300),
     target("session", session::body, 400),
     target("spf", spf::body, 2_000),

@@ -116,7 +116,7 @@ pub(super) fn harmless(row: &Row, outcome: &Outcome, layout: &Layout) {
 }
 
 /// Every string within what presend adds.
-fn strings(value: &Value) {
+pub(super) fn strings(value: &Value) {
     match value {
         Value::String(text) => {
             assert!(text.chars().count() <= 1_100, "{} characters", text.len());
