@@ -30,11 +30,12 @@ pub(crate) struct Target {
 }
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 19] = [
+pub(crate) const TARGETS: [Target; 20] = [
     target("address", address::body, 6_000),
     target("config", config::body, 4_000),
     target("dns", dns::body, 300),
     target("ehlo", replies::ehlo, 6_000),
+    target("events", bounces::events, 1_500),
     target("flags", flags::body, 6_000),
     target("lists", lists::body, 2_000),
     target("logs", bounces::logs, 2_000),
