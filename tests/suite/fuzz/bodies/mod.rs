@@ -10,6 +10,7 @@ mod config;
 mod dns;
 mod flags;
 mod lists;
+mod memories;
 mod proxy;
 mod records;
 mod replies;
@@ -30,7 +31,7 @@ pub(crate) struct Target {
 }
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 20] = [
+pub(crate) const TARGETS: [Target; 21] = [
     target("address", address::body, 6_000),
     target("config", config::body, 4_000),
     target("dns", dns::body, 300),
@@ -40,6 +41,7 @@ pub(crate) const TARGETS: [Target; 20] = [
     target("lists", lists::body, 2_000),
     target("logs", bounces::logs, 2_000),
     target("mailbox", bounces::mailbox, 1_000),
+    target("memories", memories::body, 400),
     target("proxy", proxy::body, 1_500),
     target("records", records::body, 1_500),
     target("replies", replies::body, 2_000),
