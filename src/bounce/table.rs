@@ -291,7 +291,7 @@ impl Columns {
         for (field, column) in &mapping.0 {
             let exact = names.iter().position(|name| name.trim() == column);
             let place = exact.or_else(|| names.iter().position(|name| plain(name) == plain(column)));
-            let place = place.ok_or_else(|| ColumnsError::Missing(column.clone(), all()))?;
+            let place = place.ok_or_else(|| ColumnsError::Missing(report::clean(column, 60).into(), all()))?;
             columns.insert(*field, place);
         }
         for (field, _, usual) in &FIELDS {

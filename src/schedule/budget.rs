@@ -110,7 +110,7 @@ impl Budget {
 
     /// The group blocks us: nothing more until the breaker's time is over.
     pub(super) fn trip(&mut self, now: Instant) {
-        self.trips += 1;
+        self.trips = self.trips.saturating_add(1);
         let pause = if self.trips >= self.limits.trips {
             STOPPED
         } else {
@@ -200,9 +200,14 @@ impl Budget {
 
     /// Goes on where an earlier run stopped. What its sessions might have caused, they count as having caused.
     pub(super) fn recall(&mut self, memory: &GroupMemory, times: Times) {
-        let caused = std::iter::repeat_n(memory.at, memory.reserved as usize);
+        // Without an allowance none are counted, nor remembered.
+        let keep = match self.limits.refusals_per_hour {
+            u32::MAX => 0,
+            most => most as usize,
+        };
+        // The file is anybody's: a number in it takes no memory.
+        let caused = std::iter::repeat_n(memory.at, keep.min(memory.reserved as usize));
         let refusals = memory.refusals.iter().copied().chain(caused);
-        let keep = self.limits.refusals_per_hour as usize;
         // A clock that was set back must not lock the group for longer than the window.
         let mut refusals: VecDeque<_> = refusals.map(|at| times.at_millis(at).min(times.now)).collect();
         refusals.drain(..refusals.len().saturating_sub(keep));
@@ -233,6 +238,27 @@ mod tests {
     fn spend(budget: &mut Budget, now: Instant, answers: &[bool]) {
         let reserved = budget.reserve(now).unwrap();
         budget.settle(reserved, answers, now);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn numbers_of_a_forged_memory_take_no_memory_and_do_not_overflow() {
+        let times = Times {
+            now: Instant::now(),
+            wall: std::time::SystemTime::now(),
+        };
+        let memory = GroupMemory {
+            reserved: u32::MAX,
+            trips: u32::MAX,
+            at: times.millis(times.now),
+            ..GroupMemory::default()
+        };
+        let mut budget = Budget::new(Limits::POLITE);
+        budget.recall(&memory, times);
+        let most = Limits::POLITE.refusals_per_hour as usize;
+        assert_eq!(budget.refusals.len(), most);
+        assert!(budget.reserve(times.now).is_err());
+        budget.trip(times.now);
+        assert!(budget.is_stopped(times.now));
     }
 
     #[tokio::test(start_paused = true)]

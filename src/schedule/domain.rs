@@ -310,7 +310,7 @@ impl DomainState {
             self.hosts_disagree();
         }
         if observation.accepted() {
-            self.accepted_since_control += 1;
+            self.accepted_since_control = self.accepted_since_control.saturating_add(1);
             self.accepted |= !observation.host.as_ref().is_some_and(|host| host.untruthful);
             self.unproven = true;
             if self.accepted_since_control >= self.recheck_accepts {
@@ -374,7 +374,7 @@ impl DomainState {
         words: Option<u64>,
         now: Instant,
     ) -> Option<Instant> {
-        self.control.attempts += 1;
+        self.control.attempts = self.control.attempts.saturating_add(1);
         let first = *self.control.first_asked.get_or_insert(now);
         self.settle_control(answer, words);
         self.control.left_until = None;

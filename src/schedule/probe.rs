@@ -242,7 +242,7 @@ fn shared_by_all(transcripts: Vec<Arc<Transcript>>) -> Option<Arc<[Arc<Transcrip
 
 /// Counts an attempt.
 pub(super) fn asked(mut tracked: Tracked, at: Instant) -> Tracked {
-    tracked.attempts += 1;
+    tracked.attempts = tracked.attempts.saturating_add(1);
     tracked.first_asked.get_or_insert(at);
     tracked
 }

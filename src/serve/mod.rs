@@ -32,15 +32,17 @@ mod webhook;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::{Duration, SystemTime},
 };
 
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, FromRequestParts, Path, Request},
+    http::request::Parts,
     middleware::{from_fn_with_state, map_request},
+    response::Response,
     routing::get,
 };
 use tokio::{
@@ -48,7 +50,7 @@ use tokio::{
     sync::Semaphore,
     time::{MissedTickBehavior, interval},
 };
-use tower::util::option_layer;
+use tower::{Service as _, util::option_layer};
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -368,6 +370,17 @@ impl Server {
         self.listener.local_addr()
     }
 
+    /// Answers one request as if it came over a connection from `peer`. [`Server::run`] does so with every request, within the
+    /// limits of connections and headers.
+    pub async fn answer(&self, peer: IpAddr, mut request: Request) -> Response {
+        let client = self.shared.proxies.client(peer, request.headers());
+        request.extensions_mut().insert(client);
+        match self.router.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+
     /// What can change it while it runs.
     #[must_use]
     pub fn reloader(&self) -> Reloader {
@@ -447,13 +460,26 @@ async fn look_after(shared: Shared) {
     }
 }
 
+/// The part of a request's address that names a thing. One that is not UTF-8 names nothing.
+struct Named(String);
+
+impl FromRequestParts<Shared> for Named {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Shared) -> Result<Self, Problem> {
+        let name = Path::<String>::from_request_parts(parts, state).await;
+        name.map(|Path(name)| Self(name))
+            .map_err(|_| problem::Code::NotFound.into())
+    }
+}
+
 async fn nothing_here() -> Problem {
     problem::Code::NotFound.into()
 }
 
 /// Only requests about lists have parameters in their address, none of which is an address of a person: those must not get into
 /// anybody's logs.
-async fn no_query(request: axum::extract::Request) -> Result<axum::extract::Request, Problem> {
+async fn no_query(request: Request) -> Result<Request, Problem> {
     let path = request.uri().path();
     let has_some = path == "/docs" || path == "/v1/jobs" || path.starts_with("/v1/jobs/");
     if request.uri().query().is_some_and(|query| !query.is_empty()) && !has_some {
@@ -463,7 +489,7 @@ async fn no_query(request: axum::extract::Request) -> Result<axum::extract::Requ
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the layer's signature")]
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> axum::response::Response {
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
     use axum::response::IntoResponse as _;
     let said = panic
         .downcast_ref::<&str>()

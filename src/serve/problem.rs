@@ -107,8 +107,21 @@ impl Problem {
         }
     }
 
+    /// Names the value that is wrong. A member whose name is too long, or would act where it is shown, is not repeated: what holds it
+    /// is named then.
     pub(super) fn at(mut self, pointer: impl Into<String>) -> Self {
-        self.pointer = Some(pointer.into());
+        let mut pointer = pointer.into();
+        let shown = crate::output::clean(&pointer, LONGEST);
+        if shown != pointer {
+            let alike = pointer
+                .chars()
+                .zip(shown.chars())
+                .take_while(|(one, other)| one == other);
+            let alike: usize = alike.map(|(one, _)| one.len_utf8()).sum();
+            let whole = pointer.get(..alike).and_then(|start| start.rfind('/'));
+            pointer.truncate(whole.unwrap_or_default());
+        }
+        self.pointer = Some(pointer);
         self
     }
 
@@ -226,4 +239,27 @@ fn render(problem: &Problem, id: Option<&str>) -> axum::response::Response {
 /// Seconds, rounded up: who waits so long does not come too early.
 pub(super) fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_is_whole_members_that_can_be_shown() {
+        let long = "x".repeat(LONGEST + 1);
+        for (pointer, expected) in [
+            ("", ""),
+            ("/address", "/address"),
+            ("/events/3/reply", "/events/3/reply"),
+            ("/grüße~1", "/grüße~1"),
+            (&format!("/{long}"), ""),
+            (&format!("/events/3/{long}"), "/events/3"),
+            ("/events/3/re\u{1b}[31mply", "/events/3"),
+            ("/events/\u{202e}/reply", "/events"),
+        ] {
+            let problem = Problem::from(Code::UnknownField).at(pointer);
+            assert_eq!(problem.pointer.as_deref(), Some(expected));
+        }
+    }
 }

@@ -2,16 +2,12 @@
 
 use std::{ops::ControlFlow, time::SystemTime};
 
-use axum::{
-    Extension,
-    extract::{Path, State},
-    response::Response,
-};
+use axum::{Extension, extract::State, response::Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    Shared,
+    Named, Shared,
     body::{Many, Strict, json},
     events::failed,
     gate::Caller,
@@ -19,6 +15,7 @@ use super::{
 };
 use crate::{
     address::{Address, Rules},
+    output,
     store::{Author, NewSuppression, Scope, SqliteStore, StoreError, SuppressionState, Suppressions},
     suppress::{SuppressionReason, SuppressionRecord},
 };
@@ -159,7 +156,7 @@ pub(super) async fn list(
 pub(super) async fn after(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(number): Path<String>,
+    Named(number): Named,
 ) -> Result<Response, Problem> {
     let number: Option<i64> = number.parse().ok().filter(|number| *number >= 0);
     page(&shared, &caller, number.ok_or_else(|| Problem::from(Code::NotFound))?).await
@@ -208,8 +205,8 @@ pub(super) async fn suppress(
     let now = SystemTime::now();
     let read = |(index, body): (usize, &SuppressionBody)| {
         let at = |member: &str| format!("/suppressions/{index}/{member}");
-        short(body.list.as_deref(), &at("list"))?;
-        short(body.note.as_deref(), &at("note"))?;
+        let list = short(body.list.as_deref(), &at("list"))?;
+        let note = short(body.note.as_deref(), &at("note"))?;
         let expires_at = body.expires_at.as_deref().map(|text| {
             let read = humantime::parse_rfc3339(text).ok().filter(|at| *at > now);
             read.ok_or_else(|| Problem::new(Code::InvalidValue, "This is no date to come.").at(at("expires_at")))
@@ -218,11 +215,11 @@ pub(super) async fn suppress(
             mailbox: address(&body.address, &at("address"))?.mailbox().into(),
             scope: Scope {
                 tenant: caller.owner().into(),
-                list: body.list.as_deref().map(Into::into),
+                list,
             },
             reason: body.reason.into(),
             source: Author::Api,
-            note: body.note.as_deref().map(Into::into),
+            note,
             happened_at: now,
             expires_at: expires_at.transpose()?,
         })
@@ -250,16 +247,11 @@ pub(super) async fn let_go(
     Extension(caller): Extension<Caller>,
     Strict(request): Strict<WhomRequest>,
 ) -> Result<Response, Problem> {
-    let mailbox = request.mailbox()?;
+    let Whom { mailbox, list, note } = request.check()?;
     let owner = caller.owner().to_owned();
     let ended = work(&shared, move |store| {
         let person = store.recipients()?.person(&mailbox);
-        store.release(
-            person,
-            (&owner, request.list.as_deref()),
-            Author::Api,
-            request.note.map(Into::into),
-        )
+        store.release(person, (&owner, list.as_deref()), Author::Api, note)
     });
     Ok(json(&Ended { ended: ended.await? }))
 }
@@ -274,16 +266,14 @@ pub(super) async fn lookup(
     Extension(caller): Extension<Caller>,
     Strict(request): Strict<WhomRequest>,
 ) -> Result<Response, Problem> {
-    let mailbox = request.mailbox()?;
+    let Whom { mailbox, list, .. } = request.check()?;
     let owner = caller.owner().to_owned();
     let found = work(&shared, move |store| {
         let person = store.recipients()?.person(&mailbox);
         let now = SystemTime::now();
         let all = store.suppressions_of(person)?.into_iter();
         let own = all.filter(|kept| *kept.scope.tenant == *owner);
-        let own: Vec<_> = own
-            .filter(|kept| request.list.is_none() || kept.scope.list == request.list.as_deref().map(Into::into))
-            .collect();
+        let own: Vec<_> = own.filter(|kept| list.is_none() || kept.scope.list == list).collect();
         let reason = own.iter().filter(|kept| kept.counts(now)).map(|kept| kept.reason).min();
         Ok(LookedUp {
             suppressed: reason.is_some(),
@@ -294,20 +284,31 @@ pub(super) async fn lookup(
     Ok(json(&found.await?))
 }
 
+/// Who is meant, as the store knows him.
+struct Whom {
+    mailbox: String,
+    list: Option<Box<str>>,
+    note: Option<Box<str>>,
+}
+
 impl WhomRequest {
-    fn mailbox(&self) -> Result<String, Problem> {
-        short(self.list.as_deref(), "/list")?;
-        short(self.note.as_deref(), "/note")?;
-        Ok(address(&self.address, "/address")?.mailbox().to_owned())
+    fn check(&self) -> Result<Whom, Problem> {
+        Ok(Whom {
+            list: short(self.list.as_deref(), "/list")?,
+            note: short(self.note.as_deref(), "/note")?,
+            mailbox: address(&self.address, "/address")?.mailbox().to_owned(),
+        })
     }
 }
 
-fn short(text: Option<&str>, pointer: &str) -> Result<(), Problem> {
-    if text.is_some_and(|text| text.chars().count() > LONGEST) {
+/// A text that is shown to others later, without what would act there, as the lists of events are taken.
+fn short(text: Option<&str>, pointer: &str) -> Result<Option<Box<str>>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    if text.chars().count() > LONGEST {
         let said = format!("The text has more than {LONGEST} characters.");
         return Err(Problem::new(Code::InvalidValue, said).at(pointer));
     }
-    Ok(())
+    Ok(Some(output::clean(text, LONGEST).into()))
 }
 
 fn address(typed: &str, pointer: &str) -> Result<Address, Problem> {

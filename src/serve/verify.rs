@@ -8,7 +8,7 @@ use std::{
 use axum::{
     Extension,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::Response,
 };
@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::{
-    Shared,
+    Named, Shared,
     body::{Strict, Whole},
     document::{BatchResult, Result as ResultSchema},
     gate::Caller,
@@ -158,7 +158,7 @@ pub(super) async fn batch(
 pub(super) async fn verification(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Problem> {
     match shared.verifications.find(caller.tenant(), &id)? {
         Some(Found::Here(found)) => respond(&found),

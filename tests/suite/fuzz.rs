@@ -47,7 +47,7 @@ macro_rules! smoke {
     };
 }
 
-smoke!(address config dns ehlo flags lists logs mailbox proxy records replies reports rules session spf tables workbook world);
+smoke!(address config dns ehlo events flags lists logs mailbox memories proxy records replies reports requests rules session spf tables workbook world);
 
 /// Feeds the seeds of a target, then spoilt copies of them.
 fn smoke(name: &str) {

@@ -11,7 +11,7 @@ use std::{
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, header},
     response::Response,
 };
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     super::{
-        Shared,
+        Named, Shared,
         gate::{Caller, Stream},
         problem::{Code, Problem, ProblemBody},
     },
@@ -250,7 +250,7 @@ fn event(kind: &str, id: Option<usize>, data: &[u8]) -> Bytes {
 pub(super) async fn events(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let last = headers.get("last-event-id");

@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension,
-    extract::{Path, State as AxumState},
+    extract::State as AxumState,
     http::{StatusCode, Uri},
     response::{IntoResponse as _, Response},
 };
@@ -30,7 +30,7 @@ use self::{
     schema::{Job, JobsPageSchema},
 };
 use super::{
-    Shared, State,
+    Named, Shared, State,
     body::json as respond,
     gate::Caller,
     problem::{Code, Problem, ProblemBody},
@@ -181,7 +181,7 @@ async fn list(
 async fn show(
     AxumState(shared): AxumState<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
 ) -> Result<Response, Problem> {
     now(&shared, &caller, &id)
 }
@@ -241,7 +241,7 @@ fn busy(error: &StoreError) -> Problem {
 async fn cancel(
     AxumState(shared): AxumState<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::of(&uri, &[])?;
@@ -275,7 +275,7 @@ async fn cancel(
 async fn pause(
     AxumState(shared): AxumState<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::of(&uri, &[])?;
@@ -301,7 +301,7 @@ async fn pause(
 async fn resume(
     AxumState(shared): AxumState<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::of(&uri, &[])?;
@@ -344,7 +344,7 @@ fn check_ours(job: &ApiJob) -> Result<&str, Problem> {
 async fn delete(
     AxumState(shared): AxumState<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
     Query::of(&uri, &[])?;

@@ -9,7 +9,7 @@ use std::{
 use axum::{
     Extension,
     body::{Body, Bytes},
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::Response,
 };
@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, sync::mpsc};
 
 use super::{
     super::{
-        Shared,
+        Named, Shared,
         gate::Caller,
         problem::{Code, Problem, ProblemBody},
     },
@@ -161,7 +161,7 @@ pub(super) const XLSX: &str = "application/vnd.openxmlformats-officedocument.spr
 pub(super) async fn results(
     State(shared): State<Shared>,
     Extension(caller): Extension<Caller>,
-    Path(id): Path<String>,
+    Named(id): Named,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {

@@ -87,6 +87,26 @@ fn a_thousand_events_come_together() {
 }
 
 #[test]
+fn notes_and_lists_come_back_without_what_would_act_in_a_terminal() {
+    let api = Api::start(Limits::default());
+    let new = json!({"suppressions": [
+        {"address": "valid@sandbox.test", "reason": "manual", "note": "by\u{1b}[31m phone\u{202e}", "list": "ne\u{7f}ws"},
+    ]});
+    assert_eq!(api.post("/v1/suppressions", &new).json(), json!({"new": 1, "known": 0}));
+    let page = api.get("/v1/suppressions").json();
+    let (note, list) = (&page["suppressions"][0]["note"], &page["suppressions"][0]["list"]);
+    assert_eq!((note, list), (&"by [31m phone ".into(), &"ne ws".into()));
+    let asked = json!({"address": "valid@sandbox.test", "list": "ne\u{7f}ws"});
+    assert_eq!(api.post("/v1/suppressions/lookup", &asked).json()["suppressed"], true);
+    let gone = agent().delete(api.url("/v1/suppressions")).force_send_body();
+    let gone = gone.header("content-type", "application/json");
+    assert_eq!(
+        read(gone.send(asked.to_string().as_bytes())).json(),
+        json!({"ended": 1})
+    );
+}
+
+#[test]
 fn suppressions_are_a_tenants_own() {
     let (ours, one) = key("one", "verify,events", None, None);
     let (theirs, two) = key("two", "verify,events", None, None);

@@ -140,6 +140,9 @@ fn what_is_not_there_is_a_problem_too() {
         api.get("/v1/verifications/..%2f..%2fetc").problem(),
         (404, "not_found".to_owned())
     );
+    for place in ["/v1/verifications/%ff", "/v1/jobs/%ff", "/v1/suppressions/after/%ff"] {
+        assert_eq!(api.get(place).problem(), (404, "not_found".to_owned()), "not UTF-8");
+    }
     let answer = api.get("/v1/verify");
     assert_eq!(answer.problem(), (405, "method_not_allowed".to_owned()));
     assert_eq!(answer.header("allow"), "POST");

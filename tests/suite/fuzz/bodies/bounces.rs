@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufReader, Cursor},
+    path::Path,
     time::SystemTime,
 };
 
@@ -9,7 +10,8 @@ use presend::bounce::{
     Event,
     log::{Calendar, Exim, Postfix},
     report::{self, Reading},
-    source::{Message, Messages},
+    source::{self, Format, Message, Messages, Options, Step, Told, What},
+    table::Mapping,
 };
 
 /// What may be kept of a message: its start, report parts, and a line more.
@@ -119,4 +121,68 @@ pub(super) fn logs(bytes: &[u8]) -> bool {
     }
     events.iter().for_each(harmless);
     !events.is_empty()
+}
+
+/// An export gives the same events every time, no more than it has bytes, in its order; a fault is a short sentence.
+pub(super) fn events(bytes: &[u8]) -> bool {
+    let pieces = super::pieces(bytes);
+    let piece = |number: usize| pieces.get(number).copied().unwrap_or_default();
+    let (name, format) = match piece(0).first().copied().unwrap_or_default() {
+        b'c' => ("events.csv", None),
+        b'C' => ("events", Some(Format::Csv)),
+        b'J' => ("events", Some(Format::Json)),
+        _ => ("events.json", None),
+    };
+    let mapping = String::from_utf8_lossy(piece(0).get(1..).unwrap_or_default());
+    let mapping = match mapping.parse::<Mapping>() {
+        Ok(mapping) => {
+            assert_eq!(mapping.to_string().parse(), Ok(mapping.clone()));
+            mapping
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            Mapping::default()
+        }
+    };
+    let options = Options {
+        format,
+        mapping,
+        ..Options::default()
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(name);
+    std::fs::write(&path, piece(1)).expect("a file");
+    let steps = steps(&path, &options);
+    assert_eq!(format!("{steps:?}"), format!("{:?}", self::steps(&path, &options)));
+    let (mut told, mut last) = (0, 0);
+    for step in &steps {
+        assert!(last <= step.place, "{last}, then {}", step.place);
+        last = step.place;
+        match &step.what {
+            What::Events(Told::Table | Told::Service, events) => {
+                assert!(!events.is_empty());
+                events.iter().for_each(harmless);
+                told += events.len();
+            }
+            What::Fault(said) => {
+                assert!(!said.is_empty() && said.chars().count() <= 3_500, "{said}");
+                super::assert_printable(said);
+            }
+            What::File(_) | What::Events(..) | What::Other(_) | What::Ignored => {}
+        }
+    }
+    let lines = piece(1).iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count() as u64;
+    assert!(last <= lines + 2, "line {last} of {lines}");
+    assert!(told <= piece(1).len(), "{told} events");
+    told > 0
+}
+
+fn steps(path: &Path, options: &Options) -> Vec<Step> {
+    let mut steps = Vec::new();
+    let read = source::read::<()>(&[path.to_owned()], options, |step| {
+        steps.push(step);
+        Ok(())
+    });
+    read.expect("everything is taken");
+    steps
 }

@@ -10,9 +10,11 @@ mod config;
 mod dns;
 mod flags;
 mod lists;
+mod memories;
 mod proxy;
 mod records;
 mod replies;
+mod requests;
 mod session;
 mod sinks;
 mod spf;
@@ -29,19 +31,22 @@ pub(crate) struct Target {
 }
 
 /// Every target.
-pub(crate) const TARGETS: [Target; 18] = [
+pub(crate) const TARGETS: [Target; 21] = [
     target("address", address::body, 6_000),
     target("config", config::body, 4_000),
     target("dns", dns::body, 300),
     target("ehlo", replies::ehlo, 6_000),
+    target("events", bounces::events, 1_500),
     target("flags", flags::body, 6_000),
     target("lists", lists::body, 2_000),
     target("logs", bounces::logs, 2_000),
     target("mailbox", bounces::mailbox, 1_000),
+    target("memories", memories::body, 400),
     target("proxy", proxy::body, 1_500),
     target("records", records::body, 1_500),
     target("replies", replies::body, 2_000),
     target("reports", bounces::reports, 1_500),
+    target("requests", requests::body, 3_000),
     target("rules", replies::rules, 300),
     target("session", session::body, 400),
     target("spf", spf::body, 2_000),

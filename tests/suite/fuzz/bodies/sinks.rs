@@ -76,6 +76,14 @@ pub(super) fn outcome(typed: &str, evidence: Evidence) -> Outcome {
     }
 }
 
+/// A row of two cells under a layout that need not fit, in every format.
+pub(super) fn laid_out(layout: &Layout) {
+    let outcome = outcome("ann@one.test", Evidence::not_tried(NotTried::Level));
+    for format in [Format::Table, Format::Ndjson, Format::Json, Format::Csv] {
+        assert!(!written(&row(&["ann@one.test", "=1+1"]), &outcome, layout, format).is_empty());
+    }
+}
+
 fn row(cells: &[&str]) -> Row {
     Row {
         file: None,
@@ -116,7 +124,7 @@ pub(super) fn harmless(row: &Row, outcome: &Outcome, layout: &Layout) {
 }
 
 /// Every string within what presend adds.
-fn strings(value: &Value) {
+pub(super) fn strings(value: &Value) {
     match value {
         Value::String(text) => {
             assert!(text.chars().count() <= 1_100, "{} characters", text.len());
