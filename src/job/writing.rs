@@ -17,11 +17,13 @@ use crate::{
 };
 
 /// Rows written before the run looks at anything else.
-const WRITE_AHEAD: usize = 16_384;
+const WRITE_AHEAD: usize = 65_536;
+/// From so many rows on that are ready their records are taken out of the store together.
+const SCATTERED: usize = 16_384;
 /// From so many rows on that are ready at once, threads pay.
 const MANY: usize = 512;
 /// Rows that a thread takes at once: they and what they become stay in its cache, and its memory is used again.
-const BLOCK: usize = 256;
+const BLOCK: usize = 512;
 
 /// Writes every row whose address is known.
 pub(super) struct Writer<'a> {
@@ -72,12 +74,14 @@ impl<'a> Writer<'a> {
         if self.ahead.as_ref().is_some_and(|ahead| !ahead.has(self.next)) {
             self.ahead = None;
         }
-        if renderer.is_some() && self.ahead.is_none() && more {
+        if renderer.is_some() && self.ahead.is_none() && ready >= SCATTERED {
             let scattered = open.iter().take(self.most).take_while(known).count();
             let scattered = open.get(..scattered).unwrap_or_default();
             let place = |id: &u32| answers.place(*id);
             let ahead = Ahead::take(self.ledger, (self.next, scattered), &place).map_err(Arc::new)?;
-            self.most = ahead.rows();
+            if ahead.rows() < scattered.len() {
+                self.most = ahead.rows();
+            }
             self.ahead = Some(ahead);
         }
         if let Some(ahead) = &self.ahead {

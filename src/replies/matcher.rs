@@ -3,7 +3,10 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use super::{
@@ -40,6 +43,8 @@ pub(super) struct Compiled {
 /// What the words of a reply are matched against.
 #[derive(Debug)]
 pub(super) struct Matcher {
+    /// Tells it from others of the process.
+    number: u64,
     rules: Vec<Compiled>,
     phrases: Phrases,
     /// For each term: the rules it makes worth trying, as a bit set over `rules`.
@@ -60,6 +65,31 @@ struct Scratch {
     seen: Vec<Seen>,
     tokens: Vec<(usize, u32)>,
     candidates: Vec<u64>,
+    /// What was found last, and whose turn it is to be forgotten.
+    known: Vec<Known>,
+    oldest: usize,
+}
+
+/// Matchers that were made.
+static MATCHERS: AtomicU64 = AtomicU64::new(0);
+
+/// Texts of which is remembered what was found: a host says the same of many recipients, and their addresses are no part of the
+/// text.
+const KNOWN: usize = 8;
+/// Bytes of a text that is remembered.
+const SHORT: usize = 512;
+
+/// What was found in a text.
+#[derive(Debug)]
+struct Known {
+    matcher: u64,
+    query: Query,
+    words: Box<str>,
+    /// By their places in the matcher.
+    rule: Option<usize>,
+    blocklist: Option<usize>,
+    vetoed: bool,
+    asks_to_wait: bool,
 }
 
 /// Where a term stands in the text of a generation.
@@ -156,6 +186,7 @@ impl Matcher {
         }
         let (wakes, always) = index(&compiled, phrases.terms());
         Ok(Self {
+            number: MATCHERS.fetch_add(1, Ordering::Relaxed),
             rules: compiled,
             phrases,
             wakes,
@@ -169,47 +200,76 @@ impl Matcher {
     /// The first rule that `reply` satisfies at `stage`.
     pub(super) fn find(&self, stage: Stage, reply: &Reply, provider: Option<&str>) -> Found<'_> {
         SCRATCH.with_borrow_mut(|scratch| {
-            self.scan(reply, scratch);
-            let provider = provider.and_then(|name| self.providers.get(name).copied());
+            scratch.text.read(reply);
             let query = Query {
                 stage,
                 code: reply.code().number(),
                 enhanced: scratch.text.enhanced(),
-                provider,
+                provider: provider.and_then(|name| self.providers.get(name).copied()),
             };
-            let mut rule = None;
-            let mut vetoed = false;
-            for candidate in bits(&scratch.candidates).filter_map(|i| self.rules.get(i)) {
-                // "Try again later" unsays "disabled" and "moved" as surely as a word about us does.
-                let veto = candidate.layer == Layer::Temporary
-                    || candidate.layer == Layer::Veto && candidate.about != About::Recipient;
-                if rule.is_some() && !veto || !candidate.satisfied(&query, scratch) {
-                    continue;
-                }
-                vetoed |= veto;
-                let decided = *rule.get_or_insert(candidate);
-                // Only a rule that would declare a mailbox dead needs the vetoes behind it looked at.
-                if vetoed || decided.overrules_veto || !decided.is_deadly() {
-                    break;
+            let same = |known: &&Known| {
+                (known.matcher, known.query) == (self.number, query) && *known.words == *scratch.text.words()
+            };
+            if let Some(known) = scratch.known.iter().find(same) {
+                return self.found(known);
+            }
+            self.scan(scratch);
+            let known = self.decide(query, scratch);
+            let found = self.found(&known);
+            if known.words.len() <= SHORT {
+                scratch.oldest = (scratch.oldest + 1) % KNOWN;
+                match scratch.known.get_mut(scratch.oldest) {
+                    Some(place) => *place = known,
+                    None => scratch.known.push(known),
                 }
             }
-            Found {
-                rule,
-                vetoed,
-                blocklist: self
-                    .blocklists
-                    .iter()
-                    .find(|(term, _)| scratch.has(*term))
-                    .map(|(_, name)| name),
-                asks_to_wait: scratch.has(self.retry),
-                enhanced: query.enhanced,
-            }
+            found
         })
     }
 
-    /// Marks every term that occurs in the reply.
-    fn scan(&self, reply: &Reply, scratch: &mut Scratch) {
-        scratch.text.read(reply);
+    fn found(&self, known: &Known) -> Found<'_> {
+        let blocklist = known.blocklist.and_then(|place| self.blocklists.get(place));
+        Found {
+            rule: known.rule.and_then(|place| self.rules.get(place)),
+            vetoed: known.vetoed,
+            blocklist: blocklist.map(|(_, name)| name),
+            asks_to_wait: known.asks_to_wait,
+            enhanced: known.query.enhanced,
+        }
+    }
+
+    /// What the terms of a text come to.
+    fn decide(&self, query: Query, scratch: &Scratch) -> Known {
+        let mut rule = None;
+        let mut vetoed = false;
+        let candidates = bits(&scratch.candidates).filter_map(|place| Some((place, self.rules.get(place)?)));
+        for (place, candidate) in candidates {
+            // "Try again later" unsays "disabled" and "moved" as surely as a word about us does.
+            let veto = candidate.layer == Layer::Temporary
+                || candidate.layer == Layer::Veto && candidate.about != About::Recipient;
+            if rule.is_some() && !veto || !candidate.satisfied(&query, scratch) {
+                continue;
+            }
+            vetoed |= veto;
+            let (_, decided) = *rule.get_or_insert((place, candidate));
+            // Only a rule that would declare a mailbox dead needs the vetoes behind it looked at.
+            if vetoed || decided.overrules_veto || !decided.is_deadly() {
+                break;
+            }
+        }
+        Known {
+            matcher: self.number,
+            query,
+            words: scratch.text.words().into(),
+            rule: rule.map(|(place, _)| place),
+            blocklist: self.blocklists.iter().position(|(term, _)| scratch.has(*term)),
+            vetoed,
+            asks_to_wait: scratch.has(self.retry),
+        }
+    }
+
+    /// Marks every term that occurs in the text.
+    fn scan(&self, scratch: &mut Scratch) {
         scratch.generation = scratch.generation.wrapping_add(1);
         if scratch.generation == 0 {
             scratch.seen.clear();
@@ -226,6 +286,7 @@ impl Matcher {
             seen,
             tokens,
             candidates,
+            ..
         } = scratch;
         self.phrases.find(text.words(), tokens, |found| {
             let Some(seen) = seen.get_mut(found.term as usize) else {
@@ -267,6 +328,7 @@ impl Scratch {
 }
 
 /// Everything about a reply but its words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Query {
     stage: Stage,
     code: u16,

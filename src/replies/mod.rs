@@ -470,4 +470,41 @@ mod tests {
             problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
         );
     }
+
+    #[test]
+    fn what_is_remembered_of_a_text_is_what_a_fresh_look_finds() {
+        let mut asked = Vec::new();
+        for stage in [Stage::Greeting, Stage::Mail, Stage::Rcpt] {
+            for (code, enhanced) in [(450, ""), (550, ""), (550, "5.1.1 "), (550, "5.7.1 "), (554, "5.1.1 ")] {
+                for words in [
+                    "user unknown",
+                    "blocked using zen.spamhaus.org",
+                    "mailbox disabled, try again later",
+                ] {
+                    for address in ["ann@x.test", "bob@x.test"] {
+                        let reply = Reply::parse(&format!("{code} {enhanced}<{address}>: {words}")).unwrap();
+                        asked.extend(
+                            [None, Some("google"), Some("outlook")].map(|provider| (stage, reply.clone(), provider)),
+                        );
+                    }
+                }
+            }
+        }
+        let fresh = |(stage, reply, provider): (Stage, Reply, Option<&'static str>)| {
+            // Another thread remembers nothing.
+            std::thread::spawn(move || classify(stage, &reply, provider))
+                .join()
+                .unwrap()
+        };
+        let mut seen = std::collections::HashSet::new();
+        for _ in 0..2 {
+            for question in &asked {
+                let (stage, reply, provider) = question;
+                let meaning = classify(*stage, reply, *provider);
+                assert_eq!(meaning, fresh(question.clone()), "{question:?}");
+                seen.insert(meaning.class);
+            }
+        }
+        assert!(seen.len() > 3, "{seen:?}");
+    }
 }

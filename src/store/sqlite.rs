@@ -247,16 +247,21 @@ impl SqliteStore {
         if let Some(batch) = self.cache.find((job, number)) {
             return Ok(batch);
         }
-        let batch: Arc<[u8]> = self.read(|connection| {
+        let batch: Arc<[u8]> = self.with_batch(job, number, |bytes| Arc::from(bytes))?;
+        self.cache.keep((job, number), Arc::clone(&batch));
+        Ok(batch)
+    }
+
+    /// A batch, as it comes from the file.
+    fn with_batch<T>(&self, job: JobNumber, number: u32, see: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
+        self.read(|connection| {
             let sql = "SELECT records FROM batch WHERE job = ?1 AND number = ?2";
             let found = connection
                 .prepare_cached(sql)?
-                .query_row(params![job, number], |row| Ok(Arc::from(row.get_ref(0)?.as_blob()?)))
+                .query_row(params![job, number], |row| Ok(see(row.get_ref(0)?.as_blob()?)))
                 .optional()?;
             found.ok_or(StoreError::Gone)
-        })?;
-        self.cache.keep((job, number), Arc::clone(&batch));
-        Ok(batch)
+        })
     }
 }
 
@@ -363,9 +368,14 @@ impl Store for SqliteStore {
 
     fn excerpt(&self, job: JobNumber, places: &[Place], most: usize) -> Result<Option<Excerpt>, StoreError> {
         let mut taking = heap::Taking::new(places.len());
+        // One after the other, and none again: they are no news for the cache.
+        let mut batch = Vec::new();
         for places in places.chunk_by(|one, next| one.batch == next.batch) {
-            let batch = places.first().map(|first| self.batch(job, first.batch)).transpose()?;
-            taking.take_all(batch.as_deref().unwrap_or_default(), places)?;
+            batch.clear();
+            if let Some(first) = places.first() {
+                self.with_batch(job, first.batch, |bytes| batch.extend_from_slice(bytes))?;
+            }
+            taking.take_all(&batch, places)?;
             if taking.size() > most {
                 return Ok(None);
             }
@@ -473,7 +483,7 @@ fn prepare(connection: &Connection, private: bool) -> rusqlite::Result<()> {
     let synchronous = if private { "OFF" } else { "NORMAL" };
     connection.execute_batch(&format!(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA secure_delete = ON;
-         PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 4000; PRAGMA journal_size_limit = 33554432;"
+         PRAGMA cache_size = -8192; PRAGMA wal_autocheckpoint = 8000; PRAGMA journal_size_limit = 33554432;"
     ))
 }
 

@@ -18,8 +18,8 @@ use presend::{
     net::{BoxFuture, Call, Dial, DialError, Stream, vet},
     smtp::{Identity, Timeouts},
     store::{
-        Claim, DomainMemory, Entry, JobNumber, JobRecord, JobState, Kept, Known, Lease, NewJob, Place, PrivateStore,
-        Reading, Store, StoreError, Write,
+        Claim, DomainMemory, Entry, Excerpt, JobNumber, JobRecord, JobState, Kept, Known, Lease, NewJob, Place,
+        PrivateStore, Reading, Store, StoreError, Write,
     },
     verdict::Label,
 };
@@ -273,6 +273,10 @@ impl Store for Remembering {
 
     fn record(&self, job: JobNumber, place: Place, reading: Reading<'_>) -> Stored<Kept> {
         self.inner.record(job, place, reading)
+    }
+
+    fn excerpt(&self, job: JobNumber, places: &[Place], most: usize) -> Stored<Option<Excerpt>> {
+        self.inner.excerpt(job, places, most)
     }
 
     fn history(&self, mailbox: &str, reading: Reading<'_>) -> Stored<Vec<(JobNumber, Entry, Kept)>> {
