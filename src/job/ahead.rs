@@ -23,7 +23,7 @@ pub(super) struct Ahead {
 
 impl Ahead {
     /// Rows that there may be room for.
-    pub(super) const ROWS: usize = 1 << 18;
+    pub(super) const ROWS: usize = 3 << 16;
 
     /// Takes the records of rows from row `from` on, half as many rows as long as they are too large.
     pub(super) fn take<I>(

@@ -247,21 +247,10 @@ impl SqliteStore {
         if let Some(batch) = self.cache.find((job, number)) {
             return Ok(batch);
         }
-        let batch: Arc<[u8]> = self.with_batch(job, number, |bytes| Arc::from(bytes))?;
+        let batch: Arc<[u8]> =
+            self.read(|connection| with_batch(connection, (job, number), |bytes| Arc::from(bytes)))?;
         self.cache.keep((job, number), Arc::clone(&batch));
         Ok(batch)
-    }
-
-    /// A batch, as it comes from the file.
-    fn with_batch<T>(&self, job: JobNumber, number: u32, see: impl FnOnce(&[u8]) -> T) -> Result<T, StoreError> {
-        self.read(|connection| {
-            let sql = "SELECT records FROM batch WHERE job = ?1 AND number = ?2";
-            let found = connection
-                .prepare_cached(sql)?
-                .query_row(params![job, number], |row| Ok(see(row.get_ref(0)?.as_blob()?)))
-                .optional()?;
-            found.ok_or(StoreError::Gone)
-        })
     }
 }
 
@@ -368,12 +357,13 @@ impl Store for SqliteStore {
 
     fn excerpt(&self, job: JobNumber, places: &[Place], most: usize) -> Result<Option<Excerpt>, StoreError> {
         let mut taking = heap::Taking::new(places.len());
-        // One after the other, and none again: they are no news for the cache.
-        let mut batch = Vec::new();
+        // One after the other, and none again: they are no news for the cache. Others do the same beside this one.
+        let (connection, mut batch) = (self.another_reader()?, Vec::new());
         for places in places.chunk_by(|one, next| one.batch == next.batch) {
             batch.clear();
             if let Some(first) = places.first() {
-                self.with_batch(job, first.batch, |bytes| batch.extend_from_slice(bytes))?;
+                with_batch(&connection, (job, first.batch), |bytes| batch.extend_from_slice(bytes))
+                    .map_err(|error| error.explained(&self.path))?;
             }
             taking.take_all(&batch, places)?;
             if taking.size() > most {
@@ -556,6 +546,20 @@ fn reader(path: &Path) -> Result<Connection, StoreError> {
     reader.busy_timeout(PATIENCE).map_err(explain)?;
     reader.pragma_update(None, "query_only", true).map_err(explain)?;
     Ok(reader)
+}
+
+/// A batch, as it comes from the file.
+fn with_batch<T>(
+    connection: &Connection,
+    (job, number): (JobNumber, u32),
+    see: impl FnOnce(&[u8]) -> T,
+) -> Result<T, StoreError> {
+    let sql = "SELECT records FROM batch WHERE job = ?1 AND number = ?2";
+    let found = connection
+        .prepare_cached(sql)?
+        .query_row(params![job, number], |row| Ok(see(row.get_ref(0)?.as_blob()?)))
+        .optional()?;
+    found.ok_or(StoreError::Gone)
 }
 
 fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
