@@ -1,7 +1,6 @@
 //! What an earlier run left of a group of mail hosts, a domain and a job, in a database that somebody else wrote.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,10 +11,9 @@ use std::{
 use presend::{
     address::Domain,
     clock::SystemClock,
-    dns::{Exchanger, MailRoute, Route},
     input::Layout,
     job::{Counts, Engine, EngineSeams, Outcome, Settings, Stop},
-    net::{BoxFuture, Call, Dial, DialError, Stream, vet},
+    net::{BoxFuture, Call, Dial, DialError, Stream},
     smtp::{Identity, Timeouts},
     store::{
         Claim, DomainMemory, Entry, Excerpt, JobNumber, JobRecord, JobState, Kept, Known, Lease, NewJob, Place,
@@ -30,7 +28,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::sinks;
+use super::{session::OneHost, sinks};
 
 /// Of one input: its addresses, the control recipient, each once more.
 const CONNECTIONS: usize = 12;
@@ -175,21 +173,6 @@ async fn speak(stream: DuplexStream) -> Option<()> {
         line.clear();
     }
     Some(())
-}
-
-struct OneHost;
-
-impl Route for OneHost {
-    fn route<'a>(&'a self, _domain: &'a Domain) -> BoxFuture<'a, Arc<MailRoute>> {
-        let ip = IpAddr::from(Ipv4Addr::new(8, 8, 8, 8));
-        let route = MailRoute::Exchangers(vec![Exchanger {
-            host: "mx.one.test".into(),
-            preference: 10,
-            backup: false,
-            addresses: vec![vet(ip, false).expect("public")],
-        }]);
-        Box::pin(async move { Arc::new(route) })
-    }
 }
 
 /// A store of this run alone, but for what it says of groups and domains.

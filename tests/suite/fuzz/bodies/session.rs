@@ -129,7 +129,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-struct OneHost;
+/// The route of every domain: one public address.
+pub(super) struct OneHost;
 
 impl Route for OneHost {
     fn route<'a>(&'a self, _domain: &'a Domain) -> BoxFuture<'a, Arc<MailRoute>> {
