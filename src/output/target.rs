@@ -3,12 +3,17 @@
 use std::{
     fmt, fs,
     io::{self, IsTerminal, Write},
+    panic::resume_unwind,
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use super::pack::Packer;
 use crate::input::Packing;
+
+/// Bytes from which on the disk gets what is there, while more is being made: who waits for all of it at the end, waits long.
+const PORTION: usize = 16 << 20;
 
 /// One open destination.
 pub struct Target {
@@ -42,6 +47,40 @@ struct Pending {
     file: fs::File,
     temporary: PathBuf,
     destination: PathBuf,
+    /// Bytes written since the last portion.
+    behind: usize,
+    portion: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Pending {
+    /// Counts what was written, and brings a portion to the disk beside the work.
+    fn wrote(&mut self, count: usize) -> io::Result<()> {
+        self.behind = self.behind.saturating_add(count);
+        let busy = |portion: &JoinHandle<_>| !portion.is_finished();
+        if self.behind < PORTION || self.portion.as_ref().is_some_and(busy) {
+            return Ok(());
+        }
+        self.portion_ended()?;
+        self.behind = 0;
+        let file = self.file.try_clone()?;
+        // Without a thread for it everything goes there at the end.
+        let thread = thread::Builder::new().name("sync".into());
+        self.portion = thread.spawn(move || file.sync_data()).ok();
+        Ok(())
+    }
+
+    /// Waits for the last portion. The system tells of a failed write once, so whoever heard of it must pass it on.
+    fn portion_ended(&mut self) -> io::Result<()> {
+        let ended = self.portion.take().map(JoinHandle::join);
+        ended.map_or(Ok(()), |ended| ended.unwrap_or_else(|fault| resume_unwind(fault)))
+    }
+
+    /// Puts the file in its place, all of it on the disk.
+    fn finish(&mut self) -> io::Result<()> {
+        self.portion_ended()?;
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, &self.destination)
+    }
 }
 
 impl Drop for Pending {
@@ -95,6 +134,8 @@ impl Target {
             file,
             temporary,
             destination,
+            behind: 0,
+            portion: None,
         };
         if let Some(metadata) = existing {
             pending.file.set_permissions(metadata.permissions()).map_err(fail)?;
@@ -120,22 +161,24 @@ impl Target {
 
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.writer.write_all(bytes)?;
-        self.writer.flush()
+        self.writer.flush()?;
+        self.wrote(bytes.len())
+    }
+
+    fn wrote(&mut self, count: usize) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), |file| file.wrote(count))
     }
 
     /// Puts a file in its place; returns where it is.
     pub(crate) fn finish(mut self) -> Result<Option<PathBuf>, TargetError> {
         let closed = self.writer.finish();
-        let Some(pending) = self.file.take() else {
+        let Some(mut pending) = self.file.take() else {
             return closed.map(|()| None).map_err(|source| TargetError {
                 path: PathBuf::from("standard output"),
                 source,
             });
         };
-        let moved = closed
-            .and_then(|()| pending.file.sync_all())
-            .and_then(|()| fs::rename(&pending.temporary, &pending.destination));
-        match moved {
+        match closed.and_then(|()| pending.finish()) {
             Ok(()) => Ok(Some(pending.destination.clone())),
             Err(source) => Err(TargetError {
                 path: pending.destination.clone(),
@@ -147,7 +190,9 @@ impl Target {
 
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.writer.write(bytes)
+        let count = self.writer.write(bytes)?;
+        self.wrote(count)?;
+        Ok(count)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -211,4 +256,41 @@ fn temporary_name(destination: &Path) -> Option<PathBuf> {
     let mut name = temporary_prefix(destination)?;
     name.push(std::process::id().to_string());
     Some(destination.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_goes_to_the_disk_in_portions_and_all_of_it_is_there_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.csv");
+        let mut target = Target::file(&path).unwrap();
+        let part: Vec<u8> = (0..=u8::MAX).cycle().take(PORTION / 4).collect();
+        let begun = |target: &Target| target.file.as_ref().is_some_and(|file| file.portion.is_some());
+        for number in 0..12 {
+            assert_eq!(begun(&target), number >= 4, "{number}");
+            if number % 2 == 0 {
+                target.write(&part).unwrap();
+            } else {
+                target.write_all(&part).unwrap();
+            }
+        }
+        target.finish().unwrap();
+        assert!(fs::read(&path).unwrap() == part.repeat(12));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_portion_was_refused_is_told_at_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out.csv");
+        let mut target = Target::file(&path).unwrap();
+        let refused = || Err(io::Error::from(io::ErrorKind::StorageFull));
+        target.file.as_mut().unwrap().portion = Some(thread::spawn(refused));
+        let error = target.finish().unwrap_err();
+        assert_eq!(error.source.kind(), io::ErrorKind::StorageFull);
+        assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
+    }
 }
