@@ -126,19 +126,43 @@ impl Meter {
         self.rules.get_or_create(&RuleLabels { rule }).inc();
     }
 
-    /// An address has its verdict.
-    pub fn concluded(&self, verdict: &Verdict, provider: Option<&'static str>) {
-        let labels = ProbeLabels {
-            label: verdict.label.name(),
-            reason: verdict.reason.name(),
-            provider: provider.unwrap_or(OTHER),
-        };
-        self.probes.get_or_create(&labels).inc();
+    /// Counts addresses that have their verdicts.
+    #[must_use]
+    pub fn conclusions(&self) -> Conclusions {
+        Conclusions {
+            probes: self.probes.clone(),
+            last: None,
+        }
     }
 
     fn looked_up(&self, kind: &'static str, result: &'static str, time: Duration) {
         let timing = self.dns.get_or_create(&DnsLabels { kind, result });
         timing.observe(time.as_secs_f64());
+    }
+}
+
+/// Counts verdicts: the count of the last is at hand, and most addresses of a domain have the same.
+#[derive(Debug)]
+pub struct Conclusions {
+    probes: Family<ProbeLabels, Count>,
+    last: Option<(ProbeLabels, Count)>,
+}
+
+impl Conclusions {
+    /// An address has its verdict.
+    pub fn add(&mut self, verdict: &Verdict, provider: Option<&'static str>) {
+        let labels = ProbeLabels {
+            label: verdict.label.name(),
+            reason: verdict.reason.name(),
+            provider: provider.unwrap_or(OTHER),
+        };
+        let last = self.last.take().filter(|(before, _)| *before == labels);
+        let (labels, count) = last.unwrap_or_else(|| {
+            let count = self.probes.get_or_create_owned(&labels);
+            (labels, count)
+        });
+        count.inc();
+        self.last = Some((labels, count));
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
     lists,
+    meter::Conclusions,
     schedule::{Asker, Errand, Finding, Findings, Standing, Target, Targets, WaitingView, Work},
     smtp::{Tally, Transcript},
     store::{Kept, Ledger, Source},
@@ -142,6 +143,7 @@ pub(super) struct Probing<'a> {
     /// Addresses not settled yet.
     open: Vec<bool>,
     left: usize,
+    conclusions: Conclusions,
     tick: tokio::time::Interval,
 }
 
@@ -184,6 +186,7 @@ impl<'a> Probing<'a> {
             histories,
             open,
             left,
+            conclusions: engine.meter.conclusions(),
             tick,
         }
     }
@@ -312,10 +315,8 @@ impl<'a> Probing<'a> {
 
     /// All groups have ended: what is still open was lost by a fault of ours.
     fn ended(&mut self, settled: &mut Vec<Settled>) {
-        if let Some(findings) = &mut self.findings {
-            while let Some(batch) = findings.try_recv() {
-                settled.extend(batch.into_iter().map(|finding| found(self.engine, finding)));
-            }
+        while let Some(batch) = self.findings.as_mut().and_then(Findings::try_recv) {
+            settled.extend(batch.into_iter().map(|finding| self.found(finding)));
         }
         let last_words = settled.iter().filter(|settled| settled.standing != Standing::Attempt);
         let answered: std::collections::HashSet<u32> = last_words.map(|settled| settled.id).collect();
@@ -370,8 +371,14 @@ impl<'a> Probing<'a> {
         }
     }
 
-    fn found(&self, finding: Finding) -> Settled {
-        found(self.engine, finding)
+    fn found(&mut self, finding: Finding) -> Settled {
+        let settled = found(self.engine, finding);
+        if settled.standing == Standing::Final && settled.source == Source::Live {
+            let host = settled.evidence.host.as_ref();
+            let provider = host.and_then(|host| host.provider);
+            self.conclusions.add(&settled.verdict, provider);
+        }
+        settled
     }
 }
 
@@ -405,10 +412,6 @@ async fn receive(findings: Option<&mut Findings>, batch: &mut Vec<Vec<Finding>>)
 /// What was found out, judged.
 pub(super) fn found(engine: &Engine, finding: Finding) -> Settled {
     let verdict = judge(&finding.evidence, &engine.settings.policy);
-    if finding.standing == Standing::Final && finding.source == Source::Live {
-        let host = finding.evidence.host.as_ref();
-        engine.meter.concluded(&verdict, host.and_then(|host| host.provider));
-    }
     Settled {
         id: finding.id,
         address: finding.address,

@@ -202,6 +202,7 @@ fn sort(
     for (tracked, observation) in second::compared(state, lane, report) {
         state.settle(tracked, observation);
     }
+    state.done.reserve(report.answered.len());
     for (tracked, observation) in report.answered.drain(..) {
         let first = u32::from(tracked.attempts == 1);
         match retry(&tracked, &observation, &run.manners.ladder, (times.now, times.wall)) {

@@ -1,10 +1,8 @@
 //! Addresses that several runs ask about at the same time: one question, and its answer serves them all.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    hash::BuildHasher as _,
-    sync::Arc,
-};
+use std::{hash::BuildHasher as _, sync::Arc};
+
+use hashbrown::{DefaultHashBuilder, HashTable, hash_table::Entry};
 
 use super::{ControlAnswer, ControlNeed, DomainState, Phase, Slice, SliceReport, Tracked};
 use crate::{
@@ -16,8 +14,9 @@ use crate::{
 /// What sessions are asking about, by address. One that differs in its case may be another mailbox, so it is asked about.
 #[derive(Default)]
 pub(super) struct Asking {
-    open: HashMap<u64, Vec<Twin>>,
-    hash: hashbrown::DefaultHashBuilder,
+    /// Behind the hashes of addresses.
+    open: HashTable<(u64, Vec<Twin>)>,
+    hash: DefaultHashBuilder,
 }
 
 /// A target whose address is being asked about for another run.
@@ -35,13 +34,15 @@ impl Asking {
     pub(super) fn part(&mut self, slice: &mut Slice, state: &mut DomainState) {
         let domain = slice.domain;
         let mut mine = Vec::with_capacity(slice.targets.len());
+        self.open.reserve(slice.targets.len(), |(key, _)| *key);
         for tracked in slice.targets.drain(..) {
-            match self.open.entry(self.key(&tracked)) {
+            let key = self.key(&tracked);
+            match self.open.entry(key, |(other, _)| *other == key, |(key, _)| *key) {
                 Entry::Vacant(free) => {
-                    free.insert(Vec::new());
+                    free.insert((key, Vec::new()));
                     mine.push(tracked);
                 }
-                Entry::Occupied(mut asked) => asked.get_mut().push(Twin { domain, tracked }),
+                Entry::Occupied(mut asked) => asked.get_mut().1.push(Twin { domain, tracked }),
             }
         }
         slice.targets = mine;
@@ -80,7 +81,8 @@ impl Asking {
 
     fn close(&mut self, owner: &Tracked) -> Vec<Twin> {
         let key = self.key(owner);
-        self.open.remove(&key).unwrap_or_default()
+        let found = self.open.find_entry(key, |(other, _)| *other == key);
+        found.map(|found| found.remove().0.1).unwrap_or_default()
     }
 }
 
