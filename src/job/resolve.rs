@@ -277,7 +277,7 @@ impl<'a> Probing<'a> {
                 let histories = ids.iter().filter_map(|id| Some((*id, self.histories.remove(id)?)));
                 let mut histories: HashMap<u32, Box<Kept>> = histories.collect();
                 let (resumed, addresses) = (!histories.is_empty(), Arc::clone(&self.addresses));
-                let targets = Targets::later(move || {
+                let targets = Targets::later(ids.len(), move || {
                     addresses.expect(ids.iter().copied());
                     let target = |id: u32| {
                         let (address, history) = (addresses.get(id)?, histories.remove(&id));

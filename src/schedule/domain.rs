@@ -12,8 +12,9 @@ use super::{
     guard::Tally,
     memory::{Before, Begun, Times},
     plan::ControlAnswer,
-    scheduler::{Run, Work},
+    scheduler::Run,
     shapes::name_of_nobody,
+    work::Work,
 };
 use crate::{
     address::{Address, Domain},

@@ -28,6 +28,7 @@ use super::{
     ban::Suspicion,
     budget::Budget,
     domain::{Delayed, DomainState, Hosts, Observation, Phase, Target, Tracked},
+    gathering::Gathering,
     guard::Counts,
     ladder::Ladder,
     outlook::{Ahead, Outlook, Pace, WaitsFor},
@@ -152,13 +153,16 @@ impl Group {
     /// Runs until every target is concluded and no run brings more.
     ///
     /// Boxed: a future holds its arguments twice, and there is one of each for thousands of groups.
-    pub(super) async fn run(mut self: Box<Self>, mut routed: watch::Receiver<bool>, closing: Closing) {
-        self.gather(&mut routed).await;
+    pub(super) async fn run(
+        mut self: Box<Self>,
+        (mut routed, gathering): (watch::Receiver<bool>, Arc<Gathering>),
+        closing: Closing,
+    ) {
+        self.gather(&mut routed, &gathering).await;
         let given_up_until = self.claim().await.err();
-        let own = Arc::clone(&self.shared.own);
         let hurried = self.gathered.iter().any(|order| order.run.hurried);
         let mut at_work = if self.context.trusted && !hurried {
-            own.acquire_owned().await.ok()
+            self.shared.own.turn(gathering.addresses()).await
         } else {
             None
         };
@@ -245,13 +249,14 @@ impl Group {
     }
 
     /// Waits until all routes of the first run are known, or long enough.
-    async fn gather(&mut self, routed: &mut watch::Receiver<bool>) {
+    async fn gather(&mut self, routed: &mut watch::Receiver<bool>, gathering: &Gathering) {
         let until = Instant::now() + GATHER;
         // The order for which the group was made: by its run's right the group is claimed.
         self.gathered.extend(self.work.recv().await);
         while !*routed.borrow() {
             tokio::select! {
                 Some(order) = self.work.recv() => self.gathered.push(order),
+                () = gathering.over() => return,
                 changed = routed.changed() => if changed.is_err() { return },
                 () = sleep_until(until) => return,
             }

@@ -2,35 +2,35 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::{Duration, SystemTime},
 };
 
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::Instant,
 };
 
 use super::{
     backlog::{self, Findings, Reports},
-    domain::Target,
     egress::Egress,
+    gathering::{Gathering, Gatherings},
     group::Group,
     ladder::Ladder,
     limits::{Limits, TrustedHosts},
     memory::Times,
     outlook::Outlook,
+    own::Own,
     pace::Pacer,
     placement::{Placement, place},
     places::Places,
     view::WaitingView,
+    work::Work,
 };
 use crate::{
-    address::{Address, Domain},
+    address::Address,
     clock::Clock,
-    dns::MailRoute,
     meter::Meter,
     net::Dial,
     replies::{
@@ -39,13 +39,9 @@ use crate::{
     },
     smtp::{Identity, Reply, Stage, Tally, Timeouts, Transcript},
     stop::Stop,
-    store::{DomainMemory, Kept, Ledger, Source},
+    store::{Kept, Ledger, Source},
     verdict::{Evidence, NotTried, Observed},
 };
-
-/// Groups of the operator's own hosts asked at once. These hosts answer at once and have no budget: more of them at the same time
-/// only take memory, 100 KB each. One that waits for a retry does not count.
-const OWN: usize = 256;
 
 /// How a run behaves towards mail hosts.
 #[derive(Debug, Clone)]
@@ -72,56 +68,6 @@ pub struct Manners {
     pub probe_forbidden: bool,
     /// Ask these providers (ids or aliases) although their published policy forbids it.
     pub probe_providers: Vec<String>,
-}
-
-/// A domain with its mail hosts and the addresses to ask about.
-#[derive(Debug)]
-pub struct Work<T = Targets> {
-    /// The domain.
-    pub domain: Domain,
-    /// Its route; must name exchangers.
-    pub route: Arc<MailRoute>,
-    /// Every name beside the domain has this route.
-    pub wildcard_zone: bool,
-    /// The addresses.
-    pub targets: T,
-    /// What is known about the domain from before.
-    pub memory: Option<Box<DomainMemory>>,
-}
-
-impl Work {
-    /// Its turn has come.
-    pub(super) fn make(self) -> Work<Vec<Target>> {
-        Work {
-            domain: self.domain,
-            route: self.route,
-            wildcard_zone: self.wildcard_zone,
-            targets: (self.targets.0)(),
-            memory: self.memory,
-        }
-    }
-}
-
-/// The addresses of a domain. Those of a large list are made when it is their turn: each takes a hundred bytes from then on.
-pub struct Targets(Box<dyn FnOnce() -> Vec<Target> + Send>);
-
-impl Targets {
-    /// Made later.
-    pub fn later(make: impl FnOnce() -> Vec<Target> + Send + 'static) -> Self {
-        Self(Box::new(make))
-    }
-}
-
-impl From<Vec<Target>> for Targets {
-    fn from(targets: Vec<Target>) -> Self {
-        Self::later(|| targets)
-    }
-}
-
-impl fmt::Debug for Targets {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Targets")
-    }
 }
 
 /// How far a finding goes.
@@ -199,8 +145,8 @@ pub(super) struct Shared {
     pub(super) stop: Stop,
     pub(super) places: Places,
     pub(super) egress: Arc<Egress>,
-    /// Groups of the operator's own hosts that may be at work.
-    pub(super) own: Arc<Semaphore>,
+    /// The operator's own hosts.
+    pub(super) own: Own,
     pub(super) outlooks: Arc<Mutex<HashMap<Arc<str>, Outlook>>>,
 }
 
@@ -294,6 +240,7 @@ pub(super) struct Run {
     findings: Reports,
     /// No more work comes.
     routed: watch::Sender<bool>,
+    gatherings: Gatherings,
     /// Nothing of it is left in any group.
     ended: Stop,
 }
@@ -359,8 +306,14 @@ struct Inner {
 
 #[derive(Default)]
 struct Groups {
-    senders: HashMap<Arc<str>, mpsc::UnboundedSender<Order>>,
+    ways: HashMap<Arc<str>, Way>,
     tasks: JoinSet<()>,
+}
+
+/// The way to a group.
+struct Way {
+    orders: mpsc::UnboundedSender<Order>,
+    gathering: Arc<Gathering>,
 }
 
 /// What a scheduler needs from its maker.
@@ -409,7 +362,7 @@ impl Scheduler {
             stop: Stop::new(),
             places,
             egress: Arc::new(Egress::new()),
-            own: Arc::new(Semaphore::new(OWN)),
+            own: Own::new(),
             outlooks: Arc::default(),
         };
         let (stirred, _) = watch::channel(0);
@@ -451,6 +404,7 @@ impl Scheduler {
             stop,
             findings: reports,
             routed: watch::Sender::new(false),
+            gatherings: Gatherings::default(),
             ended,
         });
         let scheduler = self.clone();
@@ -474,9 +428,10 @@ impl Scheduler {
     fn hand_over(&self, order: Order, placement: Placement) {
         let mut groups = self.groups();
         while groups.tasks.try_join_next().is_some() {}
-        let order = match groups.senders.get(&placement.name) {
-            Some(sender) => match sender.send(order) {
-                Ok(()) => return,
+        let addresses = order.work.targets.count();
+        let order = match groups.ways.get(&placement.name) {
+            Some(way) => match way.orders.send(order) {
+                Ok(()) => return way.gathering.add(addresses),
                 // The group ended by a fault of ours.
                 Err(unsent) => unsent.0,
             },
@@ -496,10 +451,15 @@ impl Scheduler {
             trusted,
             control_apart,
         };
-        let (sender, receiver) = mpsc::unbounded_channel();
-        let routed = order.run.routed();
-        let _ = sender.send(order);
-        groups.senders.insert(name, sender);
+        let (orders, receiver) = mpsc::unbounded_channel();
+        let (routed, gathering) = (order.run.routed(), order.run.gatherings.begin());
+        gathering.add(addresses);
+        let _ = orders.send(order);
+        let way = Way {
+            orders,
+            gathering: Arc::clone(&gathering),
+        };
+        groups.ways.insert(name, way);
         let closing = Closing(Arc::downgrade(&self.0));
         let group = Box::new(Group::new(
             context,
@@ -507,7 +467,7 @@ impl Scheduler {
             receiver,
             self.0.stirred.subscribe(),
         ));
-        groups.tasks.spawn(group.run(routed, closing));
+        groups.tasks.spawn(group.run((routed, gathering), closing));
     }
 
     fn groups(&self) -> MutexGuard<'_, Groups> {
@@ -529,7 +489,7 @@ impl Closing {
         if !work.is_empty() {
             return false;
         }
-        groups.senders.remove(name);
+        groups.ways.remove(name);
         last();
         true
     }
@@ -562,6 +522,7 @@ impl Asker {
     /// Says that no more work comes, and waits until every target has come back.
     pub async fn finish(self) {
         let ended = self.run.ended.clone();
+        self.run.gatherings.end();
         self.run.routed.send_replace(true);
         // Groups end with the last scheduler.
         let scheduler = self.scheduler.clone();

@@ -4,10 +4,7 @@ use super::{
     Arc, CLAIM_AGAIN, Counts, Duration, Finding, Group, Instant, Outlook, SHORT_WAIT, Target, WaitsFor,
     deafness::deaf_still, sleep_until,
 };
-use crate::schedule::{
-    memory::GroupMemory,
-    scheduler::{Run, Work},
-};
+use crate::schedule::{memory::GroupMemory, scheduler::Run, work::Work};
 
 impl Group {
     /// Makes the group this run's own; while another process asks its hosts, waits. What is remembered of it is spent. Without
