@@ -1,6 +1,7 @@
 //! Rows as they are kept: encoded one after the other, and read back without knowing the file they came from.
 
-use serde::{Deserialize, Serialize};
+use csv::StringRecord;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Cells, Row, RowFault};
 
@@ -15,18 +16,14 @@ impl Row {
     /// # Errors
     /// A JSON value cannot be written.
     pub fn encode(&self, to: &mut Vec<u8>) -> Result<(), BrokenRow> {
-        put(&(self.file.as_deref(), self.line), to)?;
         let fault = self.fault.as_ref().map(|fault| (fault.column, &*fault.message));
-        put(&fault, to)?;
+        // Tuples add nothing of their own, so their parts may be read one by one.
+        let place = (self.file.as_deref(), self.line, fault);
         match &self.cells {
-            Cells::Record { record, address } => {
-                put(&(false, *address, record.len()), to)?;
-                record.iter().try_for_each(|cell| put(cell, to))
-            }
+            Cells::Record { record, address } => put(&(place, false, *address, InTurn(record)), to),
             Cells::Object { object, address } => {
-                put(&(true, 0_usize, 0_usize), to)?;
-                put(&**address, to)?;
-                put(&serde_json::to_string(object).map_err(|_| BrokenRow)?, to)
+                let object = serde_json::to_string(object).map_err(|_| BrokenRow)?;
+                put(&(place, true, 0_usize, 0_usize, &**address, object), to)
             }
         }
     }
@@ -61,6 +58,15 @@ impl Row {
         self.line = line;
         self.fault = fault.map(|(column, message)| RowFault::new(column, message));
         Ok(true)
+    }
+}
+
+/// The cells of a record, behind their number.
+struct InTurn<'a>(&'a StringRecord);
+
+impl Serialize for InTurn<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(self.0)
     }
 }
 

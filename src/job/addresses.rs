@@ -100,18 +100,20 @@ pub(super) struct Joined {
     pub(super) new_domain: Option<Domain>,
 }
 
+/// An address with the number of its domain, on its way to be joined.
+pub(super) struct Hashed {
+    pub(super) address: Address,
+    domain: u32,
+    new_domain: Option<Domain>,
+    hash: u32,
+}
+
 impl Joining {
-    /// Joins an address to an equal one; `None` when there is no room for more.
-    pub(super) fn join(&mut self, address: &Address, exact: bool) -> Option<Joined> {
-        let (domain, new_domain) = self.number(address)?;
-        let Self {
-            index,
-            hasher,
-            addresses,
-            ..
-        } = self;
+    /// Finds the domain of an address, and what equal ones are found by; `None` when there is no room for more.
+    pub(super) fn hash(&mut self, address: Address, exact: bool) -> Option<Hashed> {
+        let (domain, new_domain) = self.number(&address)?;
         let local_part = address.local_part();
-        let mut hash = hasher.build_hasher();
+        let mut hash = self.hasher.build_hasher();
         hash.write_u32(domain);
         if exact || !local_part.bytes().any(|byte| byte.is_ascii_uppercase()) {
             hash.write(local_part.as_bytes());
@@ -120,6 +122,31 @@ impl Joining {
         }
         #[expect(clippy::cast_possible_truncation, reason = "half of a hash is one")]
         let hash = hash.finish() as u32;
+        Some(Hashed {
+            address,
+            domain,
+            new_domain,
+            hash,
+        })
+    }
+
+    /// Looks where addresses will be joined: the processor fetches the places side by side here, while later each would be waited
+    /// for by itself.
+    pub(super) fn expect<'a>(&self, hashed: impl Iterator<Item = &'a Hashed>) {
+        let places = hashed.filter(|hashed| self.index.find(spread(hashed.hash), |_| false).is_some());
+        std::hint::black_box(places.count());
+    }
+
+    /// Joins an address to an equal one; `None` when there is no room for more.
+    pub(super) fn join(&mut self, hashed: &mut Hashed, exact: bool) -> Option<Joined> {
+        let Self { index, addresses, .. } = self;
+        let Hashed {
+            address,
+            domain,
+            new_domain,
+            hash,
+        } = hashed;
+        let (local_part, domain, hash, new_domain) = (address.local_part(), *domain, *hash, new_domain.take());
         // What differs in the case of other letters than ASCII's is not the same, as in `Address::join_eq_key`.
         let same = |(known, id): &(u32, u32)| {
             *known == hash
@@ -177,11 +204,16 @@ mod tests {
                 .map(|number| format!("Jane.Doe+{number}@acme-corp{}.com", number % 7))
                 .collect();
             for (id, text) in (0..).zip(&texts) {
-                let joined = joining.join(&parse(text), exact).unwrap();
+                let mut hashed = joining.hash(parse(text), exact).unwrap();
+                joining.expect([&hashed].into_iter());
+                let joined = joining.join(&mut hashed, exact).unwrap();
                 assert_eq!((joined.id, joined.new, joined.domain), (id, true, id % 7));
                 assert_eq!(joined.new_domain.is_some(), id < 7);
             }
-            let mut join = |text: &str| joining.join(&parse(text), exact).map(|joined| (joined.id, joined.new));
+            let mut join = |text: &str| {
+                let mut hashed = joining.hash(parse(text), exact)?;
+                joining.join(&mut hashed, exact).map(|joined| (joined.id, joined.new))
+            };
             let expected = if exact { (5_000, true) } else { (17, false) };
             assert_eq!(join("JANE.DOE+17@acme-corp3.com"), Some(expected));
             assert_eq!(join(&texts[4_999]), Some((4_999, false)));

@@ -9,7 +9,7 @@ use hashbrown::HashMap as QuickMap;
 
 use super::{
     Engine, VerifyError,
-    addresses::{Addresses, Joined, Joining},
+    addresses::{Addresses, Hashed, Joined, Joining},
 };
 use crate::{
     address::{Address, Domain},
@@ -42,31 +42,61 @@ pub(super) struct List {
 }
 
 impl List {
+    /// Adds rows; gives the domains of which they are the first.
+    pub(super) fn add_all(&mut self, engine: &Engine, rows: &[Row]) -> Result<Vec<Domain>, VerifyError> {
+        let hashed = rows.iter().map(|row| self.hash(engine, row));
+        let hashed = hashed.collect::<Result<Vec<_>, _>>()?;
+        self.joining.expect(hashed.iter().flatten());
+        let mut new = Vec::new();
+        for hashed in hashed {
+            new.extend(self.add_hashed(engine, hashed)?);
+        }
+        Ok(new)
+    }
+
     /// Adds a row; gives its domain when it is the first one of it.
     pub(super) fn add(&mut self, engine: &Engine, row: &Row) -> Result<Option<Domain>, VerifyError> {
-        if row.fault.is_some() {
-            self.rows.push(NOBODY);
-            return Ok(None);
-        }
-        self.add_typed(engine, row.address())
+        let hashed = self.hash(engine, row)?;
+        self.add_hashed(engine, hashed)
     }
 
     pub(super) fn add_typed(&mut self, engine: &Engine, typed: &str) -> Result<Option<Domain>, VerifyError> {
-        let settings = &engine.settings;
-        let (id, new) = match Address::parse(typed, settings.rules) {
-            Ok(address) => self.join(engine, &address)?,
-            Err(_) => (NOBODY, None),
+        let hashed = self.hash_typed(engine, typed)?;
+        self.add_hashed(engine, hashed)
+    }
+
+    fn hash(&mut self, engine: &Engine, row: &Row) -> Result<Option<Hashed>, VerifyError> {
+        if row.fault.is_some() {
+            return Ok(None);
+        }
+        self.hash_typed(engine, row.address())
+    }
+
+    /// What an address is joined by; `None` if the text is none.
+    fn hash_typed(&mut self, engine: &Engine, typed: &str) -> Result<Option<Hashed>, VerifyError> {
+        let Ok(address) = Address::parse(typed, engine.settings.rules) else {
+            return Ok(None);
+        };
+        let hashed = self.joining.hash(address, engine.settings.exact);
+        hashed.map(Some).ok_or(VerifyError::TooManyAddresses)
+    }
+
+    fn add_hashed(&mut self, engine: &Engine, hashed: Option<Hashed>) -> Result<Option<Domain>, VerifyError> {
+        let (id, new) = match hashed {
+            Some(hashed) => self.join(engine, hashed)?,
+            None => (NOBODY, None),
         };
         self.rows.push(id);
         Ok(new)
     }
 
     /// The number of an address, and its domain if that is new; equal addresses share a number.
-    fn join(&mut self, engine: &Engine, address: &Address) -> Result<(u32, Option<Domain>), VerifyError> {
+    fn join(&mut self, engine: &Engine, mut hashed: Hashed) -> Result<(u32, Option<Domain>), VerifyError> {
         let joined = self
             .joining
-            .join(address, engine.settings.exact)
+            .join(&mut hashed, engine.settings.exact)
             .filter(|joined| joined.id != NOBODY);
+        let address = &hashed.address;
         let Joined {
             id,
             new,

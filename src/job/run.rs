@@ -32,6 +32,8 @@ use crate::{
 const AHEAD: usize = 8;
 /// Records of one batch at most: whoever reads one of them reads the batch.
 const BATCH: usize = 1024;
+/// Rows whose addresses are joined to the list at once.
+const TOGETHER: usize = 64;
 /// Routes looked up while the list is read, as many as the router has room for until they are wanted.
 const ROUTES_AHEAD: usize = 49_152;
 /// How often the job's counts are written down.
@@ -110,14 +112,24 @@ async fn import(
     mut ahead: Ahead,
 ) -> Result<(List, Option<JobRecord>), VerifyError> {
     let (mut list, mut import) = (List::default(), Import::new(store, lease));
-    let mut row = Row::default();
-    while table.read_row(&mut row)? {
-        progress.row_read();
-        import.add(&row).await?;
-        if let Some(domain) = list.add(engine, &row)? {
+    let mut rows = vec![Row::default(); TOGETHER];
+    loop {
+        let mut count = 0;
+        for row in &mut rows {
+            if !table.read_row(row)? {
+                break;
+            }
+            count += 1;
+            progress.row_read();
+            import.add(row).await?;
+        }
+        for domain in list.add_all(engine, rows.get(..count).unwrap_or_default())? {
             ahead.add(domain);
         }
         ahead.look_up();
+        if count < TOGETHER {
+            break;
+        }
     }
     ahead.lookups.detach_all();
     let (rows, digest) = import.finish();
