@@ -4,7 +4,7 @@
 use std::{num::NonZeroUsize, ops::Range, thread};
 
 use super::writing::join;
-use crate::store::{Excerpt, Kept, Ledger, Place, StoreError, Understanding};
+use crate::store::{Excerpt, Kept, Ledger, Offset, Place, StoreError, Understanding};
 
 /// Bytes of records that are held.
 const ROOM: usize = 64 << 20;
@@ -22,8 +22,13 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// Rows that there may be room for.
-    pub(super) const ROWS: usize = 3 << 16;
+    /// Rows that there may be room for: with their records 20 MB.
+    const ROWS: usize = 1 << 18;
+
+    /// How many of so many rows to take at once: equal shares, none of them larger than there is room for.
+    pub(super) fn share(rows: usize) -> usize {
+        rows.div_ceil(rows.div_ceil(Self::ROWS).max(1))
+    }
 
     /// Takes the records of rows from row `from` on, half as many rows as long as they are too large.
     pub(super) fn take<I>(
@@ -38,17 +43,15 @@ impl Ahead {
                 .zip(rows)
                 .filter_map(|(index, row)| Some((place(row)?, index)))
                 .collect();
-            places.sort_unstable_by_key(|(place, _)| (place.batch, place.offset));
-            let mut numbers = vec![NONE; rows.len()];
-            for (number, (_, index)) in (0..).zip(&places) {
-                if let Some(known) = numbers.get_mut(*index as usize) {
-                    *known = number;
-                }
-            }
-            let places: Vec<Place> = places.into_iter().map(|(place, _)| place).collect();
             // A single row has room, however large it is.
             let room = if count == 1 { usize::MAX } else { ROOM };
-            if let Some(parts) = parts(ledger, &places, room)? {
+            if let Some(parts) = parts(ledger, &mut places, room)? {
+                let mut numbers = vec![NONE; rows.len()];
+                for (number, (_, index)) in (0..).zip(&places) {
+                    if let Some(known) = numbers.get_mut(*index as usize) {
+                        *known = number;
+                    }
+                }
                 return Ok(Self { from, numbers, parts });
             }
             count = count.div_ceil(2);
@@ -93,17 +96,51 @@ impl Ahead {
     }
 }
 
-/// The records at `places`, a part for each core; `None` if there is no room.
-fn parts(ledger: &Ledger, places: &[Place], room: usize) -> Result<Option<Vec<(usize, Excerpt)>>, StoreError> {
+/// The records at `places`, a part for each core, and `places` in their order; `None` if there is no room.
+fn parts(
+    ledger: &Ledger,
+    places: &mut [(Place, u32)],
+    room: usize,
+) -> Result<Option<Vec<(usize, Excerpt)>>, StoreError> {
     let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let (share, room) = (places.len().div_ceil(cores).max(1), room / cores);
-    let take = |places: &[Place]| ledger.store().excerpt(ledger.job(), places, room);
+    for end in (share..places.len()).step_by(share) {
+        let rest = places.get_mut(end - share..).unwrap_or_default();
+        rest.select_nth_unstable_by_key(share, in_store);
+    }
+    let take = |places: &mut [(Place, u32)]| {
+        places.sort_unstable_by_key(in_store);
+        let places: Vec<Place> = places.iter().map(|(place, _)| *place).collect();
+        ledger.store().excerpt(ledger.job(), &places, room)
+    };
     let parts: Vec<_> = thread::scope(|scope| {
         let take = &take;
-        let threads = places.chunks(share).map(|places| scope.spawn(move || take(places)));
+        let threads = places.chunks_mut(share).map(|places| scope.spawn(move || take(places)));
         let threads: Vec<_> = threads.collect();
         threads.into_iter().map(join).collect()
     });
     let parts = parts.into_iter().collect::<Result<Option<Vec<_>>, _>>()?;
     Ok(parts.map(|parts| (0..).step_by(share).zip(parts).collect()))
+}
+
+/// The order of the store.
+fn in_store((place, _): &(Place, u32)) -> (u32, Offset) {
+    (place.batch, place.offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_taken_in_equal_shares_none_of_them_too_large() {
+        for rows in [1, 16_384, Ahead::ROWS, Ahead::ROWS + 1, 1_000_000, 10_000_000] {
+            let share = Ahead::share(rows);
+            let (passes, fewest) = (rows.div_ceil(share), rows.div_ceil(Ahead::ROWS));
+            assert!(share <= Ahead::ROWS && passes == fewest, "{rows}: {share}");
+            let rest = rows - (passes - 1) * share;
+            assert!(share - rest < passes, "{rows}: {share}, and {rest} are left");
+        }
+        assert_eq!(Ahead::share(0), 0);
+    }
 }

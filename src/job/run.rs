@@ -372,8 +372,8 @@ async fn run(
                 note_down(&ledger, &writer.summary, JobState::Open, false);
             }
         }
-        // Most rows of a long list are written when all are answered, and then there is room for them.
-        while (asking || keeping.under_way > 0) && advance(&mut writer, &view, progress)? {
+        // Most rows of a long list are written when all are answered, and there is room for them once what asked is gone.
+        while asking && advance(&mut writer, &view, progress)? {
             tokio::task::yield_now().await;
         }
     }

@@ -51,7 +51,7 @@ impl<'a> Writer<'a> {
             sink,
             next: 0,
             ahead: None,
-            most: Ahead::ROWS,
+            most: usize::MAX,
             understood: Mutex::default(),
             summary: Summary::default(),
         }
@@ -75,7 +75,7 @@ impl<'a> Writer<'a> {
             self.ahead = None;
         }
         if renderer.is_some() && self.ahead.is_none() && ready >= SCATTERED {
-            let scattered = open.iter().take(self.most).take_while(known).count();
+            let scattered = Ahead::share(open.iter().take_while(known).count()).min(self.most);
             let scattered = open.get(..scattered).unwrap_or_default();
             let place = |id: &u32| answers.place(*id);
             let ahead = Ahead::take(self.ledger, (self.next, scattered), &place).map_err(Arc::new)?;

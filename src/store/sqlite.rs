@@ -359,6 +359,9 @@ impl Store for SqliteStore {
         let mut taking = heap::Taking::new(places.len());
         // One after the other, and none again: they are no news for the cache. Others do the same beside this one.
         let (connection, mut batch) = (self.another_reader()?, Vec::new());
+        connection
+            .pragma_update(None, "cache_size", 64)
+            .map_err(|error| StoreError::explain(error, &self.path))?;
         for places in places.chunk_by(|one, next| one.batch == next.batch) {
             batch.clear();
             if let Some(first) = places.first() {
