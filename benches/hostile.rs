@@ -1,5 +1,6 @@
 //! Ten thousand hostile mail hosts (silent, a byte a second, endless replies, reset, garbage for TLS) beside a thousand healthy
-//! ones, each with an address of its own in one list: how long the healthy ones take, alone and in this company.
+//! addresses in one list: how long the healthy ones take, alone and in this company. They are at a hundred hosts, at two hundred
+//! and fifty, and each at its own, which is the shortest run and so the hardest to keep undisturbed.
 //!
 //! The hosts are in a process of their own, and so is each run. `--quick` is small and asserts what does not depend on the
 //! machine: labels, descriptors, memory.
@@ -48,12 +49,44 @@ fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut hosts = Hosts::start()?;
     let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{healthy} healthy addresses, {hostile} hostile ones, each at its own host"
-    )?;
-    let alone = run(&mut hosts, folder.path(), healthy, 0)?;
-    let among = run(&mut hosts, folder.path(), healthy, hostile)?;
+    writeln!(out, "{healthy} healthy addresses, {hostile} hostile hosts")?;
+    for each in [10, 4, 1] {
+        let list = List { healthy, each, hostile };
+        compare(&mut hosts, folder.path(), list, &mut out)?;
+    }
+    Ok(())
+}
+
+/// What is in a list: so many healthy addresses, so many of them at each of their hosts, and one at each hostile host.
+#[derive(Clone, Copy)]
+struct List {
+    healthy: usize,
+    each: usize,
+    hostile: usize,
+}
+
+impl List {
+    /// The healthy addresses with their hosts evenly among the others.
+    fn write(self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        let beside = self.hostile.checked_div(self.healthy).unwrap_or(0);
+        let hosts = self.healthy / self.each;
+        for number in 0..self.healthy {
+            for other in number * beside..(number + 1) * beside {
+                writeln!(text, "ann@{}", Kind::hostile(other).domain(other))?;
+            }
+            let domain = Kind::Healthy.domain(number % hosts);
+            writeln!(text, "ann.{}@{domain}", number / hosts)?;
+        }
+        Ok(text)
+    }
+}
+
+/// The healthy addresses alone, and with the others.
+fn compare(hosts: &mut Hosts, folder: &Path, list: List, out: &mut dyn Write) -> anyhow::Result<()> {
+    let alone = run(hosts, folder, List { hostile: 0, ..list })?;
+    let among = run(hosts, folder, list)?;
+    writeln!(out, "{} at each healthy host", list.each)?;
     let ratio = among.healthy_ms as f64 / alone.healthy_ms as f64;
     writeln!(
         out,
@@ -85,17 +118,9 @@ struct Run {
     descriptors: i64,
 }
 
-fn run(hosts: &mut Hosts, folder: &Path, healthy: usize, hostile: usize) -> anyhow::Result<Run> {
-    let mut list = String::new();
-    let each = hostile.checked_div(healthy).unwrap_or(0);
-    for number in 0..healthy {
-        for other in number * each..(number + 1) * each {
-            writeln!(list, "ann@{}", Kind::hostile(other).domain(other))?;
-        }
-        writeln!(list, "ann@{}", Kind::Healthy.domain(number))?;
-    }
+fn run(hosts: &mut Hosts, folder: &Path, list: List) -> anyhow::Result<Run> {
     let path = folder.join("list.txt");
-    fs::write(&path, list)?;
+    fs::write(&path, list.write()?)?;
     hosts.ask()?;
     let output = Command::new(env::current_exe()?)
         .arg("probe-the-list")

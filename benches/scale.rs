@@ -60,7 +60,7 @@ impl Scale {
             },
             latency_ms: if said("--polite") { 50 } else { 0 },
             trusted: !said("--polite"),
-            rounds: if said("--quick") || said("--polite") { 1 } else { 3 },
+            rounds: if said("--quick") || said("--polite") { 1 } else { 5 },
         }
     }
 }
@@ -109,6 +109,7 @@ impl Bench<'_> {
             "{addresses} addresses, {domains} domains, {hosts} hosts, {} ms, trusted: {}",
             self.scale.latency_ms, self.scale.trusted
         )?;
+        let mut ratios = Vec::new();
         for _ in 0..self.scale.rounds {
             let bare = self.bare()?;
             let first = self.program()?;
@@ -127,6 +128,7 @@ impl Bench<'_> {
                 megabytes(peak)
             );
             let (rate, of) = (self.rate(first.took.wall), self.rate(bare));
+            ratios.push(rate / of);
             writeln!(
                 out,
                 "  presend {rate:.0}/s, bare {of:.0}/s, ratio {:.2} (reach {REACH}); {:.3} connections, {:.3} commands per address",
@@ -152,6 +154,16 @@ impl Bench<'_> {
                 // Only the first is always there.
                 let _ = fs::remove_file(self.folder.join(name));
             }
+        }
+        ratios.sort_by(f64::total_cmp);
+        if let [least, .., most] = ratios.as_slice()
+            && let Some(median) = ratios.get(ratios.len() / 2)
+        {
+            writeln!(
+                out,
+                "ratio {median:.3}, the median of {}; {least:.3} to {most:.3} (reach {REACH})",
+                ratios.len()
+            )?;
         }
         Ok(())
     }

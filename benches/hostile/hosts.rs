@@ -1,4 +1,4 @@
-//! The hosts and their name server: one listener for the whole of 127/8, where the second byte of an address says what kind of
+//! The hosts and their name server: listeners for the whole of 127/8, where the second byte of an address says what kind of
 //! host it is and the others which one.
 
 use std::{
@@ -10,12 +10,19 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpSocket, TcpStream, UdpSocket},
+    net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
     time::sleep,
 };
 
 /// Before each reply of a healthy host: a continent away.
 const LATENCY: Duration = Duration::from_millis(200);
+
+/// Between a hundred lines of an endless reply: 4 Mbit a second from each host. As fast as memory is, two thirds of the hosts' own
+/// processor time went into megabytes that nobody reads, on the cores that are measured.
+const ENDLESS: Duration = Duration::from_millis(5);
+/// Each with a queue of its own: a single one (4,096 connections, net.core.somaxconn) overflows, and then connections are tried
+/// again a second later, which ten thousand hosts would not make anybody do.
+const LISTENERS: usize = 8;
 
 /// What a host does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,17 +89,19 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         .build()?;
     let (dns, port) = runtime.block_on(async {
         let udp = UdpSocket::bind("127.0.0.1:0").await?;
-        let socket = TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::from(([0, 0, 0, 0], 0)))?;
-        let listener = socket.listen(16_384)?;
-        let places = (udp.local_addr()?, listener.local_addr()?.port());
+        let mut port = 0;
+        for _ in 0..LISTENERS {
+            let listener = listen(port)?;
+            port = listener.local_addr()?.port();
+            let seen = Arc::clone(&seen);
+            tokio::spawn(async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    tokio::spawn(connection(stream, Arc::clone(&seen)));
+                }
+            });
+        }
+        let places = (udp.local_addr()?, port);
         tokio::spawn(names(udp));
-        let seen = Arc::clone(&seen);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(connection(stream, Arc::clone(&seen)));
-            }
-        });
         anyhow::Ok(places)
     })?;
     let mut out = io::stdout().lock();
@@ -109,6 +118,14 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         };
     }
     Ok(())
+}
+
+/// One of several listeners at a port, for every address of 127/8.
+fn listen(port: u16) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseport(true)?;
+    socket.bind(SocketAddr::from(([0, 0, 0, 0], port)))?;
+    socket.listen(4_096)
 }
 
 fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
@@ -154,7 +171,7 @@ async fn healthy(mut stream: TcpStream, seen: &Mutex<Seen>) -> io::Result<()> {
         line.clear();
         let reply = match text.get(..4) {
             Some("EHLO") => "250 mx.test\r\n",
-            Some("RCPT") if !text.contains("<ann@") => "550 5.1.1 User unknown\r\n",
+            Some("RCPT") if !text.contains("<ann.") => "550 5.1.1 User unknown\r\n",
             Some("QUIT") => {
                 let mut seen = lock(seen);
                 seen.healthy_ms = seen.since.elapsed().as_millis();
@@ -186,6 +203,7 @@ async fn slow(mut stream: TcpStream) -> io::Result<()> {
 async fn endless(mut stream: TcpStream) -> io::Result<()> {
     loop {
         stream.write_all(&b"220-and another thing\r\n".repeat(100)).await?;
+        sleep(ENDLESS).await;
     }
 }
 
