@@ -32,8 +32,8 @@ use crate::{
 const AHEAD: usize = 8;
 /// Records of one batch at most: whoever reads one of them reads the batch.
 const BATCH: usize = 1024;
-/// Rows whose addresses are joined to the list at once.
-const TOGETHER: usize = 64;
+/// Rows whose addresses are joined to the list at once; each may take a megabyte.
+const TOGETHER: usize = 16;
 /// Routes looked up while the list is read, as many as the router has room for until they are wanted.
 const ROUTES_AHEAD: usize = 49_152;
 /// How often the job's counts are written down.
