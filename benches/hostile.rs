@@ -1,6 +1,7 @@
 //! Ten thousand hostile mail hosts (silent, a byte a second, endless replies, reset, garbage for TLS) beside a thousand healthy
 //! addresses in one list: how long the healthy ones take, alone and in this company. They are at a hundred hosts, at two hundred
-//! and fifty, and each at its own, which is the shortest run and so the hardest to keep undisturbed.
+//! and fifty, and each at its own, which is the shortest run and so the hardest to keep undisturbed; and once more so, in a list of
+//! their own that comes when the hostile sessions are open.
 //!
 //! The hosts are in a process of their own, and so is each run. `--quick` is small and asserts what does not depend on the
 //! machine: labels, descriptors, memory.
@@ -41,7 +42,7 @@ fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve-the-hosts"] => return hosts::serve(),
-        ["probe-the-list", list, dns, port] => return probe::run(list, dns, port),
+        ["probe-the-list", list, before, dns, port] => return probe::run(list, before, (dns, port)),
         _ => {}
     }
     let quick = arguments.iter().any(|argument| argument == "--quick");
@@ -51,9 +52,18 @@ fn main() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{healthy} healthy addresses, {hostile} hostile hosts")?;
     // Ten at each host take half a minute twice.
-    let shapes: &[usize] = if quick { &[1] } else { &[10, 4, 1] };
-    for &each in shapes {
-        let list = List { healthy, each, hostile };
+    let shapes: &[(usize, bool)] = if quick {
+        &[(1, false)]
+    } else {
+        &[(10, false), (4, false), (1, false), (1, true)]
+    };
+    for &(each, apart) in shapes {
+        let list = List {
+            healthy,
+            each,
+            hostile,
+            apart,
+        };
         compare(&mut hosts, folder.path(), list, &mut out)?;
     }
     Ok(())
@@ -65,22 +75,25 @@ struct List {
     healthy: usize,
     each: usize,
     hostile: usize,
+    /// The hostile ones are in a list of their own, some seconds before.
+    apart: bool,
 }
 
 impl List {
-    /// The healthy addresses with their hosts evenly among the others.
-    fn write(self) -> Result<String, std::fmt::Error> {
-        let mut text = String::new();
+    /// The healthy addresses with the others evenly among them, or in a text of their own.
+    fn write(self) -> Result<[String; 2], std::fmt::Error> {
+        let (mut text, mut before) = (String::new(), String::new());
         let beside = self.hostile.checked_div(self.healthy).unwrap_or(0);
         let hosts = self.healthy / self.each;
         for number in 0..self.healthy {
             for other in number * beside..(number + 1) * beside {
-                writeln!(text, "ann@{}", Kind::hostile(other).domain(other))?;
+                let to = if self.apart { &mut before } else { &mut text };
+                writeln!(to, "ann@{}", Kind::hostile(other).domain(other))?;
             }
             let domain = Kind::Healthy.domain(number % hosts);
             writeln!(text, "ann.{}@{domain}", number / hosts)?;
         }
-        Ok(text)
+        Ok([text, before])
     }
 }
 
@@ -88,7 +101,8 @@ impl List {
 fn compare(hosts: &mut Hosts, folder: &Path, list: List, out: &mut dyn Write) -> anyhow::Result<()> {
     let alone = run(hosts, folder, List { hostile: 0, ..list })?;
     let among = run(hosts, folder, list)?;
-    writeln!(out, "{} at each healthy host", list.each)?;
+    let when = if list.apart { ", when the others are open" } else { "" };
+    writeln!(out, "{} at each healthy host{when}", list.each)?;
     let ratio = among.healthy_ms as f64 / alone.healthy_ms as f64;
     writeln!(
         out,
@@ -121,12 +135,14 @@ struct Run {
 }
 
 fn run(hosts: &mut Hosts, folder: &Path, list: List) -> anyhow::Result<Run> {
-    let path = folder.join("list.txt");
-    fs::write(&path, list.write()?)?;
+    let paths = ["list.txt", "before.txt"].map(|name| folder.join(name));
+    for (path, text) in paths.iter().zip(list.write()?) {
+        fs::write(path, text)?;
+    }
     hosts.ask()?;
     let output = Command::new(env::current_exe()?)
         .arg("probe-the-list")
-        .arg(&path)
+        .args(&paths)
         .args([&hosts.dns, &hosts.port])
         .stderr(Stdio::inherit())
         .output()?;
@@ -137,11 +153,12 @@ fn run(hosts: &mut Hosts, folder: &Path, list: List) -> anyhow::Result<Run> {
     let mut next = || -> anyhow::Result<i64> { Ok(told.next().context("the run said too little")??) };
     let (whole_ms, kilobytes, wrong) = (next()?.unsigned_abs(), next()?, next()?.unsigned_abs());
     let (before, after) = (next()?, next()?);
-    let [healthy_ms, open_at_once] = seen.as_slice() else {
+    let began = next()?.unsigned_abs();
+    let [ended, open_at_once] = seen.as_slice() else {
         anyhow::bail!("the hosts said {seen:?}");
     };
     Ok(Run {
-        healthy_ms: *healthy_ms,
+        healthy_ms: ended.saturating_sub(began),
         open_at_once: *open_at_once,
         whole_ms,
         megabytes: kilobytes as f64 * 1.024 / 1_000.0,
@@ -181,7 +198,7 @@ impl Hosts {
         })
     }
 
-    /// What was seen since the last time: milliseconds to the end of the last healthy session, and connections open at once.
+    /// What was seen since the last time: when the last healthy session ended, and connections open at once.
     fn ask(&mut self) -> anyhow::Result<Vec<u64>> {
         self.orders.write_all(b"\n")?;
         let mut line = String::new();

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead as _, Write as _},
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -69,8 +69,8 @@ impl Kind {
 
 /// What was seen since the last order.
 struct Seen {
-    since: Instant,
-    healthy_ms: u128,
+    /// When the last healthy session ended, in milliseconds since 1970.
+    ended: u128,
     open: i64,
     most_open: i64,
 }
@@ -78,8 +78,7 @@ struct Seen {
 /// Serves until the input ends; each line of it asks what was seen.
 pub(crate) fn serve() -> anyhow::Result<()> {
     let seen = Arc::new(Mutex::new(Seen {
-        since: Instant::now(),
-        healthy_ms: 0,
+        ended: 0,
         open: 0,
         most_open: 0,
     }));
@@ -109,10 +108,9 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     for order in io::stdin().lock().lines() {
         order?;
         let mut seen = lock(&seen);
-        writeln!(out, "{} {}", seen.healthy_ms, seen.most_open)?;
+        writeln!(out, "{} {}", seen.ended, seen.most_open)?;
         *seen = Seen {
-            since: Instant::now(),
-            healthy_ms: 0,
+            ended: 0,
             open: seen.open,
             most_open: 0,
         };
@@ -173,8 +171,8 @@ async fn healthy(mut stream: TcpStream, seen: &Mutex<Seen>) -> io::Result<()> {
             Some("EHLO") => "250 mx.test\r\n",
             Some("RCPT") if !text.contains("<ann.") => "550 5.1.1 User unknown\r\n",
             Some("QUIT") => {
-                let mut seen = lock(seen);
-                seen.healthy_ms = seen.since.elapsed().as_millis();
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                lock(seen).ended = now.as_millis();
                 "221 bye\r\n"
             }
             _ => "250 ok\r\n",
