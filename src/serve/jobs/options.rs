@@ -124,7 +124,8 @@ impl Options {
             "column" => self.input.column = text,
             "sheet" => self.input.sheet = text,
             "name" => self.name = text,
-            "webhook" => self.webhook = text,
+            // An empty one is no URL: who asked to be told is not left waiting.
+            "webhook" => self.webhook = Some(value.to_owned()),
             "header" => {
                 let header = value.parse().map_err(|_| wrong(name, "`true` or `false`"))?;
                 self.input.header = Some(header);
