@@ -26,25 +26,22 @@ pub(crate) fn run(list: &str, before: &str, (dns, port): (&str, &str)) -> anyhow
     let started = Instant::now();
     let (mut labels, mut others) = (Labels(0), Labels(0));
     let apart = fs::metadata(before)?.len() > 0;
-    let began;
-    {
-        began = runtime()?.block_on(async {
+    let began = runtime()?.block_on(async {
+        let now = SystemTime::now();
+        let engine = Engine::start(settings(dns, port)?).await?;
+        if !apart {
+            verify(&engine, list, &mut labels).await?;
+            return anyhow::Ok(now);
+        }
+        let later = async {
+            tokio::time::sleep(BEFORE).await;
             let now = SystemTime::now();
-            let engine = Engine::start(settings(dns, port)?).await?;
-            if !apart {
-                verify(&engine, list, &mut labels).await?;
-                return anyhow::Ok(now);
-            }
-            let later = async {
-                tokio::time::sleep(BEFORE).await;
-                let now = SystemTime::now();
-                verify(&engine, list, &mut labels).await?;
-                anyhow::Ok(now)
-            };
-            let (first, now) = tokio::join!(verify(&engine, before, &mut others), later);
-            first.and(now)
-        })?;
-    }
+            verify(&engine, list, &mut labels).await?;
+            anyhow::Ok(now)
+        };
+        let (first, now) = tokio::join!(verify(&engine, before, &mut others), later);
+        first.and(now)
+    })?;
     let took = started.elapsed().as_millis();
     let status = fs::read_to_string("/proc/self/status")?;
     let peak = status
