@@ -156,11 +156,11 @@ impl Conclusions {
             reason: verdict.reason.name(),
             provider: provider.unwrap_or(OTHER),
         };
-        let last = self.last.take().filter(|(before, _)| *before == labels);
-        let (labels, count) = last.unwrap_or_else(|| {
-            let count = self.probes.get_or_create_owned(&labels);
-            (labels, count)
-        });
+        if let Some((_, count)) = self.last.as_ref().filter(|(before, _)| *before == labels) {
+            count.inc();
+            return;
+        }
+        let count = self.probes.get_or_create_owned(&labels);
         count.inc();
         self.last = Some((labels, count));
     }
