@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, io::ErrorKind, net::SocketAddr, sync::Arc};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     egress::{NoConnection, Way},
@@ -178,7 +178,7 @@ pub(super) async fn open(
     Err(failure)
 }
 
-/// One address: with TLS, and once more without when TLS breaks.
+/// One address: with TLS, and a gap later once more without when TLS breaks.
 async fn try_address(
     exchanger: &Exchanger,
     ip: Vetted,
@@ -193,6 +193,11 @@ async fn try_address(
     if broken {
         transcripts.extend(ended.transcript.map(Arc::new));
         // The handshake itself failed; opportunistic TLS never changes a verdict (RFC 7435).
+        let (group, shared, _) = run;
+        tokio::select! {
+            () = sleep(group.limits.gap) => {}
+            () = shared.ended() => return Err(Failed::Stopped),
+        }
         return attempt(exchanger, ip, run, false).await;
     }
     transcripts.extend(ended.transcript.clone().map(Arc::new));

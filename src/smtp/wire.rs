@@ -269,8 +269,13 @@ impl Wire {
 
     /// Encrypts the connection; nothing received before counts afterwards.
     pub(super) async fn start_tls(&mut self) -> Result<(), Fault> {
-        if self.reader.has_unread() || !matches!(self.poll_unread(), Unread::Nothing) {
-            return Err(Fault::TlsInjection);
+        match self.poll_unread() {
+            Unread::Nothing => {}
+            Unread::Closed => {
+                self.note("TLS failed: the connection was closed");
+                return Err(Fault::TlsBroken);
+            }
+            Unread::Bytes => return Err(Fault::TlsInjection),
         }
         let clear = std::mem::replace(&mut self.stream, Box::new(tokio::io::empty()));
         match timeout_at(self.reply_deadline(), tls::connect(clear, &self.host)).await {

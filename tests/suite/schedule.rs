@@ -392,6 +392,25 @@ async fn t5_limits_of_the_host_are_obeyed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn t8_whose_tls_breaks_is_left_alone_for_a_gap_and_asked_in_clear() {
+    for (manners, gap) in [(manners(), Duration::from_secs(1)), (trusted(), Duration::ZERO)] {
+        let net = FakeNet::new("STARTTLS", |heard| match heard.line {
+            "STARTTLS" => Some(Act::Bye("220 2.0.0 Ready to start TLS".to_owned())),
+            _ => (!heard.rcpt()?.starts_with("ann@")).then(|| say("550 5.1.1 User unknown")),
+        });
+        let run = Run::of(net, manners, &["ann@one.test"]).await;
+        let [first, second] = &*run.net.connections() else {
+            panic!("{} {:?}", run.reason("ann@one.test"), run.net.lines());
+        };
+        assert_eq!(run.reason("ann@one.test"), "mailbox_exists");
+        let waited = second.opened - first.lines.last().unwrap().0;
+        assert!((gap..gap + Duration::from_millis(2)).contains(&waited), "{waited:?}");
+        assert!(second.lines.iter().all(|(_, line)| line != "STARTTLS"));
+        assert!(second.lines.iter().any(|(_, line)| line.starts_with("RCPT TO:<ann@")));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn r29_an_address_that_needs_smtputf8_does_not_spoil_its_siblings() {
     let addresses = ["jörg@one.test", "ann@one.test"];
     let run = Run::of(FakeNet::new("", mailboxes(&["ann@one.test"])), manners(), &addresses).await;
