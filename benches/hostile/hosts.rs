@@ -11,6 +11,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpSocket, TcpStream, UdpSocket},
+    sync::watch,
     time::sleep,
 };
 
@@ -67,16 +68,19 @@ impl Kind {
     }
 }
 
-/// What was seen since the last order.
+/// What was seen since `reset`.
 struct Seen {
     /// When the last healthy session ended, in milliseconds since 1970.
     ended: u128,
+    /// Connections at this moment, and the most at once.
     open: i64,
     most_open: i64,
 }
 
-/// Serves until the input ends; each line of it asks what was seen.
+/// Serves until the input ends. Each line of it is answered with what was seen; before that, `hold` lets the hostile hosts say and do
+/// nothing until `loose`, and `reset` begins to count anew.
 pub(crate) fn serve() -> anyhow::Result<()> {
+    let (loose, _) = watch::channel(true);
     let seen = Arc::new(Mutex::new(Seen {
         ended: 0,
         open: 0,
@@ -92,10 +96,10 @@ pub(crate) fn serve() -> anyhow::Result<()> {
         for _ in 0..LISTENERS {
             let listener = listen(port)?;
             port = listener.local_addr()?.port();
-            let seen = Arc::clone(&seen);
+            let (seen, loose) = (Arc::clone(&seen), loose.subscribe());
             tokio::spawn(async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(connection(stream, Arc::clone(&seen)));
+                    tokio::spawn(connection(stream, Arc::clone(&seen), loose.clone()));
                 }
             });
         }
@@ -106,14 +110,15 @@ pub(crate) fn serve() -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{dns} {port}")?;
     for order in io::stdin().lock().lines() {
-        order?;
+        let order = order?;
         let mut seen = lock(&seen);
-        writeln!(out, "{} {}", seen.ended, seen.most_open)?;
-        *seen = Seen {
-            ended: 0,
-            open: seen.open,
-            most_open: 0,
-        };
+        match order.as_str() {
+            "hold" => drop(loose.send_replace(false)),
+            "loose" => drop(loose.send_replace(true)),
+            "reset" => (seen.ended, seen.most_open) = (0, seen.open),
+            _ => {}
+        }
+        writeln!(out, "{} {} {}", seen.ended, seen.open, seen.most_open)?;
     }
     Ok(())
 }
@@ -130,13 +135,21 @@ fn lock(seen: &Mutex<Seen>) -> std::sync::MutexGuard<'_, Seen> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn connection(stream: TcpStream, seen: Arc<Mutex<Seen>>) {
+async fn connection(stream: TcpStream, seen: Arc<Mutex<Seen>>, mut loose: watch::Receiver<bool>) {
     let Ok(local) = stream.local_addr() else { return };
     let kind = Kind::of(local.ip());
     {
         let mut seen = lock(&seen);
         seen.open += 1;
         seen.most_open = seen.most_open.max(seen.open);
+    }
+    if kind != Kind::Healthy {
+        // Nobody speaks before the greeting: who can be read has gone away.
+        let mut first = [0];
+        tokio::select! {
+            _ = loose.wait_for(|loose| *loose) => {}
+            _ = stream.peek(&mut first) => {}
+        }
     }
     // A peer that goes away ends the conversation.
     let _ = match kind {

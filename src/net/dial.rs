@@ -19,12 +19,14 @@ use super::{BoxFuture, Call, Dial, DialError, Network, Proxy, ProxyFault, Source
 
 /// More open files than that no run has use for.
 const MOST_FILES: u64 = 1 << 16;
+/// Open files that are for DNS (192 at most), databases, lists and the API (1,024 connections unless told).
+const RESERVE: usize = 1 << 12;
 /// Open files that the kernel has room for from the start.
 const ROOM: usize = 1 << 12;
 
 /// Dials with the operating system's TCP; waits while the process has no socket to spare.
 ///
-/// Clones share one budget: half of the soft limit on open files, the rest is for DNS, files and the API.
+/// Clones share one budget: the soft limit on open files but for half of it, 4,096 at most.
 #[derive(Debug, Clone)]
 pub struct TcpDialler {
     sockets: Arc<Semaphore>,
@@ -37,7 +39,8 @@ impl TcpDialler {
     /// A dialler with its own budget of open sockets; one per process, else the budgets add up.
     #[must_use]
     pub fn new(network: &Network) -> Self {
-        Self::with_sockets(open_file_limit() / 2, network)
+        let limit = open_file_limit();
+        Self::with_sockets(limit - (limit / 2).min(RESERVE), network)
     }
 
     fn with_sockets(sockets: usize, network: &Network) -> Self {

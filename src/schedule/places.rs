@@ -15,8 +15,8 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 
-/// Connections at once. A session takes about 15 KiB, so all of them stay under 128 MiB.
-const MOST: usize = 8192;
+/// Connections at once. A session takes about 15 KiB, so all of them stay under 256 MiB.
+const MOST: usize = 16_384;
 /// How long a new host may say nothing while others wait. postscreen greets after 6 s: it gets its time in the second round.
 const TRIAL: Duration = Duration::from_secs(2);
 
