@@ -6,7 +6,6 @@ mod ahead;
 mod answers;
 mod conveyor;
 mod counts;
-mod crowd;
 mod engine;
 mod few;
 mod forecast;

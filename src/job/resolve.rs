@@ -12,7 +12,7 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval},
 };
 
-use super::{Engine, Level, Progress, Stop, Waiting, addresses::Addresses, crowd::Crowd};
+use super::{Engine, Level, Progress, Stop, Waiting, addresses::Addresses};
 use crate::{
     address::{Address, Domain},
     dns::{MailRoute, RouteFailure},
@@ -30,6 +30,9 @@ pub(super) const ROUTES: usize = 512;
 const BATCH: usize = 16;
 /// How often the display is told what the run waits for.
 const TICK: Duration = Duration::from_millis(500);
+/// Addresses not settled yet that are a crowd, and how often their answers are taken at most.
+const CROWD: usize = 256;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// One address, answered.
 #[derive(Clone)]
@@ -150,8 +153,8 @@ pub(super) struct Probing<'a> {
     conclusions: Conclusions,
     /// Findings received and not judged yet.
     batch: Vec<Vec<Finding>>,
-    crowd: Crowd,
     tick: Interval,
+    pause: Interval,
 }
 
 /// What a run waits for.
@@ -190,8 +193,11 @@ impl<'a> Probing<'a> {
                 left += 1;
             }
         }
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let every = |period| {
+            let mut interval = interval(period);
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            interval
+        };
         Self {
             engine,
             stop: stop.clone(),
@@ -209,8 +215,8 @@ impl<'a> Probing<'a> {
             left,
             conclusions: engine.meter.conclusions(),
             batch: Vec::new(),
-            crowd: Crowd::new(),
-            tick,
+            tick: every(TICK),
+            pause: every(PAUSE),
         }
     }
 
@@ -243,14 +249,15 @@ impl<'a> Probing<'a> {
         Some(settled)
     }
 
-    /// What comes next.
+    /// What comes next. In a crowd a round of waiting takes a [`PAUSE`] at least: to be woken for every single answer would cost
+    /// the sessions a tenth of the time that ten thousand take that end at once.
     async fn event(&mut self) -> Event {
-        if self.crowd.gathers(self.left) {
-            // Nobody is told to wake us in the rest.
+        if self.left >= CROWD {
+            // Nobody is told to wake us in the pause.
             if let Some(event) = self.next_event().now_or_never() {
                 return event;
             }
-            self.crowd.rest().await;
+            self.pause.tick().await;
         }
         self.next_event().await
     }
@@ -274,9 +281,7 @@ impl<'a> Probing<'a> {
         if self.batch.is_empty() {
             self.findings = None;
         }
-        let answers = self.batch.iter().map(Vec::len).sum();
-        self.crowd.took(answers);
-        settled.reserve(answers);
+        settled.reserve(self.batch.iter().map(Vec::len).sum());
         let mut batch = std::mem::take(&mut self.batch);
         settled.extend(batch.drain(..).flatten().map(|finding| self.found(finding)));
         self.batch = batch;

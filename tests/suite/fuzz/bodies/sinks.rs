@@ -20,6 +20,11 @@ use presend::{
 };
 use serde_json::Value;
 
+/// Of every list here.
+const RULES: Rules = Rules {
+    allow_special_use: true,
+};
+
 /// A reply at RCPT, shown in every format.
 pub(super) fn answered(reply: &Reply) {
     let answer = Answer {
@@ -59,12 +64,9 @@ pub(super) fn shown(outcome: &Outcome) {
 
 /// An outcome nobody was asked about, unless `evidence` says more.
 pub(super) fn outcome(typed: &str, evidence: Evidence) -> Outcome {
-    let rules = Rules {
-        allow_special_use: true,
-    };
     Outcome {
         typed: typed.into(),
-        address: Address::parse(typed, rules).ok(),
+        address: Address::parse(typed, RULES).ok(),
         hits: ListHits::default(),
         verdict: judge(&evidence, &Policy::default()),
         evidence,
@@ -126,24 +128,28 @@ pub(super) fn harmless(row: &Row, outcome: &Outcome, layout: &Layout) {
 /// Every string within what presend adds.
 pub(super) fn strings(value: &Value) {
     match value {
-        Value::String(text) => {
-            assert!(text.chars().count() <= 1_100, "{} characters", text.len());
-            super::assert_printable(text);
-        }
+        Value::String(text) => string("", text),
         Value::Array(values) => values.iter().for_each(strings),
         Value::Object(members) => members.iter().for_each(|(name, value)| match value.as_str() {
-            Some(text) => strings(&readable(name, text).into()),
+            Some(text) => string(name, text),
             None => strings(value),
         }),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
+fn string(name: &str, text: &str) {
+    assert!(text.chars().count() <= 1_100, "{} characters", text.len());
+    super::assert_printable(&readable(name, text));
+}
+
 /// What must be printable of a member or column: in an address ZWNJ and ZWJ are spelling, as Persian and Hindi have it, and
 /// without them it is another one.
 fn readable(name: &str, text: &str) -> String {
     match name.trim_start_matches("presend_") {
-        "address" | "ascii" | "did_you_mean" => text.replace(['\u{200c}', '\u{200d}'], ""),
+        "address" | "ascii" | "did_you_mean" if Address::parse(text, RULES).is_ok() => {
+            text.replace(['\u{200c}', '\u{200d}'], "")
+        }
         _ => text.to_owned(),
     }
 }
